@@ -1,0 +1,7 @@
+//! The running node that servers and clients share.
+
+pub mod clock;
+pub mod registry;
+pub mod store;
+pub mod transport;
+pub mod verify;

@@ -1,0 +1,128 @@
+//! Where records are kept, behind a trait: memory, a simulated disk, or RocksDB.
+//!
+//! A store decides nothing: for each [`Submission`] it asks [`dht_kad::admission::plan_put`] and
+//! applies the answer. It answers a `submit` only when everything in it is on stable storage, and
+//! a `find` never shows what has expired. [`conformance`] is the suite that each one passes.
+
+use bytes::Bytes;
+use dht_kad::admission::{Amount, Path};
+use dht_kad::message::{Position, Stored};
+use dht_kad::{Key, Refusal, UnixMs, ValidRecord};
+use futures_util::future::BoxFuture;
+
+use crate::registry::SavedPeer;
+
+/// Keeps records, and the few things that a node remembers beside them.
+pub trait RecordStore: Send + Sync + 'static {
+    /// One page of a key's records, at once from memory or later from disk.
+    fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>>;
+
+    /// Takes a batch, and resolves, one result a record, after all of it is on stable storage.
+    fn submit(&self, batch: Vec<Submission>) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>>;
+
+    /// Whether a write would be refused whatever it is; asked before a signature is checked.
+    ///
+    /// # Errors
+    /// [`Refusal::ReadOnly`], [`Refusal::ClockUnsure`] or [`Refusal::Restarting`].
+    fn writable(&self) -> Result<(), Refusal>;
+
+    /// What is kept at present.
+    fn usage(&self) -> StoreUsage;
+
+    /// The peers that were saved last, best first.
+    fn saved_peers(&self) -> Vec<SavedPeer>;
+
+    /// Remembers these peers in place of those saved before; resolves when that is done.
+    fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>>;
+
+    /// Refuses further writes with [`Refusal::Restarting`], finishes those under way, flushes.
+    fn close(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A result, now or later.
+pub enum Fetch<T> {
+    /// It was in memory.
+    Ready(T),
+    /// It takes a read from disk.
+    Pending(BoxFuture<'static, T>),
+}
+
+impl<T> Fetch<T> {
+    /// Waits for it if need be.
+    pub async fn wait(self) -> T {
+        match self {
+            Fetch::Ready(result) => result,
+            Fetch::Pending(future) => future.await,
+        }
+    }
+}
+
+/// Which of a key's records.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PageQuery {
+    /// The place.
+    pub key: Key,
+    /// Only this publisher's; all if absent.
+    pub publisher: Option<[u8; 32]>,
+    /// Only these slots, both ends included; all if absent.
+    pub slots: Option<(u64, u64)>,
+    /// Only what comes after; from the start if absent.
+    pub after: Option<Position>,
+    /// Heads instead of records.
+    pub heads_only: bool,
+    /// Only with at least so many bits of work.
+    pub min_work: u32,
+    /// The most records.
+    pub limit: usize,
+    /// The most bytes of records; one record always fits.
+    pub max_bytes: usize,
+}
+
+impl PageQuery {
+    /// All records at `key`, in pages of the largest size.
+    #[must_use]
+    pub fn all(key: Key) -> Self {
+        PageQuery {
+            key,
+            publisher: None,
+            slots: None,
+            after: None,
+            heads_only: false,
+            min_work: 0,
+            limit: dht_kad::message::PAGE_RECORDS,
+            max_bytes: dht_kad::message::PAGE_BYTES,
+        }
+    }
+}
+
+/// One page of records in the order of publisher and slot.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Page {
+    /// Canonical bytes of records; of heads for tombstones, for versions whose body has expired,
+    /// and where heads were asked for.
+    pub records: Vec<Bytes>,
+    /// Where the page ends, if there is more.
+    pub next: Option<Position>,
+}
+
+/// A record on its way into a store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Submission {
+    /// The record.
+    pub record: ValidRecord,
+    /// How it came.
+    pub path: Path,
+}
+
+/// What a store keeps, and how its writes go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreUsage {
+    /// In all.
+    pub total: Amount,
+    /// By class, in the order of [`dht_kad::record::Retention::ALL`].
+    pub classes: [Amount; 3],
+    /// The number of the last commit.
+    pub commit_no: u64,
+    /// Up to when what has ended was removed.
+    pub swept_to: UnixMs,
+}

@@ -1,0 +1,192 @@
+//! Frames to messages and back: the only place that knows the encoding of messages.
+//!
+//! Payloads are bincode 2 (varint integers, little-endian) under a byte limit that holds before
+//! anything is allocated; trailing bytes are refused, so a message has exactly one accepted length.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::message::{
+    ADDRS_MAX, FRAME_HEADER, FRAME_MAX, NODES_MAX, NodeInfo, PAGE_RECORDS, Request, Response,
+    TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_REFUSED, TYPE_STORE,
+};
+use crate::refusal::Refusal;
+
+/// The most bytes of a pong's software version.
+const VERSION_TEXT_MAX: usize = 64;
+
+/// A frame cannot be taken.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The frame announces, or would need, more bytes than allowed.
+    #[error("a frame of {0} bytes is longer than the 262144 allowed; send less at once")]
+    TooLong(u64),
+    /// The bytes are not the message that their type says, or a bound within is broken.
+    #[error("the payload is not a message of type {0}; send it as docs/PROTOCOL.md says")]
+    Malformed(u16),
+    /// The type is not known.
+    #[error("message type {0} is not known here; use one that the peer's version knows")]
+    UnknownType(u16),
+    /// The frame ends early.
+    #[error("the frame ends before its announced length; send it whole")]
+    Truncated,
+}
+
+impl From<CodecError> for Refusal {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::TooLong(length) => Refusal::FrameTooLong(length),
+            CodecError::UnknownType(kind) => Refusal::UnknownRequest(kind),
+            CodecError::Malformed(_) | CodecError::Truncated => Refusal::MalformedFrame,
+        }
+    }
+}
+
+/// A frame's header: what follows, and how much of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameHeader {
+    /// The message's type.
+    pub frame_type: u16,
+    /// Bytes of the payload.
+    pub payload_len: usize,
+}
+
+impl FrameHeader {
+    /// Reads a header, and refuses a payload that is too long before it is read.
+    ///
+    /// # Errors
+    /// [`CodecError::TooLong`].
+    pub fn read(bytes: [u8; FRAME_HEADER]) -> Result<Self, CodecError> {
+        let [type_high, type_low, l0, l1, l2, l3] = bytes;
+        let announced = u32::from_be_bytes([l0, l1, l2, l3]);
+        let payload_len = usize::try_from(announced).unwrap_or(usize::MAX);
+        if payload_len > FRAME_MAX {
+            return Err(CodecError::TooLong(announced.into()));
+        }
+        Ok(FrameHeader { frame_type: u16::from_be_bytes([type_high, type_low]), payload_len })
+    }
+}
+
+/// Splits one whole frame into its type and payload; nothing may follow it.
+///
+/// # Errors
+/// [`CodecError`] if the frame is too long, cut short or followed by something.
+pub fn split_frame(frame: &Bytes) -> Result<(u16, Bytes), CodecError> {
+    let header = frame.first_chunk::<FRAME_HEADER>().ok_or(CodecError::Truncated)?;
+    let header = FrameHeader::read(*header)?;
+    let payload = frame.slice(FRAME_HEADER..);
+    match payload.len().cmp(&header.payload_len) {
+        std::cmp::Ordering::Less => Err(CodecError::Truncated),
+        std::cmp::Ordering::Equal => Ok((header.frame_type, payload)),
+        std::cmp::Ordering::Greater => Err(CodecError::Malformed(header.frame_type)),
+    }
+}
+
+/// Encodes a request as one frame.
+///
+/// # Errors
+/// [`CodecError::TooLong`] if it does not fit one.
+pub fn encode_request(request: &Request) -> Result<Bytes, CodecError> {
+    let kind = request.frame_type();
+    match request {
+        Request::Ping(body) => encode_frame(kind, body),
+        Request::FindNode(body) => encode_frame(kind, body),
+        Request::Find(body) => encode_frame(kind, body),
+        Request::Store(body) => encode_frame(kind, body),
+    }
+}
+
+/// Decodes one whole frame as a request, and checks its bounds.
+///
+/// # Errors
+/// [`CodecError`]; an unknown type is told apart from a malformed message.
+pub fn decode_request(frame: &Bytes) -> Result<Request, CodecError> {
+    let (kind, payload) = split_frame(frame)?;
+    let request = match kind {
+        TYPE_PING => Request::Ping(decode_payload(kind, &payload)?),
+        TYPE_FIND_NODE => Request::FindNode(decode_payload(kind, &payload)?),
+        TYPE_FIND => Request::Find(decode_payload(kind, &payload)?),
+        TYPE_STORE => Request::Store(decode_payload(kind, &payload)?),
+        unknown => return Err(CodecError::UnknownType(unknown)),
+    };
+    match &request {
+        Request::Store(store) if store.items.len() > PAGE_RECORDS => {
+            Err(CodecError::Malformed(kind))
+        }
+        _ => Ok(request),
+    }
+}
+
+/// Encodes an answer as one frame.
+///
+/// # Errors
+/// [`CodecError::TooLong`] if it does not fit one.
+pub fn encode_response(response: &Response) -> Result<Bytes, CodecError> {
+    let kind = response.frame_type();
+    match response {
+        Response::Pong(body) => encode_frame(kind, body),
+        Response::Nodes(body) => encode_frame(kind, body),
+        Response::Found(body) => encode_frame(kind, body),
+        Response::StoreResults(body) => encode_frame(kind, body),
+        Response::Refused(body) => encode_frame(kind, body),
+    }
+}
+
+/// Decodes one whole frame as an answer, and checks its bounds.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn decode_response(frame: &Bytes) -> Result<Response, CodecError> {
+    let (kind, payload) = split_frame(frame)?;
+    let response = match kind {
+        TYPE_REFUSED => Response::Refused(decode_payload(kind, &payload)?),
+        TYPE_PING => Response::Pong(decode_payload(kind, &payload)?),
+        TYPE_FIND_NODE => Response::Nodes(decode_payload(kind, &payload)?),
+        TYPE_FIND => Response::Found(decode_payload(kind, &payload)?),
+        TYPE_STORE => Response::StoreResults(decode_payload(kind, &payload)?),
+        unknown => return Err(CodecError::UnknownType(unknown)),
+    };
+    let bounded = match &response {
+        Response::Pong(pong) => pong.version.len() <= VERSION_TEXT_MAX,
+        Response::Nodes(nodes) => nodes_bounded(&nodes.nodes),
+        Response::Found(found) => {
+            found.records.len() <= PAGE_RECORDS && nodes_bounded(&found.closer)
+        }
+        Response::StoreResults(results) => results.results.len() <= PAGE_RECORDS,
+        Response::Refused(_) => true,
+    };
+    if bounded { Ok(response) } else { Err(CodecError::Malformed(kind)) }
+}
+
+fn nodes_bounded(nodes: &[NodeInfo]) -> bool {
+    nodes.len() <= NODES_MAX && nodes.iter().all(|node| node.addrs.len() <= ADDRS_MAX)
+}
+
+fn encode_frame<T: Serialize>(kind: u16, body: &T) -> Result<Bytes, CodecError> {
+    let mut frame = BytesMut::with_capacity(512);
+    frame.put_u16(kind);
+    frame.put_u32(0);
+    let mut writer = frame.writer();
+    bincode::serde::encode_into_std_write(body, &mut writer, bincode::config::standard())
+        .map_err(|_| CodecError::Malformed(kind))?;
+    let mut frame = writer.into_inner();
+    let payload_len = frame.len().saturating_sub(FRAME_HEADER);
+    let announced = u32::try_from(payload_len)
+        .ok()
+        .filter(|_| payload_len <= FRAME_MAX)
+        .ok_or(CodecError::TooLong(payload_len as u64))?;
+    if let Some(field) = frame.get_mut(2..FRAME_HEADER) {
+        field.copy_from_slice(&announced.to_be_bytes());
+    }
+    Ok(frame.freeze())
+}
+
+fn decode_payload<T: DeserializeOwned>(kind: u16, payload: &[u8]) -> Result<T, CodecError> {
+    let limits = bincode::config::standard().with_limit::<FRAME_MAX>();
+    let (message, read) = bincode::serde::decode_from_slice(payload, limits)
+        .map_err(|_| CodecError::Malformed(kind))?;
+    if read == payload.len() { Ok(message) } else { Err(CodecError::Malformed(kind)) }
+}
