@@ -17,6 +17,22 @@ pub const FUTURE_TOLERANCE_MS: u64 = 10 * MINUTE_MS;
 /// Bytes that a row costs beside the record itself: its keys, index and counters.
 pub const ROW_OVERHEAD: u64 = 256;
 
+/// Records that one publisher may keep on one node: the years of a busy mailbox or wall.
+pub const PUBLISHER_RECORDS: u64 = 100_000;
+/// Records that one key may hold on one node: a topic's writers; 20,000 heads are some 80 pages.
+pub const KEY_RECORDS: u64 = 20_000;
+/// The part of the store, in percent, that one publisher may fill: nobody crowds out the others.
+pub const PUBLISHER_PERCENT: u64 = 10;
+/// The part of the store, in percent, that one key may fill: a flooded topic stays one topic.
+pub const KEY_PERCENT: u64 = 5;
+/// The part of the store, in percent, that each class may fill, in the order of
+/// [`Retention::ALL`]. They add up to more than 100, so that room that one class leaves is of use
+/// to another, yet none can take all: what ends soon comes back soon and gets little.
+pub const CLASS_PERCENT: [u64; 3] = [10, 50, 60];
+/// The part of the store, in percent, kept for tombstones, smaller replacements and repair, so that
+/// a full store can still delete and heal.
+pub const RESERVE_PERCENT: u64 = 5;
+
 /// From this part of a class's share on, in percent, work is asked for.
 const WORK_FROM_PERCENT: u64 = 75;
 /// The bits of work asked for when that part is reached: a millisecond.
@@ -32,7 +48,9 @@ pub enum Path {
         /// Compare and swap: only if this seq is stored, 0 meaning none.
         expected_seq: Option<u64>,
     },
-    /// Another holder hands it on unchanged.
+    /// Another holder hands it on unchanged. Only the whole store's limit binds, so that holders do
+    /// not stay different because their quotas filled differently: whom a node takes repair from,
+    /// and how much of it, is for the caller to decide.
     Repair,
 }
 
@@ -95,9 +113,28 @@ pub struct Limits {
     pub classes: [Amount; 3],
     /// In all.
     pub total: Amount,
-    /// The part of `total`, in percent, that only tombstones, replacements that are not larger and
-    /// repair may use.
+    /// The part of `total`, in percent, that only tombstones of what is stored, replacements that
+    /// are not larger and repair may use.
     pub reserve_percent: u64,
+}
+
+impl Limits {
+    /// What a store of `total_bytes` allows unless its operator says otherwise.
+    ///
+    /// Records are counted per publisher and key, where many small ones cost readers time; a class
+    /// and the store are bounded by bytes alone, of which every record takes [`ROW_OVERHEAD`].
+    #[must_use]
+    pub fn default_for(total_bytes: u64) -> Self {
+        let total = Amount { records: u64::MAX, bytes: total_bytes };
+        let part = |percent, records| Amount { records, bytes: total.percent(percent).bytes };
+        Limits {
+            publisher: part(PUBLISHER_PERCENT, PUBLISHER_RECORDS),
+            key: part(KEY_PERCENT, KEY_RECORDS),
+            classes: CLASS_PERCENT.map(|percent| part(percent, u64::MAX)),
+            total,
+            reserve_percent: RESERVE_PERCENT,
+        }
+    }
 }
 
 /// What the store does with an admitted record.
@@ -205,12 +242,12 @@ pub fn plan_put(
 ) -> Result<Plan, Refusal> {
     check_times(incoming, path, now)?;
     let live = existing.filter(|held| held.precedence.keep_until > now);
-    if let Some(stored) = unchanged(live, incoming, path)? {
-        return Ok(Plan::Unchanged(stored));
-    }
     let body_expired = incoming.kind() == Kind::Value && incoming.expires_at() <= now;
     let record = if body_expired { incoming.head_only() } else { incoming.clone() };
     let written = Existing::of(&record);
+    if let Some(stored) = unchanged(live, &written, incoming.space(), path)? {
+        return Ok(Plan::Unchanged(stored));
+    }
     check_room(existing, &record, &written, path, usage, limits)?;
     let stored = Stored { expires_at: served_until(&written) };
     let replaced = existing.copied();
@@ -220,16 +257,20 @@ pub fn plan_put(
 /// Whether nothing is to be written, by what the slot holds; refuses what does not supersede it.
 fn unchanged(
     live: Option<&Existing>,
-    incoming: &ValidRecord,
+    written: &Existing,
+    space: Space,
     path: Path,
 ) -> Result<Option<Stored>, Refusal> {
-    let new = incoming.precedence();
+    let new = written.precedence;
     if let Some(held) = live
         && held.precedence.digest == new.digest
     {
-        return Ok(Some(Stored { expires_at: served_until(held) }));
+        // A clock that went back makes a body due again that was dropped as expired: of the same
+        // version, only the head is smaller, and to acknowledge it would promise what is not there.
+        let body_lost = held.charge.bytes < written.charge.bytes;
+        return Ok((!body_lost).then(|| Stored { expires_at: served_until(held) }));
     }
-    let by_order = incoming.space() == Space::Content || path == Path::Repair;
+    let by_order = space == Space::Content || path == Path::Repair;
     if let (Some(held), true) = (live, by_order)
         && held.precedence >= new
     {
@@ -296,7 +337,10 @@ fn check_room(
         kept.plus(bytes)
     };
     let full = |scope| Err(Refusal::Full { scope });
-    let privileged = path == Path::Repair || record.kind() == Kind::Tombstone;
+    // A tombstone of what is not here adds a row like any value; free of quotas, a made-up key pair
+    // could fill the store with them.
+    let deletes = record.kind() == Kind::Tombstone && existing.is_some();
+    let privileged = path == Path::Repair || deletes;
     let open_total = if privileged {
         limits.total
     } else {
