@@ -20,7 +20,6 @@ use tokio::time::Instant;
 use crate::context::Inner;
 use crate::peer_address::PeerAddress;
 use crate::registry::SavedPeer;
-use crate::resolver::Resolver;
 
 /// How many peers are dialled at once while joining: all of a small network, a part of a large one.
 const JOIN_PARALLEL: usize = 16;
