@@ -568,6 +568,47 @@ fn an_answer_that_may_be_cut_does_not_end_a_quorum() {
 }
 
 #[test]
+fn whoever_named_as_many_dead_nodes_as_an_answer_holds_does_not_end_a_quorum() {
+    let seeds = infos([101, 102, 103, 104]);
+    let mut lookup = ValueLookup::new(TARGET, at(255), seeds, Consistency::Quorum, CONFIG);
+    for from in [101, 102] {
+        assert_eq!(wants(&mut lookup).0, at(from));
+    }
+    for from in [101, 102] {
+        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), true);
+    }
+    for dead in [51, 52, 53, 54] {
+        assert_eq!(wants(&mut lookup).0, at(dead));
+        lookup.on_failure(&at(dead));
+    }
+    assert_eq!(wants(&mut lookup).0, at(103));
+    lookup.on_answer(&at(103), false, infos([51, 52, 53, 54]), true);
+    // Three of the four closest that are known have answered, but 55 might be alive: 104 knows it.
+    assert_eq!(wants(&mut lookup).0, at(104));
+    lookup.on_answer(&at(104), false, infos([54, 55]), true);
+    assert_eq!(wants(&mut lookup).0, at(55));
+}
+
+#[test]
+fn an_asker_counts_itself_as_named_where_it_could_have_been() {
+    let quorum = |own| {
+        let seeds = infos([51, 52, 53, 100]);
+        let mut lookup = ValueLookup::new(TARGET, own, seeds, Consistency::Quorum, CONFIG);
+        for from in [51, 52] {
+            assert_eq!(wants(&mut lookup).0, at(from));
+        }
+        for from in [51, 52] {
+            lookup.on_answer(&at(from), false, Vec::new(), true);
+        }
+        assert_eq!((wants(&mut lookup).0, wants(&mut lookup).0), (at(53), at(100)));
+        lookup.on_answer(&at(100), false, infos([51, 52, 53]), true);
+        lookup.outcome().is_some()
+    };
+    assert!(quorum(at(255)), "an asker that is farther would not have been named before others");
+    assert!(!quorum(at(60)), "one that is closer may have cost somebody a place in the bucket");
+}
+
+#[test]
 fn consistencies_read_back_as_they_print() {
     for consistency in [Consistency::One, Consistency::Default, Consistency::Quorum] {
         assert_eq!(consistency.to_string().parse(), Ok(consistency));
