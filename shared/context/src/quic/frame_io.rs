@@ -2,7 +2,8 @@
 //!
 //! The header is looked at as soon as it is there, so a frame that is too long is refused before
 //! it is held, and memory grows with what came, not with what was announced. A frame that came as
-//! one piece is handed on as it is, without a copy.
+//! one piece is handed on as it is, without a copy; it shares its memory with the packets that came
+//! with it, so whoever keeps a part of it for long should copy that.
 
 use bytes::{Bytes, BytesMut};
 use dht_kad::codec::{CodecError, FrameHeader};

@@ -14,14 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The most that others may make a node hold. The defaults suit a small VPS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TransportLimits {
-    /// Connections that others dialled. An idle one costs about 20 KiB.
+    /// Connections that others dialled. An idle one costs about 40 KiB.
     pub connections: usize,
     /// Of these, connections of one global prefix (IPv4 /24, IPv6 /48): households and offices
     /// share one, and so does whoever floods from one machine.
     pub connections_per_prefix: usize,
     /// Of these, connections of one loopback or private address: a whole test network is one.
     pub connections_per_local_address: usize,
-    /// Handshakes that are under way. One costs about 50 KiB and half a millisecond.
+    /// Handshakes that are under way. One costs as much memory as a connection, and a third of a
+    /// millisecond of a processor.
     pub handshakes: usize,
     /// While more handshakes than this are under way, a sender must prove its address first.
     pub handshakes_before_retry: usize,
@@ -32,7 +33,7 @@ pub struct TransportLimits {
 impl Default for TransportLimits {
     fn default() -> Self {
         TransportLimits {
-            connections: 8192,
+            connections: 4096,
             connections_per_prefix: 64,
             connections_per_local_address: 4096,
             handshakes: 512,

@@ -63,7 +63,8 @@ pub struct QuicConfig {
     pub limits: TransportLimits,
 }
 
-/// A node's QUIC sockets. Dropping it closes all of its connections.
+/// A node's QUIC sockets. Dropping it closes all of its connections and, once these have been told,
+/// frees its ports.
 pub struct QuicTransport {
     id: NodeId,
     dialler: Dialler,
@@ -84,8 +85,8 @@ impl QuicTransport {
         let gate = Gate::new(limits);
         let ready = Arc::new(ReadyQueue::default());
         for endpoint in endpoints.iter() {
-            let endpoint = endpoint.quic.clone();
-            tokio::spawn(acceptor::run(endpoint, Arc::clone(&gate), Arc::clone(&ready)));
+            let (endpoint, gate) = (endpoint.clone(), Arc::clone(&gate));
+            tokio::spawn(acceptor::run(endpoint, gate, Arc::clone(&ready)));
         }
         let config = dial::client_config(&tls);
         let dialler = Dialler { endpoints, config, network, gate };

@@ -9,8 +9,8 @@ use quinn::{IdleTimeout, TransportConfig, VarInt};
 /// The most bytes of a whole frame.
 pub(super) const FRAME_BYTES: usize = FRAME_HEADER + FRAME_MAX;
 
-/// Streams that a peer may have open at first: each one allowed is set up at once and held while
-/// the connection is idle, about a third of a KiB.
+/// Streams that a peer may have open at first: each one allowed is registered at once, and with it
+/// what it once needed is kept while the connection is idle.
 pub(super) const STREAMS_AT_FIRST: u32 = 16;
 /// Streams that a peer may have open at most, reached by doubling while it uses them.
 pub(super) const STREAMS_MAX: u32 = 256;

@@ -3,7 +3,7 @@
 //! ```text
 //! accept_bi ─▶ handler: read the frame ─▶ Service::answer ─▶ write the answer
 //!     ▲            (polled here, not spawned: a request costs no task and no wake of another)
-//!     └── while fewer than STREAMS_MAX handlers are under way
+//!     └── as many at once as the peer may have streams open, STREAMS_MAX at most
 //! ```
 //!
 //! What a peer can make this side hold is bounded by its streams, by bytes
@@ -36,15 +36,14 @@ pub(super) async fn serve(link: &Link, service: &dyn Service) -> CloseReason {
     let mut streams_allowed = STREAMS_AT_FIRST;
     loop {
         // New streams come first, so that the number of handlers shows how many streams the peer
-        // uses at once. They cannot starve the handlers: a stream ends only by its handler.
+        // uses at once. They cannot starve the handlers, nor become too many: a stream stays open,
+        // and counts against the peer's allowance, until its handler is done.
         tokio::select! {
             biased;
-            accepted = link.quic.accept_bi(), if handlers.len() < STREAMS_MAX as usize => {
-                match accepted {
-                    Ok((send, recv)) => handlers.push(handle(link, service, send, recv)),
-                    Err(error) => return ended(link, &error),
-                }
-            }
+            accepted = link.quic.accept_bi() => match accepted {
+                Ok((send, recv)) => handlers.push(handle(link, service, send, recv)),
+                Err(error) => return ended(link, &error),
+            },
             Some(()) = handlers.next() => {}
         }
         if streams_allowed < STREAMS_MAX && handlers.len() * 2 >= streams_allowed as usize {
