@@ -7,7 +7,7 @@
 # and a line says what was not.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-PATH="$PWD/target/tools/bin:$PATH"
+PATH="$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools/bin:$PATH"
 
 FETCH_LIMIT_SECS=120
 

@@ -5,7 +5,7 @@
 #   scripts/prepare.sh test    the same, and what the gate runs beside cargo
 #
 # Debian packages come by apt-get, as root or through sudo. The gate's cargo tools, of pinned
-# versions, go to target/tools in this checkout. What is there already is left alone, and nothing
+# versions, go to tools in the target folder. What is there already is left alone, and nothing
 # outside of these two is changed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -61,11 +61,11 @@ install_packages() {
 install_cargo_tool() {
   local name=$1 version=$2
   if [[ $("$name" --version 2>/dev/null) == *" $version"* ]]; then return; fi
-  printf 'prepare: building %s %s into target/tools\n' "$name" "$version"
-  CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=target/tools/build cargo install --quiet --debug \
-    --locked --root target/tools --version "$version" "$name" ||
+  printf 'prepare: building %s %s into %s\n' "$name" "$version" "$tools"
+  CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$tools/build cargo install --quiet --debug --locked \
+    --root "$tools" --version "$version" "$name" ||
     fail "cargo could not install $name $version; check the network, then run this again"
-  rm -rf target/tools/build
+  rm -rf "$tools/build"
 }
 
 install_components() {
@@ -83,7 +83,8 @@ if [[ $# -ne 1 || ($purpose != build && $purpose != test) ]]; then
   echo 'usage: scripts/prepare.sh build|test' >&2
   exit 2
 fi
-PATH="$PWD/target/tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
+tools=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools
+PATH="$tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
 
 mapfile -t packages < <(missing_packages "$purpose")
 if [[ ${#packages[@]} -gt 0 ]]; then install_packages "${packages[@]}"; fi

@@ -120,6 +120,7 @@ end_all() {
 clean_up() {
   local status=$?
   trap '' INT TERM
+  if [[ ${#pid_of[@]} -gt 0 ]]; then say 'Stopping the nodes.'; fi
   end_all TERM
   if [[ $once == true && -n $data_dir ]]; then
     if [[ $passed == true ]]; then

@@ -9,7 +9,8 @@
 # that RocksDB, most of the time of a first run, compiles once for all of them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export PATH="$PWD/target/tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
+tools=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools
+export PATH="$tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
 
 FUZZ_SECS_PER_TARGET=5
 SAME_BUILD=(--release --locked --workspace)
