@@ -21,14 +21,20 @@ fail() {
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# bindgen loads libclang at build time, and reads the compiler's own headers beside it.
+# bindgen loads libclang at build time, and reads the compiler's own headers beside it. libclang-cpp,
+# which other packages bring, is another library.
 has_libclang() {
-  local lib headers
-  lib=$(compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' || compgen -G '/usr/lib*/libclang*.so*' ||
-    compgen -G '/usr/lib/*/libclang*.so*' || printf '%s' "${LIBCLANG_PATH:-}")
-  headers=$(compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' ||
-    compgen -G '/usr/lib*/clang/*/include/stddef.h' || printf '%s' "${LIBCLANG_PATH:-}")
-  [[ -n $lib && -n $headers ]]
+  if [[ -n ${LIBCLANG_PATH:-} ]]; then return; fi
+  any_file '/usr/lib*/libclang.so*' '/usr/lib*/*/libclang-[0-9]*.so*' '/usr/lib/llvm-*/lib/libclang.so*' &&
+    any_file '/usr/lib*/clang/*/include/stddef.h' '/usr/lib/llvm-*/lib/clang/*/include/stddef.h'
+}
+
+any_file() {
+  local pattern
+  for pattern in "$@"; do
+    if compgen -G "$pattern" >/dev/null; then return; fi
+  done
+  return 1
 }
 
 missing_packages() {
