@@ -123,6 +123,18 @@ check_purity() {
   expect 2 'usage:' scripts/check-purity.sh pure
 }
 
+check_docs() {
+  mkdir "$work/docs"
+  printf 'See [this](good.md#part), https://example.org and \x60scripts/check-docs.sh\x60.\n' \
+    >"$work/docs/good.md"
+  expect 0 'speak of what is there' scripts/check-docs.sh "$work/docs/good.md"
+  expect 1 'there is no such document' scripts/check-docs.sh "$work/nothing.md"
+  printf 'See [the page](gone.md).\n' >"$work/docs/link.md"
+  expect 1 'links to gone.md' scripts/check-docs.sh "$work/docs/link.md"
+  printf 'It is in \x60record/gone.rs\x60.\n' >"$work/docs/name.md"
+  expect 1 'names record/gone.rs' scripts/check-docs.sh "$work/docs/name.md"
+}
+
 # A machine without anything but the shell's own tools; then with ever more.
 check_prepare() {
   local tool bare=(env -i "PATH=$work/bare" "CARGO_HOME=$work/bare" "$BASH" scripts/prepare.sh)
@@ -161,6 +173,7 @@ DRIVER
 
 check_run_local
 check_purity
+check_docs
 check_gate
 check_drivers
 check_prepare
