@@ -14,6 +14,9 @@ pub(super) const FRAME_BYTES: usize = FRAME_HEADER + FRAME_MAX;
 pub(super) const STREAMS_AT_FIRST: u32 = 16;
 /// Streams that a peer may have open at most, reached by doubling while it uses them.
 pub(super) const STREAMS_MAX: u32 = 256;
+/// Handlers of one connection: one for each stream that is open, and one for each that has just
+/// ended, whose handler is about to.
+pub(super) const HANDLERS_MAX: usize = 2 * STREAMS_MAX as usize;
 
 /// Bytes that a peer may send on one stream before they are read: a whole frame passes in one
 /// flight.

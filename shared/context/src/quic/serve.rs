@@ -23,7 +23,8 @@ use super::connection::Link;
 use super::frame_io::{FrameWriter, ReadFault, read_frame};
 use super::limits::HeldBytes;
 use super::parameters::{
-    ANSWER_TIMEOUT, REQUEST_READ_TIMEOUT, STREAM_REFUSED, STREAMS_AT_FIRST, STREAMS_MAX,
+    ANSWER_TIMEOUT, HANDLERS_MAX, REQUEST_READ_TIMEOUT, STREAM_REFUSED, STREAMS_AT_FIRST,
+    STREAMS_MAX,
 };
 use crate::transport::{Answer, Asker, CloseReason, Service};
 
@@ -36,11 +37,11 @@ pub(super) async fn serve(link: &Link, service: &dyn Service) -> CloseReason {
     let mut streams_allowed = STREAMS_AT_FIRST;
     loop {
         // New streams come first, so that the number of handlers shows how many streams the peer
-        // uses at once. They cannot starve the handlers, nor become too many: a stream stays open,
-        // and counts against the peer's allowance, until its handler is done.
+        // uses at once. They cannot starve the handlers: a stream stays open, and counts against the
+        // peer's allowance, until its answer has arrived.
         tokio::select! {
             biased;
-            accepted = link.quic.accept_bi() => match accepted {
+            accepted = link.quic.accept_bi(), if handlers.len() < HANDLERS_MAX => match accepted {
                 Ok((send, recv)) => handlers.push(handle(link, service, send, recv)),
                 Err(error) => return ended(link, &error),
             },
