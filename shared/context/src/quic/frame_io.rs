@@ -128,6 +128,11 @@ impl FrameWriter {
         self.stream.finish().map_err(|_| WriteError::ClosedStream)
     }
 
+    /// Waits until the other side has everything; false if it wants no more of it.
+    pub(super) async fn delivered(&self) -> bool {
+        matches!(self.stream.stopped().await, Ok(None))
+    }
+
     /// Has the connection deliver what was written, though this is dropped.
     pub(super) fn keep(mut self) {
         self.kept = true;

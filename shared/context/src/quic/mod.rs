@@ -1,9 +1,8 @@
 //! [`Transport`] over QUIC: what carries frames between nodes in the world.
 //!
 //! A node has one UDP socket (or a few), and both dials and accepts on it. Every connection is
-//! QUIC version 1 under TLS 1.3 in which both ends prove their node key ([`tls`]); the peer's
-//! [`NodeId`] is the hash of the key that it proved, and an address is nothing but a place to send
-//! to. A request is a bidirectional stream of its own, so no request waits for another, and answers
+//! QUIC version 1 under TLS 1.3, in which both ends prove their node key by its raw public half; the
+//! peer's [`NodeId`] is the hash of that, and an address is nothing but a place to send to. A request is a bidirectional stream of its own, so no request waits for another, and answers
 //! cannot be mixed up.
 //!
 //! ```text
