@@ -17,6 +17,22 @@ pub const FUTURE_TOLERANCE_MS: u64 = 10 * MINUTE_MS;
 /// Bytes that a row costs beside the record itself: its keys, index and counters.
 pub const ROW_OVERHEAD: u64 = 256;
 
+/// Records that one publisher may keep on one node: the years of a busy mailbox or wall.
+pub const PUBLISHER_RECORDS: u64 = 100_000;
+/// Records that one key may hold on one node: a topic's writers; 20,000 heads are some 80 pages.
+pub const KEY_RECORDS: u64 = 20_000;
+/// The part of the store, in percent, that one publisher may fill: nobody crowds out the others.
+pub const PUBLISHER_PERCENT: u64 = 10;
+/// The part of the store, in percent, that one key may fill: a flooded topic stays one topic.
+pub const KEY_PERCENT: u64 = 5;
+/// The part of the store, in percent, that each class may fill, in the order of
+/// [`Retention::ALL`]. They add up to more than 100, so that room that one class leaves is of use
+/// to another, yet none can take all: what ends soon comes back soon and gets little.
+pub const CLASS_PERCENT: [u64; 3] = [10, 50, 60];
+/// The part of the store, in percent, kept for tombstones, smaller replacements and repair, so that
+/// a full store can still delete and heal.
+pub const RESERVE_PERCENT: u64 = 5;
+
 /// From this part of a class's share on, in percent, work is asked for.
 const WORK_FROM_PERCENT: u64 = 75;
 /// The bits of work asked for when that part is reached: a millisecond.
@@ -98,6 +114,25 @@ pub struct Limits {
     /// The part of `total`, in percent, that only tombstones, replacements that are not larger and
     /// repair may use.
     pub reserve_percent: u64,
+}
+
+impl Limits {
+    /// What a store of `total_bytes` allows unless its operator says otherwise.
+    ///
+    /// Records are counted per publisher and key, where many small ones cost readers time; a class
+    /// and the store are bounded by bytes alone, of which every record takes [`ROW_OVERHEAD`].
+    #[must_use]
+    pub fn default_for(total_bytes: u64) -> Self {
+        let total = Amount { records: u64::MAX, bytes: total_bytes };
+        let part = |percent, records| Amount { records, bytes: total.percent(percent).bytes };
+        Limits {
+            publisher: part(PUBLISHER_PERCENT, PUBLISHER_RECORDS),
+            key: part(KEY_PERCENT, KEY_RECORDS),
+            classes: CLASS_PERCENT.map(|percent| part(percent, u64::MAX)),
+            total,
+            reserve_percent: RESERVE_PERCENT,
+        }
+    }
 }
 
 /// What the store does with an admitted record.

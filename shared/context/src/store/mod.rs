@@ -3,6 +3,12 @@
 //! A store decides nothing: for each [`Submission`] it asks [`dht_kad::admission::plan_put`] and
 //! applies the answer. It answers a `submit` only when everything in it is on stable storage, and
 //! a `find` never shows what has expired. [`conformance`] is the suite that each one passes.
+//!
+//! [`MemoryStore`] keeps its [`Rows`] until the process ends: for clients, tests and the simulator.
+
+pub mod conformance;
+mod memory;
+mod rows;
 
 use bytes::Bytes;
 use dht_kad::admission::{Amount, Path};
@@ -11,6 +17,8 @@ use dht_kad::{Key, Refusal, UnixMs, ValidRecord};
 use futures_util::future::BoxFuture;
 
 use crate::registry::SavedPeer;
+pub use memory::MemoryStore;
+pub use rows::Rows;
 
 /// Keeps records, and the few things that a node remembers beside them.
 pub trait RecordStore: Send + Sync + 'static {
@@ -62,7 +70,8 @@ impl<T> Fetch<T> {
 pub struct PageQuery {
     /// The place.
     pub key: Key,
-    /// Only this publisher's; all if absent.
+    /// Only this publisher's; all if absent. In the `Content` space it is zeros, as in
+    /// [`RecordId`](dht_kad::RecordId).
     pub publisher: Option<[u8; 32]>,
     /// Only these slots, both ends included; all if absent.
     pub slots: Option<(u64, u64)>,
@@ -72,7 +81,7 @@ pub struct PageQuery {
     pub heads_only: bool,
     /// Only with at least so many bits of work.
     pub min_work: u32,
-    /// The most records.
+    /// The most records; one is shown even for 0, so that each page gets on.
     pub limit: usize,
     /// The most bytes of records; one record always fits.
     pub max_bytes: usize,

@@ -1,0 +1,128 @@
+//! [`MemoryStore`]: records kept until the process ends.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dht_kad::admission::Limits;
+use dht_kad::message::Stored;
+use dht_kad::{NetworkName, Refusal, UnixMs};
+use futures_util::future::BoxFuture;
+
+use super::{Fetch, Page, PageQuery, RecordStore, Rows, StoreUsage, Submission};
+use crate::clock::Clock;
+use crate::registry::SavedPeer;
+
+/// Rows that one sweep looks at while it holds the lock: well under a millisecond.
+const SWEEP_STEPS: usize = 1_024;
+
+/// A [`RecordStore`] in memory. What it holds is as stable as the process is.
+///
+/// It needs no task of its own: each `submit` first removes a bounded part of what has ended, which
+/// is more than it can add, so that dead rows do not add up.
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    rows: Rows,
+    peers: Vec<SavedPeer>,
+    commit_no: u64,
+    swept_to: UnixMs,
+    closed: bool,
+}
+
+impl MemoryStore {
+    /// An empty store for records of `network`.
+    #[must_use]
+    pub fn new(network: NetworkName, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        let state = State {
+            rows: Rows::new(network, limits),
+            peers: Vec::new(),
+            commit_no: 0,
+            swept_to: UnixMs(0),
+            closed: false,
+        };
+        MemoryStore { clock, state: Mutex::new(state) }
+    }
+
+    /// Removes what has ended, in steps between which others get their turn.
+    pub fn sweep(&self) {
+        let now = self.clock.now();
+        while !self.state().sweep(now) {}
+    }
+
+    /// The state. A panic elsewhere cannot leave it half changed in a way that later calls mind:
+    /// every change of a row is complete before the next begins.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// One bounded part of a sweep; true when nothing that has ended is left.
+    fn sweep(&mut self, now: UnixMs) -> bool {
+        let done = self.rows.sweep(now, SWEEP_STEPS);
+        if done {
+            self.swept_to = self.swept_to.max(now);
+        }
+        done
+    }
+
+    fn take(&mut self, submission: &Submission, now: UnixMs) -> Result<Stored, Refusal> {
+        let (stored, changed) = self.rows.put(&submission.record, submission.path, now)?;
+        self.commit_no += u64::from(changed);
+        Ok(stored)
+    }
+}
+
+impl RecordStore for MemoryStore {
+    fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
+        Fetch::Ready(Ok(self.state().rows.find(&query, self.clock.now())))
+    }
+
+    fn submit(&self, batch: Vec<Submission>) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>> {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let results = if state.closed {
+            batch.iter().map(|_| Err(Refusal::Restarting)).collect()
+        } else {
+            state.sweep(now);
+            batch.iter().map(|submission| state.take(submission, now)).collect()
+        };
+        Box::pin(std::future::ready(results))
+    }
+
+    fn writable(&self) -> Result<(), Refusal> {
+        if self.state().closed { Err(Refusal::Restarting) } else { Ok(()) }
+    }
+
+    fn usage(&self) -> StoreUsage {
+        let state = self.state();
+        StoreUsage {
+            total: state.rows.total(),
+            classes: state.rows.classes(),
+            commit_no: state.commit_no,
+            swept_to: state.swept_to,
+        }
+    }
+
+    fn saved_peers(&self) -> Vec<SavedPeer> {
+        self.state().peers.clone()
+    }
+
+    fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
+        let mut state = self.state();
+        let result = if state.closed {
+            Err(Refusal::Restarting)
+        } else {
+            state.peers = peers;
+            Ok(())
+        };
+        Box::pin(std::future::ready(result))
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.state().closed = true;
+        Box::pin(std::future::ready(()))
+    }
+}
