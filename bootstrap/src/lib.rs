@@ -1,1 +1,5 @@
-//! Skeleton.
+//! The daemon: a DHT server that keeps what it acknowledges.
+
+pub mod store;
+pub mod verify_threads;
+mod work_queue;
