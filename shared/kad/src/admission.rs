@@ -48,7 +48,9 @@ pub enum Path {
         /// Compare and swap: only if this seq is stored, 0 meaning none.
         expected_seq: Option<u64>,
     },
-    /// Another holder hands it on unchanged.
+    /// Another holder hands it on unchanged. Only the whole store's limit binds, so that holders do
+    /// not stay different because their quotas filled differently: whom a node takes repair from,
+    /// and how much of it, is for the caller to decide.
     Repair,
 }
 
@@ -111,8 +113,8 @@ pub struct Limits {
     pub classes: [Amount; 3],
     /// In all.
     pub total: Amount,
-    /// The part of `total`, in percent, that only tombstones, replacements that are not larger and
-    /// repair may use.
+    /// The part of `total`, in percent, that only tombstones of what is stored, replacements that
+    /// are not larger and repair may use.
     pub reserve_percent: u64,
 }
 
@@ -240,12 +242,12 @@ pub fn plan_put(
 ) -> Result<Plan, Refusal> {
     check_times(incoming, path, now)?;
     let live = existing.filter(|held| held.precedence.keep_until > now);
-    if let Some(stored) = unchanged(live, incoming, path)? {
-        return Ok(Plan::Unchanged(stored));
-    }
     let body_expired = incoming.kind() == Kind::Value && incoming.expires_at() <= now;
     let record = if body_expired { incoming.head_only() } else { incoming.clone() };
     let written = Existing::of(&record);
+    if let Some(stored) = unchanged(live, &written, incoming.space(), path)? {
+        return Ok(Plan::Unchanged(stored));
+    }
     check_room(existing, &record, &written, path, usage, limits)?;
     let stored = Stored { expires_at: served_until(&written) };
     let replaced = existing.copied();
@@ -255,16 +257,20 @@ pub fn plan_put(
 /// Whether nothing is to be written, by what the slot holds; refuses what does not supersede it.
 fn unchanged(
     live: Option<&Existing>,
-    incoming: &ValidRecord,
+    written: &Existing,
+    space: Space,
     path: Path,
 ) -> Result<Option<Stored>, Refusal> {
-    let new = incoming.precedence();
+    let new = written.precedence;
     if let Some(held) = live
         && held.precedence.digest == new.digest
     {
-        return Ok(Some(Stored { expires_at: served_until(held) }));
+        // A clock that went back makes a body due again that was dropped as expired: of the same
+        // version, only the head is smaller, and to acknowledge it would promise what is not there.
+        let body_lost = held.charge.bytes < written.charge.bytes;
+        return Ok((!body_lost).then(|| Stored { expires_at: served_until(held) }));
     }
-    let by_order = incoming.space() == Space::Content || path == Path::Repair;
+    let by_order = space == Space::Content || path == Path::Repair;
     if let (Some(held), true) = (live, by_order)
         && held.precedence >= new
     {
@@ -331,7 +337,10 @@ fn check_room(
         kept.plus(bytes)
     };
     let full = |scope| Err(Refusal::Full { scope });
-    let privileged = path == Path::Repair || record.kind() == Kind::Tombstone;
+    // A tombstone of what is not here adds a row like any value; free of quotas, a made-up key pair
+    // could fill the store with them.
+    let deletes = record.kind() == Kind::Tombstone && existing.is_some();
+    let privileged = path == Path::Repair || deletes;
     let open_total = if privileged {
         limits.total
     } else {

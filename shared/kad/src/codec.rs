@@ -2,20 +2,20 @@
 //!
 //! Payloads are bincode 2 (varint integers, little-endian) under a byte limit that holds before
 //! anything is allocated; trailing bytes are refused, so a message has exactly one accepted length.
+//! Lists and texts have bounds of their own, which hold while they are read. What would be refused
+//! by the other side is not encoded in the first place.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::bounded::text_fits;
 use crate::message::{
-    ADDRS_MAX, FRAME_HEADER, FRAME_MAX, NODES_MAX, NodeInfo, PAGE_RECORDS, Request, Response,
-    TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_REFUSED, TYPE_STORE,
+    ADDRS_MAX, FRAME_HEADER, FRAME_MAX, NODES_MAX, NodeInfo, PAGE_BYTES, PAGE_RECORDS, Request,
+    Response, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_REFUSED, TYPE_STORE, VERSION_TEXT_MAX,
 };
-use crate::refusal::Refusal;
-
-/// The most bytes of a pong's software version.
-const VERSION_TEXT_MAX: usize = 64;
+use crate::refusal::{REFUSAL_TEXT_MAX, Refusal};
 
 /// A frame cannot be taken.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +88,10 @@ pub fn split_frame(frame: &Bytes) -> Result<(u16, Bytes), CodecError> {
 /// Encodes a request as one frame.
 ///
 /// # Errors
-/// [`CodecError::TooLong`] if it does not fit one.
+/// [`CodecError::TooLong`] if it does not fit one, [`CodecError::Malformed`] if it breaks a bound.
 pub fn encode_request(request: &Request) -> Result<Bytes, CodecError> {
     let kind = request.frame_type();
+    check_request(request)?;
     match request {
         Request::Ping(body) => encode_frame(kind, body),
         Request::FindNode(body) => encode_frame(kind, body),
@@ -112,20 +113,17 @@ pub fn decode_request(frame: &Bytes) -> Result<Request, CodecError> {
         TYPE_STORE => Request::Store(decode_payload(kind, &payload)?),
         unknown => return Err(CodecError::UnknownType(unknown)),
     };
-    match &request {
-        Request::Store(store) if store.items.len() > PAGE_RECORDS => {
-            Err(CodecError::Malformed(kind))
-        }
-        _ => Ok(request),
-    }
+    check_request(&request)?;
+    Ok(request)
 }
 
 /// Encodes an answer as one frame.
 ///
 /// # Errors
-/// [`CodecError::TooLong`] if it does not fit one.
+/// [`CodecError::TooLong`] if it does not fit one, [`CodecError::Malformed`] if it breaks a bound.
 pub fn encode_response(response: &Response) -> Result<Bytes, CodecError> {
     let kind = response.frame_type();
+    check_response(response)?;
     match response {
         Response::Pong(body) => encode_frame(kind, body),
         Response::Nodes(body) => encode_frame(kind, body),
@@ -149,16 +147,47 @@ pub fn decode_response(frame: &Bytes) -> Result<Response, CodecError> {
         TYPE_STORE => Response::StoreResults(decode_payload(kind, &payload)?),
         unknown => return Err(CodecError::UnknownType(unknown)),
     };
-    let bounded = match &response {
-        Response::Pong(pong) => pong.version.len() <= VERSION_TEXT_MAX,
+    check_response(&response)?;
+    Ok(response)
+}
+
+/// The bounds of a request, which both sides keep.
+fn check_request(request: &Request) -> Result<(), CodecError> {
+    let bounded = match request {
+        Request::Ping(_) | Request::FindNode(_) | Request::Find(_) => true,
+        Request::Store(store) => {
+            let bytes: usize = store.items.iter().map(|item| item.record.0.len()).sum();
+            store.items.len() <= PAGE_RECORDS && bytes <= PAGE_BYTES
+        }
+    };
+    if bounded { Ok(()) } else { Err(CodecError::Malformed(request.frame_type())) }
+}
+
+/// The bounds of an answer, which both sides keep.
+fn check_response(response: &Response) -> Result<(), CodecError> {
+    let bounded = match response {
+        Response::Pong(pong) => text_fits(&pong.version, VERSION_TEXT_MAX),
         Response::Nodes(nodes) => nodes_bounded(&nodes.nodes),
         Response::Found(found) => {
-            found.records.len() <= PAGE_RECORDS && nodes_bounded(&found.closer)
+            let bytes: usize = found.records.iter().map(|record| record.0.len()).sum();
+            found.records.len() <= PAGE_RECORDS
+                && bytes <= PAGE_BYTES
+                && nodes_bounded(&found.closer)
         }
-        Response::StoreResults(results) => results.results.len() <= PAGE_RECORDS,
-        Response::Refused(_) => true,
+        Response::StoreResults(results) => {
+            let mut refusals = results.results.iter().filter_map(|result| result.as_ref().err());
+            results.results.len() <= PAGE_RECORDS && refusals.all(refusal_bounded)
+        }
+        Response::Refused(refusal) => refusal_bounded(refusal),
     };
-    if bounded { Ok(response) } else { Err(CodecError::Malformed(kind)) }
+    if bounded { Ok(()) } else { Err(CodecError::Malformed(response.frame_type())) }
+}
+
+fn refusal_bounded(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::MalformedRecord(text) => text_fits(text, REFUSAL_TEXT_MAX),
+        _ => true,
+    }
 }
 
 fn nodes_bounded(nodes: &[NodeInfo]) -> bool {

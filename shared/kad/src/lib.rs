@@ -10,6 +10,7 @@
 //! ```
 
 pub mod admission;
+mod bounded;
 pub mod codec;
 pub mod domain;
 pub mod error_number;

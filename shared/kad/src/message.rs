@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::id::{Key, NodeId};
 use crate::record::layout::RECORD_MAX;
 use crate::refusal::Refusal;
@@ -28,6 +29,9 @@ pub const NODES_MAX: usize = 40;
 /// The most addresses of one node in an answer: dual stack, public and private.
 pub const ADDRS_MAX: usize = 4;
 
+/// The most bytes of a [`Pong`]'s software version.
+pub const VERSION_TEXT_MAX: usize = 64;
+
 const _: () = assert!(RECORD_MAX <= PAGE_BYTES, "one maximal record fits a page");
 
 /// The answer's type where a request was refused.
@@ -40,6 +44,7 @@ pub const TYPE_FIND_NODE: u16 = 2;
 pub const TYPE_FIND: u16 = 3;
 /// [`Store`].
 pub const TYPE_STORE: u16 = 4;
+// 5, 6 and 7 are reserved for Watch, Reconcile and DialBack; until they are built they are unknown.
 
 /// Whether a node answers requests and stores, or only asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -56,6 +61,7 @@ pub struct NodeInfo {
     /// The node's name; whoever dials compares it with the key that the handshake proves.
     pub id: NodeId,
     /// At most [`ADDRS_MAX`] addresses, best first.
+    #[serde(deserialize_with = "bounded::list::<_, _, ADDRS_MAX>")]
     pub addrs: Vec<SocketAddr>,
 }
 
@@ -75,7 +81,9 @@ pub struct Ping {
 pub struct Pong {
     /// The answerer's mode.
     pub mode: Mode,
-    /// The answerer's software version, such as `dht-bootstrap 0.1.0`; at most 64 bytes.
+    /// The answerer's software version, such as `dht-bootstrap 0.1.0`; at most
+    /// [`VERSION_TEXT_MAX`] bytes, without control characters.
+    #[serde(deserialize_with = "bounded::text::<_, VERSION_TEXT_MAX>")]
     pub version: String,
     /// Whether the answerer's routing table can be relied on.
     pub settled: bool,
@@ -96,6 +104,7 @@ pub struct FindNode {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Nodes {
     /// Up to k servers, closest first, without the asker.
+    #[serde(deserialize_with = "bounded::list::<_, _, NODES_MAX>")]
     pub nodes: Vec<NodeInfo>,
     /// Whether the answerer's routing table can be relied on.
     pub settled: bool,
@@ -126,7 +135,7 @@ pub struct Find {
     pub heads_only: bool,
     /// Only records with at least so many leading zero bits of work.
     pub min_work: u32,
-    /// The most records in the page; at most [`PAGE_RECORDS`] are ever sent.
+    /// The most records in the page; at least one and at most [`PAGE_RECORDS`] are sent.
     pub limit: u32,
     /// Whether the answer should name the closest servers too.
     pub want_closer: bool,
@@ -143,11 +152,13 @@ pub struct PublisherKey(#[serde(with = "serde_bytes")] pub [u8; 32]);
 /// and a tombstone, come as heads, so that a reader can tell them from an older version elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Found {
-    /// The records, or heads.
+    /// The records, or heads; at most [`PAGE_BYTES`] together.
+    #[serde(deserialize_with = "bounded::list::<_, _, PAGE_RECORDS>")]
     pub records: Vec<RecordBytes>,
     /// Where the page ends, if there is more.
     pub next: Option<Position>,
     /// Up to k servers closest to the key, if asked for.
+    #[serde(deserialize_with = "bounded::list::<_, _, NODES_MAX>")]
     pub closer: Vec<NodeInfo>,
     /// Whether the answerer's routing table can be relied on.
     pub settled: bool,
@@ -166,6 +177,7 @@ pub struct StoreItem {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Store {
     /// At most [`PAGE_RECORDS`] records of at most [`PAGE_BYTES`] together.
+    #[serde(deserialize_with = "bounded::list::<_, _, PAGE_RECORDS>")]
     pub items: Vec<StoreItem>,
 }
 
@@ -180,6 +192,7 @@ pub struct Stored {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StoreResults {
     /// What became of each record.
+    #[serde(deserialize_with = "bounded::list::<_, _, PAGE_RECORDS>")]
     pub results: Vec<Result<Stored, Refusal>>,
 }
 

@@ -7,6 +7,9 @@ use crate::error_number::ErrorNumber;
 use crate::record::{MalformedRecord, SignatureFault};
 use crate::time::UnixMs;
 
+/// The most bytes of the text in a [`Refusal::MalformedRecord`]: one sentence.
+pub const REFUSAL_TEXT_MAX: usize = 256;
+
 /// What ran out when a record was refused as [`Refusal::Full`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, Error)]
 pub enum FullScope {
@@ -30,7 +33,9 @@ pub enum FullScope {
 pub enum Refusal {
     /// The bytes are not a record; the text says what is wrong.
     #[error("not a record: {0}")]
-    MalformedRecord(String),
+    MalformedRecord(
+        #[serde(deserialize_with = "crate::bounded::text::<_, REFUSAL_TEXT_MAX>")] String,
+    ),
     /// The record's layout version is unknown.
     #[error(
         "the record has layout version {0}, which this node does not know; use an older one or another node"

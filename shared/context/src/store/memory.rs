@@ -126,3 +126,84 @@ impl RecordStore for MemoryStore {
         Box::pin(std::future::ready(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dht_kad::admission::{Amount, Path};
+    use dht_kad::record::{Kind, RecordDraft, Retention, Space};
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::store::conformance::{self, Subject};
+
+    struct Memory;
+
+    impl Subject for Memory {
+        type Store = MemoryStore;
+
+        async fn open(&self, clock: Arc<ManualClock>, limits: Limits) -> MemoryStore {
+            MemoryStore::new(conformance::network(), clock, limits)
+        }
+
+        async fn sweep(&self, store: &MemoryStore) {
+            store.sweep();
+        }
+
+        async fn reopen(
+            &self,
+            _: MemoryStore,
+            _: Arc<ManualClock>,
+            _: Limits,
+        ) -> Option<MemoryStore> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn the_memory_store_keeps_every_rule() {
+        conformance::run_all(&Memory).await;
+    }
+
+    fn announcement(slot: u64, created_at: UnixMs, network: &NetworkName) -> Submission {
+        let draft = RecordDraft {
+            space: Space::Owned,
+            kind: Kind::Value,
+            retention: Retention::Hours8,
+            label: [0; 32],
+            slot,
+            seq: 1,
+            created_at,
+            guard_until: UnixMs(0),
+            work_bits: 0,
+            ext: bytes::Bytes::new(),
+            body: bytes::Bytes::new(),
+        };
+        let record = draft.sign(&SigningKey::from_bytes(&[1; 32]), network).unwrap();
+        Submission { record, path: Path::Store { expected_seq: None } }
+    }
+
+    #[tokio::test]
+    async fn dead_rows_do_not_add_up_though_nobody_sweeps() {
+        let clock = Arc::new(ManualClock::new(UnixMs(1_800_000_000_000)));
+        let ten = Amount { records: 10, bytes: u64::MAX };
+        let limits = Limits { publisher: ten, ..Limits::default_for(1 << 30) };
+        let store = MemoryStore::new(conformance::network(), clock.clone(), limits);
+        for slot in 0..100 {
+            let submission = announcement(slot, clock.now(), &conformance::network());
+            let results = store.submit(vec![submission]).await;
+            assert!(results[0].is_ok(), "slot {slot}: {results:?}");
+            clock.advance(Retention::Hours8.lifetime_ms() / 10);
+        }
+        assert_eq!(store.usage().total.records, 10);
+    }
+
+    #[tokio::test]
+    async fn a_record_of_another_network_is_not_kept() {
+        let clock = Arc::new(ManualClock::new(UnixMs(1_800_000_000_000)));
+        let limits = Limits::default_for(1 << 30);
+        let store = MemoryStore::new(conformance::network(), clock.clone(), limits);
+        let foreign = announcement(0, clock.now(), &"another".parse().unwrap());
+        assert_eq!(store.submit(vec![foreign]).await, [Err(Refusal::BadSignature)]);
+    }
+}
