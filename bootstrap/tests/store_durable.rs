@@ -116,10 +116,7 @@ async fn a_disk_with_too_little_room_refuses_records_as_full_and_serves_what_is_
     let record = value(1, 1, "kept");
     put(&store, &record).await.unwrap();
     store.close().await;
-    let config = dht_bootstrap::store::StoreConfig {
-        min_free_bytes: u64::MAX,
-        ..fixture.config()
-    };
+    let config = dht_bootstrap::store::StoreConfig { min_free_bytes: u64::MAX, ..fixture.config() };
     let store = dht_bootstrap::store::RocksStore::open(config).unwrap();
     let full = Refusal::Full { scope: dht_kad::refusal::FullScope::Total };
     assert_eq!(put(&store, &value(2, 1, "new")).await, Err(full));

@@ -151,7 +151,9 @@ async fn the_directory_of_another_network_is_refused() {
     assert_eq!(error.number(), ErrorNumber::BadConfig);
     assert!(error.to_string().contains("belongs to network test, not other"), "{error}");
     let tables = |files: Vec<(PathBuf, Vec<u8>)>| {
-        files.into_iter().filter(|(path, _)| path.extension().is_some_and(|ext| ext == "sst"))
+        files
+            .into_iter()
+            .filter(|(path, _)| path.extension().is_some_and(|ext| ext == "sst"))
             .collect::<Vec<_>>()
     };
     assert_eq!(tables(before), tables(contents(&fixture.data_dir())));
@@ -163,8 +165,7 @@ async fn a_newer_schema_is_refused() {
     let fixture = filled().await;
     let families = ["default", "records", "bodies", "index", "usage", "state"];
     let options = rocksdb::Options::default();
-    let database =
-        rocksdb::DB::open_cf(&options, fixture.data_dir().join("db"), families).unwrap();
+    let database = rocksdb::DB::open_cf(&options, fixture.data_dir().join("db"), families).unwrap();
     let state = database.cf_handle("state").unwrap();
     database.put_cf(state, "schema", 99_u32.to_be_bytes()).unwrap();
     drop(database);

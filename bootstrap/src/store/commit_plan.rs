@@ -88,16 +88,31 @@ impl<'a> CommitPlan<'a> {
         }
     }
 
-    /// Takes out what an index row says has ended; the row goes in any case.
-    pub(super) fn end(&mut self, ending: Ending, slot: &RowKey, key: &[u8]) -> Result<(), Fault> {
-        self.batch.delete_cf(self.grounds.db.family(Family::Index)?, key);
-        let Some(held) = self.held(slot)? else { return Ok(()) };
-        let now = self.grounds.now;
-        match ending {
-            Ending::Head if held.existing.precedence.keep_until <= now => self.remove(slot, &held),
-            Ending::Body if held.existing.expires_at <= now => self.drop_body(slot, &held),
-            Ending::Head | Ending::Body => Ok(()),
+    /// Takes out what an index row of this range and period stands for, if it has ended; says
+    /// whether it has. A row that stands for nothing any more goes as well.
+    pub(super) fn end(
+        &mut self,
+        range: IndexRange,
+        period: u32,
+        slot: &RowKey,
+    ) -> Result<bool, Fault> {
+        let held = self.held(slot)?;
+        let ends_at = held.as_ref().map(|held| match range.ending {
+            Ending::Head => held.existing.precedence.keep_until,
+            Ending::Body => held.existing.expires_at,
+        });
+        let stands = ends_at.is_some_and(|ends_at| range.period(ends_at) == period);
+        if stands && ends_at.is_some_and(|ends_at| ends_at > self.grounds.now) {
+            return Ok(false);
         }
+        let row = range.row_key(range.start_of(period), slot);
+        self.batch.delete_cf(self.grounds.db.family(Family::Index)?, row);
+        match (held, range.ending) {
+            (Some(held), Ending::Head) if stands => self.remove(slot, &held)?,
+            (Some(held), Ending::Body) if stands => self.drop_body(slot, &held)?,
+            _ => {}
+        }
+        Ok(true)
     }
 
     /// Changes a row of `state`.

@@ -86,6 +86,7 @@ pub struct RocksStore {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
     incarnation: [u8; 16],
+    dir: PathBuf,
 }
 
 /// How many rows each column family has, by counting them; for tests of what is on disk.
@@ -133,7 +134,7 @@ impl RocksStore {
     ///
     /// # Errors
     /// [`OpenError`]; nothing in the directory was changed then.
-    pub fn open(config: StoreConfig) -> Result<Arc<Self>, OpenError> {
+    pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
         let settings = Settings::new(config.cache_bytes);
         let opened = open::open(&config, &settings)?;
         let Opened { lock, database, incarnation, high_water, saved_peers, cursors } = opened;
@@ -152,17 +153,24 @@ impl RocksStore {
             ended: watch::Sender::new(false),
         });
         let path = open::database_path(&config.dir);
-        let room = DiskRoom::new(config.dir, config.min_free_bytes);
+        let dir = config.dir;
+        let room = DiskRoom::new(dir.clone(), config.min_free_bytes);
         let writer = Writer::new(Arc::clone(&shared), config.limits, path, settings, room, cursors);
         let writer = start_threads(&shared, writer)
             .map_err(|error| OpenError::Threads(error.to_string()))?;
-        Ok(Arc::new(RocksStore { shared, writer: Mutex::new(Some(writer)), incarnation }))
+        Ok(RocksStore { shared, writer: Mutex::new(Some(writer)), incarnation, dir })
     }
 
     /// Names this store: new with each one that is made. Commit numbers mean something only within.
     #[must_use]
     pub fn incarnation(&self) -> [u8; 16] {
         self.incarnation
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.dir
     }
 
     /// Counts up while the writer makes progress, also if it only refuses; for a watchdog.
@@ -176,7 +184,8 @@ impl RocksStore {
         self.shared.clock.set_agrees(agrees);
     }
 
-    /// Sweeps until nothing is left that could be swept; resolves then.
+    /// Takes out everything that has ended by now; resolves when that is done. It looks at more
+    /// rows than the store's own sweep, which waits until a period is over.
     pub fn sweep(&self) -> BoxFuture<'static, ()> {
         let (answer, done) = oneshot::channel();
         let queued = self.shared.writes.push(Load::default(), WriteJob::Sweep { answer });

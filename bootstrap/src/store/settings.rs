@@ -39,11 +39,14 @@ impl Family {
     }
 }
 
-/// Memory for writes that are in the log but not in tables yet, all families together. The cache
-/// pays for it.
-const MEMTABLES_BYTES: usize = 64 << 20;
-/// Of one family.
-const MEMTABLE_BYTES: usize = 16 << 20;
+/// The part of the cache that pays for memtables, all families together: for writes that are in the
+/// log but not in tables yet.
+const MEMTABLES_SHARE: usize = 3;
+/// The most memory for memtables: more would only lengthen a restart.
+const MEMTABLES_BYTES_MAX: usize = 64 << 20;
+/// The part of that which one memtable may take. Each has some room reserved from the start, so
+/// that five of a fixed size would fill a small cache while they are empty.
+const MEMTABLE_SHARE: usize = 4;
 /// The log's size at which the oldest memtable is written out: bounds the time of a restart.
 const LOG_BYTES_MAX: u64 = 128 << 20;
 /// Open table files: below the 1,024 descriptors that a process has by default, with room for
@@ -68,18 +71,20 @@ const INFO_LOG_FILES: usize = 2;
 pub(super) struct Settings {
     cache: Cache,
     memtables: WriteBufferManager,
+    memtable_bytes: usize,
 }
 
 impl Settings {
     /// Settings with one cache of so many bytes for blocks, blobs and memtables.
     pub(super) fn new(cache_bytes: usize) -> Self {
         let cache = Cache::new_lru_cache(cache_bytes);
+        let memtables_bytes = MEMTABLES_BYTES_MAX.min(cache_bytes / MEMTABLES_SHARE);
         let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(
-            MEMTABLES_BYTES.min(cache_bytes / 2),
+            memtables_bytes,
             false,
             cache.clone(),
         );
-        Settings { cache, memtables }
+        Settings { cache, memtables, memtable_bytes: memtables_bytes / MEMTABLE_SHARE }
     }
 
     /// The database's own options. Only a fresh directory may be created in.
@@ -119,7 +124,7 @@ impl Settings {
         table.set_whole_key_filtering(true);
         let mut options = Options::default();
         options.set_block_based_table_factory(&table);
-        options.set_write_buffer_size(MEMTABLE_BYTES);
+        options.set_write_buffer_size(self.memtable_bytes);
         options.set_level_compaction_dynamic_level_bytes(true);
         options.set_compression_type(DBCompressionType::None);
         options.set_bottommost_compression_type(DBCompressionType::Lz4);

@@ -3,7 +3,8 @@
 //! It goes by `index`, whose rows are ordered by class and period: every period that is wholly past
 //! is emptied, oldest first, some rows a step, and a mark for each range, kept on disk, says which
 //! period may be the first with rows. What lies in a period that is not over yet has ended for
-//! readers all the same; only its room comes back later.
+//! readers all the same; only its room comes back later, unless somebody asks for it now
+//! ([`Depth::Now`]), which costs a look at every row of that period.
 
 use dht_kad::UnixMs;
 
@@ -49,30 +50,34 @@ impl SweepMarks {
     }
 }
 
+/// How far a sweep goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Depth {
+    /// Through the periods that are over.
+    PastPeriods,
+    /// Through what has ended in the present period as well.
+    Now,
+}
+
 /// Plans one step up to `now`. True if more is left to be done.
-pub(super) fn step(plan: &mut CommitPlan<'_>, db: &Database, now: UnixMs) -> Result<bool, Fault> {
+pub(super) fn step(
+    plan: &mut CommitPlan<'_>,
+    db: &Database,
+    now: UnixMs,
+    depth: Depth,
+) -> Result<bool, Fault> {
     let mut room = STEP_ROWS;
     for range in IndexRange::ALL {
-        let end = range.period(now);
+        let present = range.period(now);
         let Some(start) = plan.marks().of(range).map(|mark| *mark) else { continue };
+        let (end, reached) = match depth {
+            Depth::PastPeriods => (present, present),
+            Depth::Now => (present.saturating_add(1), present),
+        };
         if start >= end {
             continue;
         }
-        let mut reached = end;
-        let (from, to) = (range.prefix(start), range.prefix(end).to_vec());
-        let mut rows = db.rows(Family::Index, &from, to, Reach::Disk)?;
-        while let Some(key) = rows.key() {
-            let (period, slot) = split_index_key(key)
-                .ok_or_else(|| Fault::Damaged("a row of index has a short key".to_owned()))?;
-            if room == 0 {
-                reached = period;
-                break;
-            }
-            room -= 1;
-            plan.end(range.ending, &slot, key)?;
-            rows.next();
-        }
-        rows.status()?;
+        let reached = sweep_range(plan, db, range, start..end, &mut room)?.unwrap_or(reached);
         if let Some(mark) = plan.marks().of(range) {
             *mark = reached;
         }
@@ -81,6 +86,31 @@ pub(super) fn step(plan: &mut CommitPlan<'_>, db: &Database, now: UnixMs) -> Res
         }
     }
     Ok(false)
+}
+
+/// Takes out what has ended in some periods of one range. Says at which period it ran out of room.
+fn sweep_range(
+    plan: &mut CommitPlan<'_>,
+    db: &Database,
+    range: IndexRange,
+    periods: std::ops::Range<u32>,
+    room: &mut usize,
+) -> Result<Option<u32>, Fault> {
+    let (from, to) = (range.prefix(periods.start), range.prefix(periods.end).to_vec());
+    let mut rows = db.rows(Family::Index, &from, to, Reach::Disk)?;
+    while let Some(key) = rows.key() {
+        let (period, slot) = split_index_key(key)
+            .ok_or_else(|| Fault::Damaged("a row of index has a short key".to_owned()))?;
+        if *room == 0 {
+            return Ok(Some(period));
+        }
+        if plan.end(range, period, &slot)? {
+            *room -= 1;
+        }
+        rows.next();
+    }
+    rows.status()?;
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use super::open::{Cursors, read_cursors};
 use super::recovery::Recovery;
 use super::rows::state;
 use super::settings::Settings;
-use super::sweep::{self, SweepMarks};
+use super::sweep::{self, Depth, SweepMarks};
 use super::usage::UsageBook;
 use super::{Health, Shared};
 use crate::work_queue::{Load, Taken};
@@ -79,6 +79,7 @@ pub(super) struct Writer {
     marks: SweepMarks,
     commit_no: u64,
     clock_on_disk: UnixMs,
+    swept_to: UnixMs,
     next_sweep: Instant,
     recovery: Option<Recovery>,
 }
@@ -94,7 +95,7 @@ impl Writer {
     ) -> Self {
         let Cursors { commit_no, marks, usage } = cursors;
         let next_sweep = Instant::now();
-        let (clock_on_disk, recovery) = (UnixMs(0), None);
+        let (clock_on_disk, swept_to, recovery) = (UnixMs(0), UnixMs(0), None);
         let mut writer = Writer {
             shared,
             limits,
@@ -105,6 +106,7 @@ impl Writer {
             marks,
             commit_no,
             clock_on_disk,
+            swept_to,
             next_sweep,
             recovery,
         };
@@ -185,7 +187,7 @@ impl Writer {
             }
         }
         for answer in sweeps {
-            while self.sweep_step() {}
+            while self.sweep_step(Depth::Now) {}
             let _ = answer.send(());
         }
     }
@@ -211,14 +213,14 @@ impl Writer {
             return;
         }
         if Instant::now() >= self.next_sweep {
-            let more = self.sweep_step();
+            let more = self.sweep_step(Depth::PastPeriods);
             self.next_sweep = Instant::now() + if more { SWEEP_AGAIN } else { SWEEP_EVERY };
         }
     }
 
     /// Takes out a bounded part of what has ended, and brings the clock on disk forward. True if
     /// more is left.
-    fn sweep_step(&mut self) -> bool {
+    fn sweep_step(&mut self, depth: Depth) -> bool {
         let moment = self.shared.clock.look();
         if !moment.sure {
             return false;
@@ -227,10 +229,13 @@ impl Writer {
         let guard = shared.database.read();
         let Some(db) = guard.as_ref() else { return false };
         let marks_before = self.marks;
-        let swept = self.plan_sweep(db, moment);
+        let swept = self.plan_sweep(db, moment, depth);
         drop(guard);
         match swept {
             Ok(more) => {
+                if depth == Depth::Now && !more && moment.may_destroy {
+                    self.swept_to = moment.now;
+                }
                 self.publish();
                 more
             }
@@ -250,7 +255,7 @@ impl Writer {
     }
 
     /// Not synced: what a crash undoes is done again, and the log keeps the order of commits.
-    fn plan_sweep(&mut self, db: &Database, moment: Moment) -> Result<bool, Fault> {
+    fn plan_sweep(&mut self, db: &Database, moment: Moment, depth: Depth) -> Result<bool, Fault> {
         let high_water = self.shared.clock.high_water();
         let clock_is_due =
             high_water.since(self.clock_on_disk) >= CLOCK_LAG_MS || high_water < self.clock_on_disk;
@@ -258,7 +263,7 @@ impl Writer {
             Grounds { db, network: &self.shared.network, limits: &self.limits, now: moment.now };
         let marks_before = self.marks;
         let mut plan = CommitPlan::new(grounds, self.commit_no, &mut self.usage, &mut self.marks);
-        let more = moment.may_destroy && sweep::step(&mut plan, db, moment.now)?;
+        let more = moment.may_destroy && sweep::step(&mut plan, db, moment.now, depth)?;
         if clock_is_due {
             plan.set_state(state::CLOCK, &high_water.0.to_be_bytes())?;
         }
@@ -313,7 +318,8 @@ impl Writer {
         let Some(db) = guard.as_ref() else { return };
         // The counters of total and classes are in memory but after a failure.
         if let Ok((total, classes)) = self.usage.summary(db) {
-            let (commit_no, swept_to) = (self.commit_no, self.marks.swept_to());
+            let commit_no = self.commit_no;
+            let swept_to = self.swept_to.max(self.marks.swept_to());
             shared.show_usage(StoreUsage { total, classes, commit_no, swept_to });
         }
     }
@@ -321,7 +327,7 @@ impl Writer {
     /// Writes out what is in memory, ends the readers and lets go of the database.
     fn finish(mut self, readers: Vec<JoinHandle<()>>) {
         if self.recovery.is_none() && self.shared.flush_at_end.load(Ordering::SeqCst) {
-            self.sweep_step();
+            self.sweep_step(Depth::PastPeriods);
             if let Some(db) = self.shared.database.read().as_ref()
                 && let Err(fault) = db.flush()
             {

@@ -1,6 +1,6 @@
 //! A store in a directory of its own, under a clock that the test sets, and records to put there.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,11 +45,11 @@ impl Fixture {
         }
     }
 
-    pub fn open(&self) -> Arc<RocksStore> {
+    pub fn open(&self) -> RocksStore {
         self.try_open().unwrap()
     }
 
-    pub fn try_open(&self) -> Result<Arc<RocksStore>, OpenError> {
+    pub fn try_open(&self) -> Result<RocksStore, OpenError> {
         RocksStore::open(self.config())
     }
 }
