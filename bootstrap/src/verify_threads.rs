@@ -120,3 +120,82 @@ fn work(queue: &WorkQueue<Job>, network: &NetworkName) {
 fn check(batch: Vec<ParsedRecord>, network: &NetworkName) -> Results {
     batch.into_iter().map(|record| record.verify(network)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use dht_kad::record::{Kind, RecordDraft, Retention, Space};
+    use dht_kad::{NetworkName, UnixMs};
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+
+    fn record(slot: u64, network: &NetworkName) -> ValidRecord {
+        let draft = RecordDraft {
+            space: Space::Owned,
+            kind: Kind::Value,
+            retention: Retention::Days7,
+            label: [1; 32],
+            slot,
+            seq: 1,
+            created_at: UnixMs(1_800_000_000_000),
+            guard_until: UnixMs(0),
+            work_bits: 0,
+            ext: Bytes::new(),
+            body: Bytes::from_static(b"value"),
+        };
+        draft.sign(&SigningKey::from_bytes(&[3; 32]), network).unwrap()
+    }
+
+    fn parsed(record: &ValidRecord) -> ParsedRecord {
+        ParsedRecord::parse(record.bytes().clone()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_batch_gets_its_own_results_in_its_order() {
+        let (network, foreign) = ("here".parse().unwrap(), "elsewhere".parse().unwrap());
+        let verifier = VerifyThreads::start(&network, 2).unwrap();
+        let batches = (0..200_u64).map(|batch| {
+            let records = (0..batch % 40).map(|n| {
+                let signed_in = if n % 3 == 0 { &foreign } else { &network };
+                parsed(&record(batch * 100 + n, signed_in))
+            });
+            verifier.verify(records.collect())
+        });
+        let results = futures_util::future::join_all(batches).await;
+        for (batch, results) in results.iter().enumerate() {
+            assert_eq!(results.len(), batch % 40);
+            for (n, result) in results.iter().enumerate() {
+                let slot = (batch * 100 + n) as u64;
+                match result {
+                    Ok(record) => assert_eq!((record.slot(), n % 3 == 0), (slot, false)),
+                    Err(fault) => {
+                        assert_eq!((*fault, n % 3), (SignatureFault::WrongSignature, 0));
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn more_than_the_queue_holds_waits_its_turn() {
+        let network = "here".parse().unwrap();
+        let verifier = VerifyThreads::start(&network, 2).unwrap();
+        let one = parsed(&record(1, &network));
+        let large = verifier.verify(vec![one.clone(); QUEUE_RECORDS + 1]);
+        let others = (0..100).map(|_| verifier.verify(vec![one.clone(); 50]));
+        let (large, others) =
+            futures_util::future::join(large, futures_util::future::join_all(others)).await;
+        assert_eq!(large.len(), QUEUE_RECORDS + 1);
+        assert!(large.iter().chain(others.iter().flatten()).all(Result::is_ok));
+    }
+
+    #[tokio::test]
+    async fn what_waits_when_it_is_dropped_is_still_checked() {
+        let network = "here".parse().unwrap();
+        let verifier = VerifyThreads::start(&network, 1).unwrap();
+        let checks = verifier.verify(vec![parsed(&record(1, &network)); 10]);
+        drop(verifier);
+        assert!(checks.await.iter().all(Result::is_ok));
+    }
+}
