@@ -1,5 +1,13 @@
 //! The suite that every store passes, on this one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says by a panic that something does not hold"
+)]
+
 use std::sync::Arc;
 
 use dht_bootstrap::store::{RocksStore, StoreConfig};

@@ -1,5 +1,13 @@
 //! What was acknowledged is on disk, whatever becomes of the process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says by a panic that something does not hold"
+)]
+
 mod store_fixture;
 
 use dht_context::registry::SavedPeer;

@@ -1,5 +1,13 @@
 //! A data directory that is not this store's, or not whole, is refused and left as it is.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says by a panic that something does not hold"
+)]
+
 mod store_fixture;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,13 @@
 //! What has ended gives its room back, and nothing is destroyed by a clock that may be wrong.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says by a panic that something does not hold"
+)]
+
 mod store_fixture;
 
 use dht_bootstrap::store::{BACKWARD_TOLERANCE_MS, RowCounts};

@@ -10,8 +10,9 @@
 //! in `db` was a whole database once, and RocksDB is never told to create anything there: where
 //! something is missing, opening fails and leaves all as it is.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use dht_context::registry::SavedPeer;
@@ -149,7 +150,12 @@ pub(super) fn open(config: &StoreConfig, settings: &Settings) -> Result<Opened, 
 /// Makes the directory if need be, and takes hold of it.
 fn take_directory(dir: &Path) -> Result<File, OpenError> {
     if !exists(dir)? {
-        std::fs::create_dir_all(dir).map_err(|error| access(dir, &error))?;
+        // Its owner's alone: the node's identity lies beside the database.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|error| access(dir, &error))?;
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_directory(parent)?;
         }

@@ -36,9 +36,9 @@ impl Recovery {
         Recovery { wait: WAIT_FIRST, due: Instant::now() + WAIT_FIRST }
     }
 
-    /// Whether it is time for an attempt.
-    pub(super) fn is_due(&self) -> bool {
-        Instant::now() >= self.due
+    /// When it is time for the next attempt.
+    pub(super) fn due(&self) -> Instant {
+        self.due
     }
 
     /// Tries all of it once. On success the cell holds a database that is known to take writes.

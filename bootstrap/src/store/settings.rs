@@ -97,6 +97,7 @@ impl Settings {
         options.set_max_total_wal_size(LOG_BYTES_MAX);
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_recycle_log_file_num(0);
+        options.set_track_and_verify_wals_in_manifest(true);
         options.set_use_fsync(false);
         options.set_max_open_files(OPEN_FILES_MAX);
         options.set_max_background_jobs(BACKGROUND_JOBS);

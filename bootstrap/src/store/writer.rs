@@ -130,8 +130,9 @@ impl Writer {
     }
 
     fn patience(&self) -> Duration {
-        let until_sweep = self.next_sweep.saturating_duration_since(Instant::now());
-        PATIENCE.min(until_sweep.max(Duration::from_millis(1)))
+        let next = self.recovery.as_ref().map_or(self.next_sweep, Recovery::due);
+        let until_next = next.saturating_duration_since(Instant::now());
+        until_next.clamp(SWEEP_AGAIN, PATIENCE)
     }
 
     fn serve(&mut self, jobs: Vec<WriteJob>) {
@@ -290,7 +291,7 @@ impl Writer {
     /// Tries whether writing works again, when it is time to.
     fn recover(&mut self) {
         let Some(recovery) = self.recovery.as_mut() else { return };
-        if !recovery.is_due() || self.room.is_short() {
+        if Instant::now() < recovery.due() || self.room.is_short() {
             return;
         }
         let recovered = recovery.attempt(&self.shared.database, &self.path, &self.settings);
@@ -327,6 +328,8 @@ impl Writer {
     /// Writes out what is in memory, ends the readers and lets go of the database.
     fn finish(mut self, readers: Vec<JoinHandle<()>>) {
         if self.recovery.is_none() && self.shared.flush_at_end.load(Ordering::SeqCst) {
+            // So that the clock on disk is brought up to now.
+            self.clock_on_disk = UnixMs(0);
             self.sweep_step(Depth::PastPeriods);
             if let Some(db) = self.shared.database.read().as_ref()
                 && let Err(fault) = db.flush()
