@@ -96,3 +96,9 @@ pub fn topic_key(network: &NetworkName, label: &[u8; 32]) -> Key {
 pub fn content_key(network: &NetworkName, body_hash: &[u8; 32]) -> Key {
     Key(derive(Purpose::ContentKey, network, &[body_hash]))
 }
+
+/// The hash of a record's body.
+#[must_use]
+pub fn body_hash(body: &[u8]) -> [u8; 32] {
+    *blake3::hash(body).as_bytes()
+}

@@ -1,1 +1,369 @@
-//! Stub
+//! [`PutPlan`]: to whom a put goes, and whether it succeeded.
+//!
+//! A put goes to T, the min(k, found) servers closest to the key, and succeeds once a majority of T,
+//! or as many as the writer asks for, has it on stable storage. A majority, so that it meets every
+//! quorum read (see [`lookup`](crate::lookup)).
+//!
+//! ```text
+//! closest servers found ─▶ PutPlan::new ─▶ targets: a Store to each, all at once
+//!                             │ refuses        │ on_result: stored, refused, silent
+//!                             ▼                ▼
+//!                      NetworkUnsettled     progress ─▶ outcome: who of T did what
+//! ```
+//!
+//! Where few are found, a majority of them means little: a node that has just started, or is cut
+//! off, would call one copy on itself a success. So a put is refused while nobody found calls its
+//! own table settled, or while fewer than half of those that should be there were found.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::error_number::ErrorNumber;
+use crate::id::NodeId;
+use crate::lookup::AnsweredNode;
+use crate::message::{NodeInfo, Stored};
+use crate::refusal::Refusal;
+
+/// A majority of `targets`: any two such sets share a member.
+#[must_use]
+pub const fn quorum_of(targets: usize) -> usize {
+    targets / 2 + 1
+}
+
+/// Why there is no point in sending a put.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PutPlanError {
+    /// Too few were found, or none that knows its surroundings.
+    #[error(
+        "the network is still gathering ({found} servers found, {settled} of them settled, {remembered} remembered); try again in a moment"
+    )]
+    NetworkUnsettled {
+        /// How many servers were found.
+        found: usize,
+        /// How many servers this node remembers.
+        remembered: usize,
+        /// How many of those found call their routing tables settled.
+        settled: usize,
+    },
+    /// More acknowledgements were asked for than there are targets.
+    #[error(
+        "{asked} acknowledgements were asked for and the put goes to {targets} nodes; ask for at most {targets}"
+    )]
+    QuorumTooLarge {
+        /// How many were asked for.
+        asked: usize,
+        /// How many nodes the put would go to.
+        targets: usize,
+    },
+}
+
+/// What one target did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NodeResult {
+    /// It has the record on stable storage.
+    Stored(Stored),
+    /// It said why not.
+    Refused(Refusal),
+    /// It could not be reached, or did not answer in time.
+    Silent,
+}
+
+/// How far a put is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PutProgress {
+    /// Either end is possible.
+    Pending,
+    /// Enough have acknowledged. Others may still do.
+    Reached,
+    /// Too few are left that could acknowledge.
+    Impossible,
+}
+
+/// One put: its targets and what they did so far.
+#[derive(Clone, Debug)]
+pub struct PutPlan {
+    targets: Vec<NodeInfo>,
+    quorum: usize,
+    /// Of targets only.
+    results: BTreeMap<NodeId, NodeResult>,
+}
+
+/// What became of a put, target by target, each list closest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PutOutcome {
+    /// Who has it on stable storage.
+    pub stored: Vec<(NodeId, Stored)>,
+    /// Who refused, and why.
+    pub refused: Vec<(NodeId, Refusal)>,
+    /// Who did not answer, or not yet.
+    pub silent: Vec<NodeId>,
+    /// How many acknowledgements were needed.
+    pub quorum: usize,
+    /// How many targets there were.
+    pub targets: usize,
+}
+
+impl PutPlan {
+    /// Plans a put to the `k` closest of `found`, which lists servers that answered, closest first;
+    /// a server counts itself. `remembered_servers` is how many servers this node knows of, itself
+    /// included if it is one. The quorum is a majority unless given; 0 counts as 1.
+    ///
+    /// # Errors
+    /// [`PutPlanError`].
+    pub fn new(
+        found: &[AnsweredNode],
+        k: usize,
+        remembered_servers: usize,
+        quorum: Option<usize>,
+    ) -> Result<Self, PutPlanError> {
+        let settled = found.iter().filter(|node| node.settled).count();
+        if settled == 0 || found.len().saturating_mul(2) < remembered_servers.min(k) {
+            return Err(PutPlanError::NetworkUnsettled {
+                found: found.len(),
+                remembered: remembered_servers,
+                settled,
+            });
+        }
+        let targets: Vec<NodeInfo> = found.iter().take(k).map(|node| node.info.clone()).collect();
+        let quorum = quorum.map_or(quorum_of(targets.len()), |asked| asked.max(1));
+        if quorum > targets.len() {
+            return Err(PutPlanError::QuorumTooLarge { asked: quorum, targets: targets.len() });
+        }
+        Ok(PutPlan { targets, quorum, results: BTreeMap::new() })
+    }
+
+    /// Whom to send the record to, closest first.
+    #[must_use]
+    pub fn targets(&self) -> &[NodeInfo] {
+        &self.targets
+    }
+
+    /// Takes note of what a target did; who is none is ignored. Acknowledged stays acknowledged,
+    /// and who refused and then fell silent has refused; a late answer corrects a silence.
+    pub fn on_result(&mut self, node: &NodeId, result: NodeResult) {
+        if !self.targets.iter().any(|target| target.id == *node) {
+            return;
+        }
+        match (self.results.get(node), &result) {
+            (Some(NodeResult::Stored(_)), _)
+            | (Some(NodeResult::Refused(_)), NodeResult::Silent) => {}
+            _ => {
+                self.results.insert(*node, result);
+            }
+        }
+    }
+
+    /// How far the put is.
+    #[must_use]
+    pub fn progress(&self) -> PutProgress {
+        let stored = self.results.values().filter(|r| matches!(r, NodeResult::Stored(_))).count();
+        let unheard = self.targets.len().saturating_sub(self.results.len());
+        if stored >= self.quorum {
+            PutProgress::Reached
+        } else if stored + unheard < self.quorum {
+            PutProgress::Impossible
+        } else {
+            PutProgress::Pending
+        }
+    }
+
+    /// Whether every target has a result.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.results.len() == self.targets.len()
+    }
+
+    /// What became of it so far; who has no result yet counts as silent.
+    #[must_use]
+    pub fn outcome(&self) -> PutOutcome {
+        let mut outcome = PutOutcome {
+            stored: Vec::new(),
+            refused: Vec::new(),
+            silent: Vec::new(),
+            quorum: self.quorum,
+            targets: self.targets.len(),
+        };
+        for NodeInfo { id, .. } in &self.targets {
+            match self.results.get(id) {
+                Some(NodeResult::Stored(stored)) => outcome.stored.push((*id, *stored)),
+                Some(NodeResult::Refused(why)) => outcome.refused.push((*id, why.clone())),
+                Some(NodeResult::Silent) | None => outcome.silent.push(*id),
+            }
+        }
+        outcome
+    }
+}
+
+impl PutOutcome {
+    /// Whether enough have acknowledged.
+    #[must_use]
+    pub fn reached(&self) -> bool {
+        self.stored.len() >= self.quorum
+    }
+
+    /// Of the refusals the one that the writer should act on first: a later version elsewhere comes
+    /// before what is wrong with this one, and that before what is wrong with a node. Of several of
+    /// one sort, the one that asks for most, so that one new version satisfies all of them.
+    #[must_use]
+    pub fn telling_refusal(&self) -> Option<&Refusal> {
+        // min_by_key returns the first of equals, so that of equals the closest node's is told.
+        self.refused.iter().map(|(_, why)| why).min_by_key(|why| {
+            let (rank, demand) = urgency(why);
+            (rank, Reverse(demand))
+        })
+    }
+}
+
+impl PutPlanError {
+    /// The error's number.
+    #[must_use]
+    pub const fn number(&self) -> ErrorNumber {
+        match self {
+            PutPlanError::NetworkUnsettled { .. } => ErrorNumber::NetworkUnsettled,
+            PutPlanError::QuorumTooLarge { .. } => ErrorNumber::QuorumNotReached,
+        }
+    }
+}
+
+/// How early a writer should act on a refusal (lower is earlier), and how much it asks for.
+fn urgency(why: &Refusal) -> (u8, u64) {
+    match why {
+        // Another version is in the way: read it and decide.
+        Refusal::SeqTooLow { stored } => (0, *stored),
+        Refusal::UnexpectedSeq { stored } => (1, *stored),
+        Refusal::SeqConflict => (2, 0),
+        // Signing again, with other fields, is enough.
+        Refusal::GuardTooShort { needed } => (3, needed.0),
+        Refusal::WorkTooLow { needed } => (4, u64::from(*needed)),
+        // This record, or this machine's clock, is wrong.
+        Refusal::FromTheFuture { .. } | Refusal::Expired { .. } => (5, 0),
+        Refusal::MalformedRecord(_)
+        | Refusal::UnknownRecordVersion(_)
+        | Refusal::TooLarge
+        | Refusal::BadSignature
+        | Refusal::BodyMissing => (6, 0),
+        // The node does not take it, and will not soon.
+        Refusal::Full { .. } => (7, 0),
+        Refusal::Blocked => (8, 0),
+        // The node cannot, at present.
+        Refusal::ReadOnly | Refusal::ClockUnsure { .. } => (9, 0),
+        Refusal::Restarting | Refusal::Busy => (10, 0),
+        // The two do not understand each other.
+        Refusal::UnknownRequest(_)
+        | Refusal::FrameTooLong(_)
+        | Refusal::MalformedFrame
+        | Refusal::NotAServer
+        | Refusal::Internal => (11, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::FullScope;
+    use crate::time::UnixMs;
+
+    const STORED: NodeResult = NodeResult::Stored(Stored { expires_at: UnixMs(9) });
+
+    fn id(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    fn found(count: u8, settled: u8) -> Vec<AnsweredNode> {
+        (0..count)
+            .map(|number| AnsweredNode {
+                info: NodeInfo { id: id(number), addrs: Vec::new() },
+                settled: number < settled,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn any_two_majorities_meet() {
+        for targets in 1..=40 {
+            assert!(2 * quorum_of(targets) > targets);
+            assert!(2 * (quorum_of(targets) - 1) <= targets, "and none smaller would");
+        }
+    }
+
+    #[test]
+    fn a_put_goes_to_the_k_closest_and_needs_a_majority() {
+        let mut plan = PutPlan::new(&found(25, 1), 20, 100, None).unwrap();
+        assert_eq!(plan.targets().len(), 20);
+        for number in 0..10 {
+            plan.on_result(&id(number), STORED);
+        }
+        plan.on_result(&id(3), STORED);
+        plan.on_result(&id(22), STORED);
+        assert_eq!(plan.progress(), PutProgress::Pending, "ten, one twice, one no target");
+        plan.on_result(&id(10), STORED);
+        assert_eq!(plan.progress(), PutProgress::Reached);
+        assert!(plan.outcome().reached());
+    }
+
+    #[test]
+    fn a_put_is_impossible_as_soon_as_too_few_are_left() {
+        let mut plan = PutPlan::new(&found(3, 3), 20, 3, None).unwrap();
+        plan.on_result(&id(0), STORED);
+        plan.on_result(&id(1), NodeResult::Refused(Refusal::Busy));
+        assert_eq!(plan.progress(), PutProgress::Pending);
+        plan.on_result(&id(2), NodeResult::Silent);
+        assert_eq!(plan.progress(), PutProgress::Impossible);
+        assert!(plan.is_complete());
+        plan.on_result(&id(1), NodeResult::Silent);
+        plan.on_result(&id(0), NodeResult::Silent);
+        let outcome = plan.outcome();
+        assert_eq!(outcome.stored.len(), 1);
+        assert_eq!(outcome.refused, [(id(1), Refusal::Busy)]);
+        assert_eq!(outcome.silent, [id(2)]);
+        assert_eq!((outcome.quorum, outcome.targets), (2, 3));
+
+        plan.on_result(&id(2), STORED);
+        assert_eq!(plan.progress(), PutProgress::Reached, "an answer that was only late counts");
+    }
+
+    #[test]
+    fn an_unsettled_network_is_told_instead_of_a_small_success() {
+        let refused = |found, remembered, settled| {
+            Some(PutPlanError::NetworkUnsettled { found, remembered, settled })
+        };
+        let error =
+            |found: &[AnsweredNode], remembered| PutPlan::new(found, 20, remembered, None).err();
+        assert_eq!(error(&found(0, 0), 0), refused(0, 0, 0));
+        assert_eq!(error(&found(5, 0), 5), refused(5, 5, 0));
+        assert_eq!(error(&found(4, 4), 9), refused(4, 9, 4));
+        assert_eq!(error(&found(9, 9), 500), refused(9, 500, 9));
+        assert_eq!(error(&found(10, 1), 500), None);
+        assert_eq!(error(&found(1, 1), 1), None, "a network of one");
+    }
+
+    #[test]
+    fn a_quorum_that_was_asked_for_is_kept_or_refused() {
+        let quorum = |asked| PutPlan::new(&found(3, 3), 20, 3, Some(asked)).map(|p| p.quorum);
+        assert_eq!(quorum(3), Ok(3));
+        assert_eq!(quorum(0), Ok(1));
+        assert_eq!(quorum(4), Err(PutPlanError::QuorumTooLarge { asked: 4, targets: 3 }));
+    }
+
+    #[test]
+    fn the_refusal_to_act_on_first_is_told() {
+        let telling = |refusals: &[Refusal]| {
+            let mut plan = PutPlan::new(&found(5, 5), 20, 5, None).unwrap();
+            for (number, why) in refusals.iter().enumerate() {
+                plan.on_result(&id(number as u8), NodeResult::Refused(why.clone()));
+            }
+            plan.outcome().telling_refusal().cloned()
+        };
+        let full = Refusal::Full { scope: FullScope::Total };
+        let too_low = |stored| Refusal::SeqTooLow { stored };
+        let short = |needed| Refusal::GuardTooShort { needed: UnixMs(needed) };
+        assert_eq!(telling(&[]), None);
+        assert_eq!(telling(&[Refusal::Busy, full.clone()]), Some(full.clone()));
+        assert_eq!(telling(&[full.clone(), too_low(3), too_low(7), too_low(5)]), Some(too_low(7)));
+        assert_eq!(telling(&[short(4), short(9), full.clone()]), Some(short(9)));
+        assert_eq!(telling(&[short(9), Refusal::SeqConflict, full]), Some(Refusal::SeqConflict));
+    }
+}

@@ -1,1 +1,103 @@
-//! Stub
+//! Lookups: the walk to the servers closest to a key, as state machines that send nothing.
+//!
+//! A walk keeps the candidates it has heard of by their distance from the key, asks the closest
+//! ones that it has not asked, α at a time, and learns closer ones from their answers. It ends when
+//! the k closest that are alive have all answered (Maymounkov and Mazières, *Kademlia*, 2002,
+//! section 2.3). Two machines share it:
+//!
+//! ```text
+//!                      ┌▶ ClosestLookup   who are the k closest servers?       (puts, refreshing)
+//! seeds ─▶ the walk ───┤
+//!                      └▶ ValueLookup     which of them hold something there?  (gets)
+//!
+//! the caller:  next() ─▶ Ask ─▶ (sends a request) ─▶ on_answer │ on_failure │ on_slow ─▶ next() …
+//! ```
+//!
+//! # T, the set that puts and gets agree on
+//! T is the min(k, found) closest servers that are alive. A put is acknowledged by a majority of T
+//! ([`put`](crate::put)); whoever has heard a majority of the same T has heard at least one server
+//! that acknowledged it. So a get that asks for a quorum sees every acknowledged put, as far as it
+//! hears a majority *of T* and not just many servers.
+//!
+//! # When a majority of T has answered, before all of T has
+//! The walk's own end determines T, at the price of asking all of it. This determines enough of it
+//! earlier. Say a server r answers with the k servers closest to the key that it knows, and fewer
+//! than k of them are closer to the key than r itself. **Then r has named every server that is
+//! closer to the key than r.** For let c be closer than r, and unknown to r. They differ first in
+//! some bit, in which c agrees with the key and r does not. The bucket of r that c belongs in
+//! holds only servers like that, all of them closer to the key than r. That bucket lacks c, so it is full: it
+//! holds k servers that are closer than r, and r would have named k such servers. (If r knows c
+//! and left it out, it named k closer ones instead: the same contradiction.)
+//!
+//! Such an answer *vouches* for its surroundings. From then on, the servers up to r are known to
+//! the last one, none can come in between, and if r is among the k closest known then it and all
+//! those closer are in T for good: others may turn out dead, which only draws T's end outwards. So
+//! once those that answered up to the farthest such r are a majority of min(k, known), dead ones
+//! included in the count, they are a majority of T, whatever the others would say. (T is not larger
+//! than that: if fewer than k are known, no bucket of r is full, so r has named everyone there is.)
+//!
+//! What it rests on is what the walk itself rests on: that a bucket which lacks somebody alive is
+//! full. A server says so of its table with `settled`; answers of others do not vouch. The limits
+//! per prefix leave such gaps in networks that few prefixes make up. An asker is not named to
+//! itself, so it counts itself as named wherever it could have been. k has to be the same all over
+//! a network.
+//!
+//! A server that gets a value reads its own store besides. Its walk leaves it out of T, while
+//! others count it in; that shifts T by one server, and its own store makes up for that one.
+//!
+//! # What a lying server can do
+//! It can name servers that do not exist, which costs requests, bounded by
+//! [`LookupConfig::new_per_answer`] and [`LookupConfig::max_requests`]. It can name real servers
+//! under false addresses: addresses of several answers are kept side by side, each answer's best
+//! one first. It can claim to hold something: the caller verifies what it is sent. It cannot pass
+//! for another server: the caller's handshake proves who answers.
+
+mod closest;
+mod value;
+mod walk;
+
+pub use closest::{AnsweredNode, ClosestLookup, ClosestResult, Step};
+pub use value::{
+    Consistency, DEFAULT_HOLDERS, ParseConsistencyError, ValueLookup, ValueOutcome, ValueStep, Want,
+};
+
+use crate::routing::K;
+
+/// Requests in flight at once: three hide the latency of one slow peer and cost little where all
+/// are quick (Kademlia, section 2.3).
+pub const ALPHA: usize = 3;
+
+/// Requests of one lookup. An honest one takes about 2k; the rest is for the dead and the made up:
+/// it outlasts three answers that name k servers which do not exist.
+pub const MAX_REQUESTS: usize = 5 * K;
+
+/// Candidates that one lookup remembers, at about 200 bytes each. More than are ever asked, so that
+/// only the farthest of them are forgotten.
+pub const CANDIDATES_MAX: usize = 4 * MAX_REQUESTS;
+
+/// The bounds of a lookup.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LookupConfig {
+    /// How many servers to find; the network's k. 0 counts as 1.
+    pub k: usize,
+    /// Requests in flight at once, slow ones not counted. 0 counts as 1.
+    pub alpha: usize,
+    /// Requests in all.
+    pub max_requests: usize,
+    /// Servers that one answer may introduce.
+    pub new_per_answer: usize,
+    /// Candidates that are remembered; those asked are, in any case.
+    pub candidates_max: usize,
+}
+
+impl Default for LookupConfig {
+    fn default() -> Self {
+        LookupConfig {
+            k: K,
+            alpha: ALPHA,
+            max_requests: MAX_REQUESTS,
+            new_per_answer: K,
+            candidates_max: CANDIDATES_MAX,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a context is told before it starts: data, checked once.
+
+use std::time::Duration;
+
+use dht_kad::NetworkName;
+use dht_kad::message::Mode;
+use thiserror::Error;
+
+use crate::peer_address::PeerAddress;
+
+/// The most bootstrap peers that are taken: dialling more at each attempt helps nobody.
+pub const BOOTSTRAP_MAX: usize = 64;
+
+/// How a context behaves.
+#[derive(Clone, Debug)]
+pub struct ContextConfig {
+    /// The network that it belongs to.
+    pub network: NetworkName,
+    /// Whether it answers requests and stores, or only asks.
+    pub mode: Mode,
+    /// Whom to ask first, besides the saved peers. At most [`BOOTSTRAP_MAX`].
+    pub bootstrap: Vec<PeerAddress>,
+    /// Whether a server may be the only one: it is then ready without a peer.
+    pub solo: bool,
+    /// What a pong says of the software, such as `dht-bootstrap 0.1.0`; at most 64 bytes.
+    pub version: String,
+    /// Time limits and intervals.
+    pub timing: Timing,
+}
+
+/// Time limits and intervals. The defaults suit the internet and loopback alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// A handshake takes at most this. Default 3 s: three lost packets and their repetitions.
+    pub dial: Duration,
+    /// A request is answered within this. Default 3 s: a loaded disk, and a repetition.
+    pub request: Duration,
+    /// A request that takes longer no longer counts as one in flight: others are asked beside it.
+    /// Default 400 ms: twice a round trip around the world.
+    pub slow: Duration,
+    /// The first wait after a failed attempt to join. Default 200 ms; it doubles, with jitter.
+    pub join_first: Duration,
+    /// The longest wait between attempts to join. Default 30 s.
+    pub join_longest: Duration,
+    /// A peer unheard for so long is asked whether it lives. Default 60 s.
+    pub revalidate: Duration,
+    /// A bucket that was not looked up for so long is refreshed. Default 15 min.
+    pub refresh: Duration,
+    /// A node that has fewer than half of the servers it remembers takes that for passing for so
+    /// long. Default 60 s: longer than any restart of a healthy machine's service.
+    pub settle: Duration,
+    /// How often maintenance looks around. Default 1 s.
+    pub tick: Duration,
+}
+
+/// A configuration cannot be used.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Nobody to ask.
+    #[error("a client needs a peer to ask; give at least one bootstrap peer")]
+    NobodyToAsk,
+    /// Too many to ask.
+    #[error("{0} bootstrap peers are given, at most 64 are used; leave the others out")]
+    TooManyBootstrapPeers(usize),
+    /// The version text is too long.
+    #[error("the version text has {0} bytes, at most 64 fit a pong; shorten it")]
+    VersionTooLong(usize),
+    /// A client cannot be a network of one.
+    #[error("a client cannot be solo; drop solo or run as a server")]
+    SoloClient,
+}
+
+impl ContextConfig {
+    /// A configuration with default timing.
+    #[must_use]
+    pub fn new(network: NetworkName, mode: Mode, bootstrap: Vec<PeerAddress>) -> Self {
+        let version = concat!("dht-context ", env!("CARGO_PKG_VERSION")).to_owned();
+        ContextConfig { network, mode, bootstrap, solo: false, version, timing: Timing::default() }
+    }
+
+    /// Checks what must hold between the fields.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first thing that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.mode == Mode::Client && self.solo {
+            return Err(ConfigError::SoloClient);
+        }
+        if self.mode == Mode::Client && self.bootstrap.is_empty() {
+            return Err(ConfigError::NobodyToAsk);
+        }
+        if self.bootstrap.len() > BOOTSTRAP_MAX {
+            return Err(ConfigError::TooManyBootstrapPeers(self.bootstrap.len()));
+        }
+        if self.version.len() > 64 {
+            return Err(ConfigError::VersionTooLong(self.version.len()));
+        }
+        Ok(())
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing {
+            dial: Duration::from_secs(3),
+            request: Duration::from_secs(3),
+            slow: Duration::from_millis(400),
+            join_first: Duration::from_millis(200),
+            join_longest: Duration::from_secs(30),
+            revalidate: Duration::from_secs(60),
+            refresh: Duration::from_secs(15 * 60),
+            settle: Duration::from_secs(60),
+            tick: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Connections: dialling, accepting and serving them, at most one a peer.
+//!
+//! ```text
+//! callers ─▶ to(peer) ─▶ live one? ─ yes ─▶ it
+//!                          │ no
+//!                          └─▶ one dial a peer, shared by all who ask ─▶ adopt ─▶ registry decides
+//! accept loop ─────────────────────────────────────────────────────────▶ adopt     │ loser: drained
+//!                                                          each adopted one is served by its own task
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dht_kad::NodeId;
+use dht_kad::message::NodeInfo;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::registry::{PeerRegistry, Registered};
+use crate::stats::Stats;
+use crate::transport::{CloseReason, Connection, DialError, Service, Transport};
+
+/// A connection that lost is closed when nothing has been under way on it for so long: time for the
+/// other end to notice that it lost, too.
+const DRAIN_QUIET: Duration = Duration::from_secs(1);
+/// A connection that lost is closed after so long whatever is under way.
+const DRAIN_LONGEST: Duration = Duration::from_secs(15);
+/// The most dials at once: what a burst of lookups may have open.
+const DIALS_MAX: usize = 256;
+
+type DialResult = Result<Arc<dyn Connection>, DialError>;
+
+/// Makes, takes and serves the connections of one node.
+pub struct Connections {
+    transport: Arc<dyn Transport>,
+    registry: Arc<PeerRegistry>,
+    service: Arc<dyn Service>,
+    stats: Arc<Stats>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    dial_limit: Duration,
+    dials: Mutex<BTreeMap<NodeId, watch::Receiver<Option<DialResult>>>>,
+}
+
+impl Connections {
+    /// Connections over `transport`, served by `service`, with `dial_limit` for each handshake.
+    #[must_use]
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        registry: Arc<PeerRegistry>,
+        service: Arc<dyn Service>,
+        stats: Arc<Stats>,
+        dial_limit: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Connections {
+            transport,
+            registry,
+            service,
+            stats,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            dial_limit,
+            dials: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// Starts to accept connections.
+    pub fn start(self: &Arc<Self>) {
+        let connections = Arc::clone(self);
+        self.spawn(async move {
+            while let Some(connection) = connections.transport.accept().await {
+                if connection.peer() == connections.registry.own() {
+                    continue;
+                }
+                connections.stats.accepted.fetch_add(1, Ordering::Relaxed);
+                connections.adopt(connection);
+            }
+        });
+    }
+
+    /// Runs a task until it ends or the context stops.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Ends all tasks and connections.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.transport.close().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// The connection to a peer: the live one, or one dialled now. All who ask while a dial is
+    /// under way share it.
+    ///
+    /// # Errors
+    /// [`DialError`] of the last of the peer's addresses.
+    pub async fn to(self: &Arc<Self>, node: &NodeInfo) -> DialResult {
+        if let Some(connection) = self.registry.connection(&node.id) {
+            return Ok(connection);
+        }
+        let mut dial = self.join_dial(node);
+        let done = dial.wait_for(Option::is_some).await.map_err(|_| DialError::Stopping)?;
+        done.clone().unwrap_or(Err(DialError::Stopping))
+    }
+
+    /// Connects to whoever answers at `addr`.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn to_address(
+        self: &Arc<Self>,
+        addr: SocketAddr,
+        expected: Option<NodeId>,
+    ) -> DialResult {
+        if let Some(connection) = expected.and_then(|id| self.registry.connection(&id)) {
+            return Ok(connection);
+        }
+        self.dial(addr, expected).await.map(|connection| self.adopt(connection))
+    }
+
+    /// Joins the dial that is under way to this peer, or starts one.
+    fn join_dial(self: &Arc<Self>, node: &NodeInfo) -> watch::Receiver<Option<DialResult>> {
+        let mut dials = self.lock_dials();
+        if let Some(dial) = dials.get(&node.id) {
+            return dial.clone();
+        }
+        let (report, dial) = watch::channel(None);
+        if dials.len() >= DIALS_MAX {
+            let addr = node.addrs.first().copied().unwrap_or_else(unknown_address);
+            let reason = "too many dials are under way".to_owned();
+            report.send_replace(Some(Err(DialError::Local { addr, reason })));
+            return dial;
+        }
+        dials.insert(node.id, dial.clone());
+        drop(dials);
+        let connections = Arc::clone(self);
+        let node = node.clone();
+        self.spawn(async move {
+            let result = connections.dial_each(&node).await;
+            connections.lock_dials().remove(&node.id);
+            report.send_replace(Some(result));
+        });
+        dial
+    }
+
+    /// Tries a peer's addresses one after the other.
+    async fn dial_each(self: &Arc<Self>, node: &NodeInfo) -> DialResult {
+        let mut last = None;
+        for addr in &node.addrs {
+            match self.dial(*addr, Some(node.id)).await {
+                Ok(connection) => return Ok(self.adopt(connection)),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| DialError::Local {
+            addr: unknown_address(),
+            reason: format!("no address of node {} is known", node.id),
+        }))
+    }
+
+    async fn dial(&self, addr: SocketAddr, expected: Option<NodeId>) -> DialResult {
+        let handshake = self.transport.dial(addr, expected);
+        let result = match tokio::time::timeout(self.dial_limit, handshake).await {
+            Ok(Ok(connection)) if connection.peer() == self.registry.own() => {
+                Err(DialError::Refused { addr, reason: "it is this node itself".to_owned() })
+            }
+            Ok(result) => result,
+            Err(_) => Err(DialError::TimedOut(addr)),
+        };
+        let counter = match &result {
+            Ok(_) => &self.stats.dials_ok,
+            Err(_) => &self.stats.dials_failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+
+    /// Takes a new connection in, serves it, and returns the one to use for its peer.
+    fn adopt(self: &Arc<Self>, connection: Arc<dyn Connection>) -> Arc<dyn Connection> {
+        let Registered { winner, loser } = self.registry.register(connection.clone());
+        let connections = Arc::clone(self);
+        let served = connection;
+        self.spawn(async move {
+            let reason = served.serve(connections.service.clone()).await;
+            tracing::debug!(peer = %served.peer(), ?reason, "connection ended");
+            connections.registry.unregister(&served);
+        });
+        if let Some(loser) = loser {
+            self.spawn(drain(loser));
+        }
+        winner
+    }
+
+    fn lock_dials(&self) -> MutexGuard<'_, BTreeMap<NodeId, watch::Receiver<Option<DialResult>>>> {
+        self.dials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes a connection that lost, once nothing is under way on it.
+async fn drain(connection: Arc<dyn Connection>) {
+    let mut waited = Duration::ZERO;
+    while connection.is_open() && waited < DRAIN_LONGEST {
+        tokio::time::sleep(DRAIN_QUIET).await;
+        waited += DRAIN_QUIET;
+        if connection.in_flight() == 0 {
+            break;
+        }
+    }
+    connection.close(CloseReason::Duplicate);
+}
+
+/// Stands where an error names an address and none is known.
+fn unknown_address() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
+}

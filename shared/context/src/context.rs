@@ -1,0 +1,236 @@
+//! [`DhtContext`]: the node as both binaries hold it.
+//!
+//! ```text
+//!                       ┌───────────────────────── DhtContext ─────────────────────────┐
+//! put, get, list, ... ─▶│ operations ─▶ walk (lookup machines) ─▶ requests ─▶ connections │─▶ transport
+//!                       │                     maintenance ─────────▶    │          │      │
+//!                       │ server ◀──────────────────────────────────────┼──────────┘      │◀─ transport
+//!                       │   └─▶ verifier ─▶ store      registry ◀───────┘                 │
+//!                       └─────────────────────────────────────────────────────────────────┘
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dht_kad::message::{Mode, NodeInfo, Pong};
+use dht_kad::{Key, NetworkName, NodeId};
+
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::config::{ConfigError, ContextConfig};
+use crate::connections::Connections;
+use crate::maintenance;
+use crate::membership::{Membership, Stage};
+use crate::peer_address::PeerAddress;
+use crate::registry::{PeerRegistry, PeerSummary};
+use crate::requests::{AskError, Requests};
+use crate::resolver::Resolver;
+use crate::server::Server;
+use crate::stats::{Stats, StatsSnapshot};
+use crate::store::{RecordStore, StoreUsage};
+use crate::transport::{DialError, Transport};
+use crate::verify::Verifier;
+
+/// What a context stands on: everything that differs between the world and a simulation.
+pub struct Foundations {
+    /// Carries frames.
+    pub transport: Arc<dyn Transport>,
+    /// Keeps records.
+    pub store: Arc<dyn RecordStore>,
+    /// Checks signatures.
+    pub verifier: Arc<dyn Verifier>,
+    /// Tells the time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Finds hosts.
+    pub resolver: Arc<dyn Resolver>,
+    /// Where chance comes from: the same seed, the same run. Not for secrets.
+    pub seed: [u8; 32],
+}
+
+/// A running node, or a client: cheap to clone, all clones are the same one.
+#[derive(Clone)]
+pub struct DhtContext {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What the parts of a context share.
+pub(crate) struct Inner {
+    pub(crate) config: ContextConfig,
+    pub(crate) registry: Arc<PeerRegistry>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) server: Arc<Server>,
+    pub(crate) membership: Arc<Membership>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) chance: Chance,
+    pub(crate) store: Arc<dyn RecordStore>,
+    pub(crate) verifier: Arc<dyn Verifier>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    /// Tells this process's versions from those of the same identity elsewhere: 24 bits.
+    pub(crate) device_tag: u32,
+    local_addrs: Vec<SocketAddr>,
+}
+
+impl DhtContext {
+    /// Starts a node: it answers at once, and joins the network in the background.
+    ///
+    /// Needs a tokio runtime with time, on whose threads all of its tasks run.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the configuration cannot be used.
+    pub fn start(config: ContextConfig, on: Foundations) -> Result<Self, ConfigError> {
+        config.check()?;
+        let local_addrs = on.transport.local_addrs();
+        let saved = on.store.saved_peers();
+        let registry =
+            Arc::new(PeerRegistry::new(on.transport.local_id(), &local_addrs, &on.clock));
+        let membership = Arc::new(Membership::new(saved.len(), config.solo, config.timing.settle));
+        let stats = Arc::new(Stats::default());
+        let server = Arc::new(Server {
+            mode: config.mode,
+            version: config.version.clone(),
+            registry: Arc::clone(&registry),
+            membership: Arc::clone(&membership),
+            store: Arc::clone(&on.store),
+            verifier: Arc::clone(&on.verifier),
+            clock: Arc::clone(&on.clock),
+            stats: Arc::clone(&stats),
+        });
+        let connections = Connections::new(
+            on.transport,
+            Arc::clone(&registry),
+            Arc::new(Arc::clone(&server)),
+            Arc::clone(&stats),
+            config.timing.dial,
+        );
+        let requests = Requests::new(
+            Arc::clone(&connections),
+            Arc::clone(&registry),
+            Arc::clone(&stats),
+            config.mode,
+            config.timing.request,
+        );
+        let chance = Chance::from_seed(on.seed);
+        let device_tag = u32::try_from(chance.below(1 << 24)).unwrap_or(0);
+        let inner = Arc::new(Inner {
+            config,
+            registry,
+            connections,
+            requests,
+            server,
+            membership,
+            stats,
+            chance,
+            store: on.store,
+            verifier: on.verifier,
+            clock: on.clock,
+            resolver: on.resolver,
+            device_tag,
+            local_addrs,
+        });
+        inner.observe();
+        inner.connections.start();
+        maintenance::start(&inner, saved);
+        Ok(DhtContext { inner })
+    }
+
+    /// Stops: refuses further puts, finishes those under way, saves the peers, flushes the store
+    /// and closes all connections.
+    pub async fn stop(&self) {
+        self.inner.save_peers().await;
+        self.inner.store.close().await;
+        self.inner.connections.stop().await;
+    }
+
+    /// Whether a put that comes now can succeed: see [`membership`](crate::membership).
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.inner.membership.is_settled()
+    }
+
+    /// Waits until [`is_ready`](Self::is_ready).
+    pub async fn ready(&self) {
+        self.inner.membership.settled().await;
+    }
+
+    /// How far the node has come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.inner.membership.stage()
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.inner.registry.own()
+    }
+
+    /// The network that it belongs to.
+    #[must_use]
+    pub fn network(&self) -> &NetworkName {
+        &self.inner.config.network
+    }
+
+    /// The addresses that it is bound to.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.inner.local_addrs
+    }
+
+    /// What is known of each peer.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerSummary> {
+        self.inner.registry.summaries()
+    }
+
+    /// What was counted, and how large things are.
+    #[must_use]
+    pub fn stats(&self) -> StatsSnapshot {
+        let (peers, table, connections) = self.inner.registry.sizes();
+        StatsSnapshot { peers, table, connections, ..self.inner.stats.read() }
+    }
+
+    /// What the store keeps.
+    #[must_use]
+    pub fn store_usage(&self) -> StoreUsage {
+        self.inner.store.usage()
+    }
+
+    /// Asks one peer how it is. Says who answered, and from where.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ping(&self, peer: &PeerAddress) -> Result<(NodeInfo, Pong), AskError> {
+        let inner = &self.inner;
+        let addrs = inner.resolver.resolve(peer).await;
+        let unknown = || DialError::Local {
+            addr: SocketAddr::from(([0, 0, 0, 0], peer.port)),
+            reason: format!("the host {} is not known", peer.host),
+        };
+        let mut last = None;
+        for addr in addrs {
+            match inner.connections.to_address(addr, peer.id).await {
+                Ok(connection) => {
+                    let node = NodeInfo { id: connection.peer(), addrs: vec![addr] };
+                    let pong = inner.requests.ping(&node).await?;
+                    return Ok((node, pong));
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(unknown).into())
+    }
+
+    /// Looks up the servers closest to `key`, closest first, this one among them if it is one.
+    pub async fn lookup(&self, key: &Key) -> Vec<NodeInfo> {
+        let closest = self.inner.closest_servers(key).await;
+        closest.into_iter().map(|node| node.info).collect()
+    }
+
+    /// Whether it answers requests, or only asks.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.inner.config.mode
+    }
+}

@@ -1,0 +1,197 @@
+//! Staying in the network: joining it, and keeping the routing table true.
+//!
+//! ```text
+//! join:      bootstrap and saved peers ─▶ ping ─▶ look up the own id ─▶ joined ─▶ settled
+//!            nobody answers ─▶ wait, longer each time, with jitter ─▶ again, for ever
+//! upkeep:    peers questioned by others ─▶ ping;  unheard peers ─▶ ping;  stale buckets ─▶ look up
+//!            table changed ─▶ save the peers
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dht_kad::lookup::ALPHA;
+use dht_kad::message::{Mode, NodeInfo};
+use dht_kad::routing::K;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt};
+use tokio::time::Instant;
+
+use crate::context::Inner;
+use crate::peer_address::PeerAddress;
+use crate::registry::SavedPeer;
+
+/// How many peers are dialled at once while joining: all of a small network, a part of a large one.
+const JOIN_PARALLEL: usize = 16;
+/// A node whose table holds fewer servers than this asks its bootstrap peers again now and then, so
+/// that two halves of a network that lost each other meet.
+const LONELY: usize = K;
+/// How often a lonely node asks its bootstrap peers again.
+const LONELY_EVERY: Duration = Duration::from_secs(30);
+/// How many peers that were unheard, or buckets that are stale, are seen to in one round.
+const UPKEEP_PER_ROUND: usize = 16;
+
+/// Starts the tasks that keep this node in the network.
+pub(crate) fn start(inner: &Arc<Inner>, saved: Vec<SavedPeer>) {
+    let joining = Arc::clone(inner);
+    inner.connections.spawn(async move { joining.stay_joined(saved).await });
+    let answering = Arc::clone(inner);
+    inner.connections.spawn(async move { answering.answer_questions().await });
+    let upkeep = Arc::clone(inner);
+    inner.connections.spawn(async move { upkeep.keep_up().await });
+}
+
+impl Inner {
+    /// Joins, and joins again whenever the table has run empty.
+    async fn stay_joined(self: Arc<Self>, saved: Vec<SavedPeer>) {
+        let mut attempt = 0;
+        let mut asked_bootstrap = Instant::now();
+        let mut lonely_before = true;
+        loop {
+            let lonely = self.registry.table_len() < LONELY
+                && (lonely_before || asked_bootstrap.elapsed() >= LONELY_EVERY);
+            if self.registry.table_len() == 0 || lonely {
+                asked_bootstrap = Instant::now();
+                self.join_once(&saved).await;
+            }
+            self.observe();
+            let joined = self.registry.table_len() > 0;
+            lonely_before = !joined;
+            if joined {
+                attempt = 0;
+                tokio::time::sleep(self.config.timing.tick).await;
+                continue;
+            }
+            let timing = &self.config.timing;
+            let wait = self.chance.backoff(attempt, timing.join_first, timing.join_longest);
+            if !self.config.bootstrap.is_empty() || !saved.is_empty() {
+                self.say_unjoined(attempt, wait);
+            }
+            attempt = attempt.saturating_add(1);
+            // Somebody may join through this node meanwhile.
+            let _ = tokio::time::timeout(wait, self.registry.peer_entered()).await;
+        }
+    }
+
+    fn say_unjoined(&self, attempt: u32, wait: Duration) {
+        let wait_ms = wait.as_millis();
+        if attempt < 3 {
+            tracing::info!(attempt, wait_ms, "no bootstrap peer answers yet; trying again");
+        } else {
+            tracing::warn!(
+                attempt,
+                wait_ms,
+                "no bootstrap peer answers; trying again; check the addresses and that UDP is let through"
+            );
+        }
+    }
+
+    /// Asks every bootstrap and saved peer, and then the network for this node's neighbours.
+    async fn join_once(self: &Arc<Self>, saved: &[SavedPeer]) {
+        let mut tasks: Vec<BoxFuture<'static, ()>> = Vec::new();
+        for peer in self.config.bootstrap.iter().cloned() {
+            let inner = Arc::clone(self);
+            tasks.push(Box::pin(async move { inner.meet_address(peer).await }));
+        }
+        for peer in saved.iter().cloned() {
+            let inner = Arc::clone(self);
+            let node = NodeInfo { id: peer.id, addrs: peer.addrs };
+            tasks.push(Box::pin(async move { inner.meet(node).await }));
+        }
+        let mut meetings = stream::iter(tasks).buffer_unordered(JOIN_PARALLEL);
+        let mut looked_up = 0;
+        while meetings.next().await.is_some() {
+            // The first to answer already knows the way to the others: do not wait for the dead.
+            let known = self.registry.table_len();
+            if known > 0 && looked_up == 0 {
+                looked_up = known;
+                self.look_around().await;
+                self.observe();
+            }
+        }
+        drop(meetings);
+        if self.registry.table_len() > looked_up {
+            self.look_around().await;
+        }
+    }
+
+    /// Looks up the node's own place, which fills the table with its neighbours.
+    async fn look_around(self: &Arc<Self>) {
+        let own = *self.registry.own().key();
+        if self.config.mode == Mode::Server {
+            self.closest_servers(&own).await;
+        }
+    }
+
+    async fn meet_address(self: Arc<Self>, peer: PeerAddress) {
+        for addr in self.resolver.resolve(&peer).await.into_iter().take(ALPHA) {
+            match self.connections.to_address(addr, peer.id).await {
+                Ok(connection) => {
+                    let node = NodeInfo { id: connection.peer(), addrs: vec![addr] };
+                    return self.meet(node).await;
+                }
+                Err(error) => tracing::debug!(%peer, %error, "a bootstrap peer did not answer"),
+            }
+        }
+    }
+
+    async fn meet(self: Arc<Self>, node: NodeInfo) {
+        if node.id != self.registry.own()
+            && !self.registry.in_table(&node.id)
+            && let Err(error) = self.requests.ping(&node).await
+        {
+            tracing::debug!(peer = %node.id, %error, "a peer did not answer");
+        }
+    }
+
+    /// Tells the membership what the table holds.
+    pub(crate) fn observe(&self) {
+        self.membership.observe(self.registry.table_len());
+    }
+
+    /// Pings the peers that somebody questions.
+    async fn answer_questions(self: Arc<Self>) {
+        loop {
+            let questioned = self.registry.questions().await;
+            let pings = questioned.into_iter().map(|node| {
+                let inner = Arc::clone(&self);
+                async move {
+                    let _ = inner.requests.ping(&node).await;
+                }
+            });
+            stream::iter(pings).buffer_unordered(JOIN_PARALLEL).collect::<()>().await;
+        }
+    }
+
+    /// Looks after unheard peers, stale buckets and the saved peers, a little at each tick.
+    async fn keep_up(self: Arc<Self>) {
+        let timing = self.config.timing;
+        loop {
+            tokio::time::sleep(self.chance.jittered(timing.tick)).await;
+            self.save_peers().await;
+            let unheard = self.registry.unheard_for(timing.revalidate);
+            for node in unheard.into_iter().take(UPKEEP_PER_ROUND) {
+                self.registry.question(node.id);
+            }
+            if self.config.mode == Mode::Server {
+                let keys = self.registry.keys_to_refresh(timing.refresh, &self.chance);
+                for key in keys.into_iter().take(UPKEEP_PER_ROUND) {
+                    self.closest_servers(&key).await;
+                }
+            }
+        }
+    }
+
+    /// Saves the table's peers if they have changed, for the next start.
+    pub(crate) async fn save_peers(&self) {
+        let Some(peers) = self.registry.take_unsaved() else { return };
+        // An empty table says that the network is away, not that its peers are not worth knowing.
+        if peers.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.save_peers(peers).await {
+            tracing::warn!(%error, "the known peers could not be saved; trying again");
+            self.registry.note_unsaved();
+        }
+    }
+}

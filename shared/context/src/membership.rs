@@ -1,0 +1,147 @@
+//! Whether this node belongs to the network: joined, settled, ready.
+//!
+//! A node is *joined* once another server has answered it, or if it may be the only one. It is
+//! *settled* once its routing table can be relied on: it holds at least half as many servers as the
+//! node remembers. What it remembers is the most it has had, or the peers that the last run saved,
+//! and it forgets only after having had fewer than half of them for long ([`Timing::settle`]): what
+//! is gone for so long is gone, and not just restarting.
+//!
+//! A node is *ready* when it is settled: a put that comes right then is not refused for that.
+//!
+//! [`Timing::settle`]: crate::config::Timing::settle
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dht_kad::routing::K;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How far a node has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, serde::Serialize)]
+pub enum Stage {
+    /// It looks for the network.
+    #[default]
+    Joining,
+    /// It has found some of it, but far fewer servers than it remembers.
+    Joined,
+    /// Its routing table can be relied on.
+    Settled,
+}
+
+/// How far this node has come, for all who ask or wait for it.
+#[derive(Debug)]
+pub struct Membership {
+    stage: watch::Sender<Stage>,
+    memory: Mutex<Memory>,
+    solo: bool,
+    settle: Duration,
+}
+
+#[derive(Debug)]
+struct Memory {
+    remembered: usize,
+    few_since: Option<Instant>,
+}
+
+impl Membership {
+    /// A node that remembers so many other servers, and that may be the only one if `solo`.
+    #[must_use]
+    pub fn new(remembered: usize, solo: bool, settle: Duration) -> Self {
+        Membership {
+            stage: watch::Sender::default(),
+            memory: Mutex::new(Memory { remembered: remembered.min(K), few_since: None }),
+            solo,
+            settle,
+        }
+    }
+
+    /// Takes note of how many other servers the table holds, and moves the stage accordingly.
+    pub fn observe(&self, servers: usize) {
+        let mut memory = self.memory();
+        let few = servers * 2 < memory.remembered;
+        if few {
+            let since = *memory.few_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.settle {
+                *memory = Memory { remembered: servers.min(K), few_since: None };
+            }
+        } else {
+            memory.few_since = None;
+            memory.remembered = memory.remembered.max(servers.min(K));
+        }
+        let stage = match servers {
+            0 if self.solo && memory.remembered == 0 => Stage::Settled,
+            0 => Stage::Joining,
+            _ if servers * 2 < memory.remembered => Stage::Joined,
+            _ => Stage::Settled,
+        };
+        drop(memory);
+        self.stage.send_if_modified(|current| std::mem::replace(current, stage) != stage);
+    }
+
+    /// How many other servers the node remembers, at most k.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.memory().remembered
+    }
+
+    /// Whether the routing table can be relied on.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.stage() == Stage::Settled
+    }
+
+    /// The stage at present.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Waits until the routing table can be relied on.
+    pub async fn settled(&self) {
+        // The sender lives as long as `self`, so the wait cannot fail.
+        let _ = self.stage.subscribe().wait_for(|stage| *stage == Stage::Settled).await;
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTLE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restarted_node_settles_once_half_of_the_peers_it_remembers_are_back() {
+        let membership = Membership::new(4, true, SETTLE);
+        membership.observe(0);
+        assert_eq!(membership.stage(), Stage::Joining);
+        membership.observe(1);
+        assert_eq!(membership.stage(), Stage::Joined);
+        membership.observe(2);
+        assert_eq!(membership.stage(), Stage::Settled);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_gone_for_long_is_forgotten() {
+        let membership = Membership::new(20, false, SETTLE);
+        membership.observe(3);
+        assert_eq!((membership.stage(), membership.remembered()), (Stage::Joined, 20));
+        tokio::time::advance(SETTLE).await;
+        membership.observe(3);
+        assert_eq!((membership.stage(), membership.remembered()), (Stage::Settled, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_solo_node_without_memories_is_settled_alone() {
+        let solo = Membership::new(0, true, SETTLE);
+        solo.observe(0);
+        assert!(solo.is_settled());
+        let other = Membership::new(0, false, SETTLE);
+        other.observe(0);
+        assert!(!other.is_settled());
+    }
+}

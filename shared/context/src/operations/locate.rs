@@ -1,0 +1,224 @@
+//! Finding the servers responsible for a key, and asking one of them what it holds.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use dht_kad::domain;
+use dht_kad::lookup::{AnsweredNode, ClosestLookup, LookupConfig};
+use dht_kad::message::{
+    Find, Found, Mode, NodeInfo, Nodes, Position, PublisherKey, RecordBytes, Request, Response,
+};
+use dht_kad::routing::K;
+use dht_kad::{Key, NetworkName, ParsedRecord, RecordId, UnixMs, ValidRecord};
+use futures_util::future::BoxFuture;
+
+use crate::context::Inner;
+use crate::requests::AskError;
+use crate::server::page_query;
+use crate::walk::walk;
+
+/// The most verified heads that one operation remembers, to recognise the same one from others:
+/// one version from each of two halves of a network, and a few lies.
+const RECOGNISED_MAX: usize = 8;
+
+/// The slot that a record lies in, by how its key follows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Slot {
+    /// In the `Owned` space.
+    Owned {
+        /// Who may write there.
+        publisher: [u8; 32],
+        /// The hash of the application's own name for it.
+        label: [u8; 32],
+        /// Which of the publisher's records there.
+        slot: u64,
+    },
+    /// In the `Topic` space.
+    Topic {
+        /// Whose slot it is.
+        publisher: [u8; 32],
+        /// The hash of the topic's name.
+        label: [u8; 32],
+        /// Which of the publisher's records there.
+        slot: u64,
+    },
+    /// In the `Content` space.
+    Content {
+        /// The content's key.
+        key: Key,
+    },
+}
+
+impl Slot {
+    /// What names the slot in this network.
+    #[must_use]
+    pub fn id(&self, network: &NetworkName) -> RecordId {
+        match *self {
+            Slot::Owned { publisher, label, slot } => {
+                RecordId { key: domain::owned_key(network, &publisher, &label), publisher, slot }
+            }
+            Slot::Topic { publisher, label, slot } => {
+                RecordId { key: domain::topic_key(network, &label), publisher, slot }
+            }
+            Slot::Content { key } => RecordId { key, publisher: [0; 32], slot: 0 },
+        }
+    }
+}
+
+/// What one server answered about a slot or key.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    /// Who answered.
+    pub node: NodeInfo,
+    /// Its records, or heads, of those asked for; checked.
+    pub records: Vec<ValidRecord>,
+    /// Where its page ends, if there is more.
+    pub next: Option<Position>,
+    /// Servers that it knows closer to the key.
+    pub closer: Vec<NodeInfo>,
+    /// Whether its table can be relied on.
+    pub settled: bool,
+}
+
+/// Heads that were found valid during one operation, so that the same one from another server costs
+/// a comparison and not a second signature check.
+#[derive(Debug, Default)]
+pub(crate) struct Recognised(Mutex<Vec<ValidRecord>>);
+
+impl Recognised {
+    fn find(&self, head: &Bytes) -> Option<ValidRecord> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|record| record.bytes() == head).cloned()
+    }
+
+    fn note(&self, record: &ValidRecord) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < RECOGNISED_MAX {
+            known.push(record.head_only());
+        }
+    }
+}
+
+/// A request for one slot's version.
+pub(crate) fn find_slot(id: &RecordId, heads_only: bool, want_closer: bool) -> Find {
+    Find {
+        key: id.key,
+        publisher: Some(PublisherKey(id.publisher)),
+        slots: Some((id.slot, id.slot)),
+        after: None,
+        heads_only,
+        min_work: 0,
+        limit: 1,
+        want_closer,
+    }
+}
+
+impl Inner {
+    /// Looks up the servers closest to `key`, closest first, this one among them if it is one.
+    pub(crate) async fn closest_servers(self: &Arc<Self>, key: &Key) -> Vec<AnsweredNode> {
+        let key = *key;
+        let own = self.registry.own();
+        let seeds = self.registry.closest(&key, K, None);
+        let mut machine = ClosestLookup::new(key, own, seeds, LookupConfig::default());
+        let ask = |node: NodeInfo| -> BoxFuture<'static, Result<Nodes, AskError>> {
+            let requests = Arc::clone(&self.requests);
+            Box::pin(async move { requests.find_node(&node, &key).await })
+        };
+        walk(&mut machine, self.config.timing.slow, ask, |machine, from, answer| {
+            machine.on_answer(&from, answer.nodes, answer.settled);
+        })
+        .await;
+        self.registry.note_lookup(&key);
+        self.observe();
+        let mut closest = machine.result().closest;
+        if self.config.mode == Mode::Server {
+            let info = NodeInfo { id: own, addrs: Vec::new() };
+            let settled = self.membership.is_settled();
+            closest.push(AnsweredNode { info, settled });
+            closest.sort_by_key(|node| node.info.id.key().distance(&key));
+            closest.truncate(K);
+        }
+        closest
+    }
+
+    /// Asks one server what it holds, and checks what it answers. What does not belong into the
+    /// answer is left out and counted as a lie.
+    pub(crate) async fn holding(
+        self: Arc<Self>,
+        node: NodeInfo,
+        find: Find,
+        recognised: Arc<Recognised>,
+        verify: bool,
+    ) -> Result<Holding, AskError> {
+        let own = node.id == self.registry.own();
+        let found = if own {
+            self.own_found(&find).await?
+        } else {
+            match self.requests.ask(&node, &Request::Find(find.clone())).await? {
+                Response::Found(found) => found,
+                _ => return Err(AskError::WrongAnswer(node.id)),
+            }
+        };
+        let mut records = Vec::with_capacity(found.records.len());
+        for RecordBytes(bytes) in found.records {
+            match self.checked(bytes, &find, &recognised, verify && !own).await {
+                Some(record) => records.push(record),
+                None => self.stats.note_lie(),
+            }
+        }
+        let closer = self.registry.admit(found.closer);
+        Ok(Holding { node, records, next: found.next, closer, settled: found.settled })
+    }
+
+    async fn own_found(&self, find: &Find) -> Result<Found, AskError> {
+        let page = self.store.find(page_query(find)).wait().await.map_err(AskError::Refused)?;
+        Ok(Found {
+            records: page.records.into_iter().map(RecordBytes).collect(),
+            next: page.next,
+            closer: self.registry.closest(&find.key, K, None),
+            settled: self.membership.is_settled(),
+        })
+    }
+
+    /// One record of an answer, if it is what was asked for, signed, and alive.
+    async fn checked(
+        &self,
+        bytes: Bytes,
+        find: &Find,
+        recognised: &Recognised,
+        verify: bool,
+    ) -> Option<ValidRecord> {
+        let record = ParsedRecord::parse(bytes).ok()?;
+        let network = &self.config.network;
+        let id = record.claimed_id(network);
+        let asked_for = id.key == find.key
+            && find.publisher.is_none_or(|publisher| publisher.0 == id.publisher)
+            && find.slots.is_none_or(|(first, last)| (first..=last).contains(&id.slot));
+        if !asked_for || !alive(&record, self.clock.now()) {
+            return None;
+        }
+        if !verify {
+            return Some(record.trust_own_store(network));
+        }
+        if !record.has_body()
+            && let Some(known) = recognised.find(record.bytes())
+        {
+            return Some(known);
+        }
+        let verdict = self.verifier.verify(vec![record]).await.pop()?;
+        let record = verdict.ok()?;
+        recognised.note(&record);
+        Some(record)
+    }
+}
+
+/// Whether a version still counts: its body, or else its head, has not expired.
+fn alive(record: &ParsedRecord, now: UnixMs) -> bool {
+    let body_alive = record.expires_at() > now;
+    record.keep_until() > now && (body_alive || !has_live_body(record))
+}
+
+/// Whether the answer carries a value's body, which ends before the head does.
+fn has_live_body(record: &ParsedRecord) -> bool {
+    record.kind() == dht_kad::record::Kind::Value && record.has_body()
+}

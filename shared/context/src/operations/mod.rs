@@ -1,0 +1,12 @@
+//! What applications do: put, get, list, delete. Each is one task that asks other nodes through
+//! [`requests`](crate::requests), and this node itself without a socket where it is a server.
+
+mod get;
+mod list;
+mod locate;
+mod put;
+
+pub use get::{GetError, GetOptions, GetReport};
+pub use list::{LIST_RECORDS_MAX, ListError, ListReport};
+pub use locate::{Holding, Slot};
+pub use put::{Delete, Put, PutError, PutReport};

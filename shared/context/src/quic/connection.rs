@@ -1,0 +1,191 @@
+//! One QUIC connection: its asking side, its end, and what both sides count.
+//!
+//! Three kinds of owners share the [`Link`]. Handles and requests under way keep the connection
+//! open, through one [`OpenLink`]; the task that serves does not, so that dropping the last handle
+//! ends the connection and with it that task.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use dht_kad::NodeId;
+use futures_util::future::BoxFuture;
+use quinn::{ConnectionError, VarInt, WriteError};
+
+use super::frame_io::{FrameWriter, ReadFault, read_frame};
+use super::limits::{ConnectionPlace, Gate};
+use super::serve::serve;
+use crate::transport::{CloseReason, Connection, RequestError, Service};
+
+/// An authenticated QUIC connection.
+pub(super) struct QuicConnection {
+    open: Arc<OpenLink>,
+}
+
+/// Keeps the connection open; the last one dropped closes it as [`CloseReason::Idle`], since nobody
+/// has anything left to ask.
+struct OpenLink {
+    link: Arc<Link>,
+    /// Counted as long as somebody may use the connection.
+    _place: Option<ConnectionPlace>,
+}
+
+/// What is known of a connection.
+pub(super) struct Link {
+    pub(super) quic: quinn::Connection,
+    pub(super) peer: NodeId,
+    pub(super) gate: Arc<Gate>,
+    /// Bytes of the other side's requests and of their answers.
+    pub(super) held_bytes: AtomicUsize,
+    dialled: bool,
+    in_flight: AtomicUsize,
+    closed_as: OnceLock<CloseReason>,
+}
+
+/// One request in flight; ends when dropped.
+pub(super) struct InFlight<'a>(&'a AtomicUsize);
+
+impl QuicConnection {
+    /// Takes over a connection whose other end has proven to be `peer`. One that the peer dialled
+    /// has a place.
+    pub(super) fn new(
+        quic: quinn::Connection,
+        peer: NodeId,
+        gate: Arc<Gate>,
+        place: Option<ConnectionPlace>,
+    ) -> Self {
+        let link = Arc::new(Link {
+            quic,
+            peer,
+            gate,
+            held_bytes: AtomicUsize::new(0),
+            dialled: place.is_none(),
+            in_flight: AtomicUsize::new(0),
+            closed_as: OnceLock::new(),
+        });
+        QuicConnection { open: Arc::new(OpenLink { link, _place: place }) }
+    }
+
+    fn link(&self) -> &Arc<Link> {
+        &self.open.link
+    }
+}
+
+impl Connection for QuicConnection {
+    fn peer(&self) -> NodeId {
+        self.link().peer
+    }
+
+    fn remote_addr(&self) -> SocketAddr {
+        self.link().remote_addr()
+    }
+
+    fn dialled(&self) -> bool {
+        self.link().dialled
+    }
+
+    fn request(&self, frame: Bytes) -> BoxFuture<'static, Result<Bytes, RequestError>> {
+        let open = Arc::clone(&self.open);
+        Box::pin(async move { request(&open.link, frame).await })
+    }
+
+    fn serve(&self, service: Arc<dyn Service>) -> BoxFuture<'static, CloseReason> {
+        let link = Arc::clone(self.link());
+        Box::pin(async move { serve(&link, &*service).await })
+    }
+
+    fn close(&self, reason: CloseReason) {
+        self.link().close(reason);
+    }
+
+    fn is_open(&self) -> bool {
+        self.link().quic.close_reason().is_none()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.link().in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// Sends one frame on a stream of its own and reads the answer from it. Dropped half-way it resets
+/// the one and stops the other half of the stream.
+async fn request(link: &Link, frame: Bytes) -> Result<Bytes, RequestError> {
+    let _in_flight = link.begin();
+    let lost = |error: ConnectionError| RequestError::ConnectionLost(link.reason_of(&error));
+    let (send, mut answer) = link.quic.open_bi().await.map_err(lost)?;
+    let mut writer = FrameWriter::new(send);
+    match writer.write(frame).await {
+        Ok(()) => {}
+        Err(WriteError::ConnectionLost(error)) => return Err(lost(error)),
+        // The peer does not want to read on, and its answer says why.
+        Err(_) => {}
+    }
+    let answer = read_frame(&mut answer, |_| true).await.map_err(|fault| match fault {
+        ReadFault::Lost(error) => lost(error),
+        ReadFault::NotAFrame(_) | ReadFault::NoRoom | ReadFault::Abandoned => {
+            RequestError::MalformedAnswer
+        }
+    })?;
+    writer.keep();
+    Ok(answer)
+}
+
+impl Link {
+    /// Counts a request until the result is dropped.
+    pub(super) fn begin(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(&self.in_flight)
+    }
+
+    pub(super) fn remote_addr(&self) -> SocketAddr {
+        canonical(self.quic.remote_address())
+    }
+
+    /// Why the connection ended, given what QUIC says.
+    pub(super) fn reason_of(&self, error: &ConnectionError) -> CloseReason {
+        match error {
+            ConnectionError::LocallyClosed => {
+                // Not closed here: then the whole transport was.
+                self.closed_as.get().copied().unwrap_or(CloseReason::Stopping)
+            }
+            ConnectionError::ApplicationClosed(close) => {
+                CloseReason::from_code(close.error_code.into_inner())
+            }
+            ConnectionError::TransportError(_) => CloseReason::Protocol,
+            _ => CloseReason::Lost,
+        }
+    }
+
+    /// Ends the connection at once; what is in flight is lost. The first reason given counts.
+    ///
+    /// quinn 0.11 holds the farewell back, for good, while the path's congestion window is full:
+    /// then the peer learns of the end by a stateless reset, at its next request or keep-alive.
+    fn close(&self, reason: CloseReason) {
+        if self.quic.close_reason().is_none() && self.closed_as.set(reason).is_ok() {
+            self.quic.close(code_of(reason), b"");
+        }
+    }
+}
+
+impl Drop for OpenLink {
+    fn drop(&mut self) {
+        self.link.close(CloseReason::Idle);
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// QUIC's application error code for a reason.
+pub(super) fn code_of(reason: CloseReason) -> VarInt {
+    VarInt::from_u32(u32::from(reason as u8))
+}
+
+/// An address as people write it: an IPv4 peer of a dual-stack socket is an IPv4 address.
+pub(super) fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}

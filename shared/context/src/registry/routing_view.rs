@@ -1,0 +1,177 @@
+//! The routing view: servers as places in the keyspace.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use dht_kad::message::{Mode, NodeInfo};
+use dht_kad::routing::{BucketIndex, Insertion, Prefix, is_global};
+use dht_kad::{Key, NodeId, UnixMs};
+use tokio::time::Instant;
+
+use super::{PeerRegistry, State};
+use crate::chance::Chance;
+
+/// After so many requests in a row without an answer a server leaves the table.
+const FAILURES_MAX: u32 = 2;
+
+/// A server that was heard within this span is not moved in the table again: what keeps a busy
+/// node from touching its table at each answer.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// An answer from an authenticated peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// Who answered.
+    pub id: NodeId,
+    /// From where.
+    pub addr: SocketAddr,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl PeerRegistry {
+    /// A peer answered a request that only servers answer, or said that it is a server: it may
+    /// enter the table. Names a peer to question, if the bucket is full.
+    pub fn heard_server(&self, heard: Heard) -> Option<NodeId> {
+        let now = self.steady_now();
+        let mut state = self.lock();
+        let contained = state.table.contains(&heard.id);
+        let peer = state.entry(heard.id);
+        let just_heard = peer.heard.is_some_and(|at| at.elapsed() < FRESH);
+        let same_place = peer.addrs.first() == Some(&heard.addr);
+        peer.mode = Some(Mode::Server);
+        peer.failures = 0;
+        peer.heard = Some(Instant::now());
+        peer.note_rtt(heard.took);
+        peer.reached_at(heard.addr);
+        if contained && just_heard && same_place {
+            return None;
+        }
+        match state.table.insert(heard.id, Prefix::of(&heard.addr), now) {
+            Insertion::Added => {
+                state.unsaved = true;
+                self.entered.notify_one();
+                None
+            }
+            Insertion::Waiting { revalidate } => Some(revalidate),
+            _ => None,
+        }
+    }
+
+    /// A peer said that it is a client: it does not belong into the table.
+    pub fn heard_client(&self, heard: Heard) {
+        let mut state = self.lock();
+        let peer = state.entry(heard.id);
+        peer.mode = Some(Mode::Client);
+        peer.failures = 0;
+        peer.heard = Some(Instant::now());
+        peer.note_rtt(heard.took);
+        state.leave_table(&heard.id);
+    }
+
+    /// A peer did not answer, or could not be reached.
+    pub fn failed(&self, id: &NodeId) {
+        let mut state = self.lock();
+        let Some(peer) = state.peers.get_mut(id) else { return };
+        peer.failures = peer.failures.saturating_add(1);
+        if peer.failures >= FAILURES_MAX {
+            state.leave_table(id);
+        }
+    }
+
+    /// Up to `count` servers closest to `target`, closest first, without `except`.
+    #[must_use]
+    pub fn closest(&self, target: &Key, count: usize, except: Option<&NodeId>) -> Vec<NodeInfo> {
+        let state = self.lock();
+        let wanted = count.saturating_add(usize::from(except.is_some()));
+        let ids = state.table.closest(target, wanted);
+        let others = ids.iter().filter(|id| Some(*id) != except);
+        others.filter_map(|id| Some(state.peers.get(id)?.info(*id))).take(count).collect()
+    }
+
+    /// Where a peer can be reached, as far as is known.
+    #[must_use]
+    pub fn info(&self, id: &NodeId) -> Option<NodeInfo> {
+        self.lock().peers.get(id).map(|peer| peer.info(*id))
+    }
+
+    /// Whether a peer is in the table.
+    #[must_use]
+    pub fn in_table(&self, id: &NodeId) -> bool {
+        self.lock().table.contains(id)
+    }
+
+    /// Servers in the table.
+    #[must_use]
+    pub fn table_len(&self) -> usize {
+        self.lock().table.len()
+    }
+
+    /// Servers that were not heard for `span`, longest unheard first.
+    #[must_use]
+    pub fn unheard_for(&self, span: Duration) -> Vec<NodeInfo> {
+        let before = self.ago(span);
+        let state = self.lock();
+        let unheard = state.table.unheard_since(before).into_iter();
+        unheard.filter_map(|id| Some(state.peers.get(&id)?.info(id))).collect()
+    }
+
+    /// A random key in each bucket that was not looked up for `span`.
+    #[must_use]
+    pub fn keys_to_refresh(&self, span: Duration, chance: &Chance) -> Vec<Key> {
+        let before = self.ago(span);
+        let state = self.lock();
+        let stale: Vec<BucketIndex> = state.table.stale_buckets(before);
+        stale
+            .into_iter()
+            .map(|bucket| chance.with(|rng| state.table.random_key_in(bucket, rng)))
+            .collect()
+    }
+
+    /// Notes that `target` was looked up.
+    pub fn note_lookup(&self, target: &Key) {
+        let now = self.steady_now();
+        self.lock().table.note_lookup(target, now);
+    }
+
+    /// Notes at which address a peer sees this node.
+    pub fn note_observed(&self, addr: &SocketAddr) {
+        if is_global(&addr.ip()) {
+            self.lock().own_is_global = true;
+        }
+    }
+
+    /// Leaves out of `nodes` the addresses that are no use here: a node with a global address
+    /// admits no others' private ones. Nodes without an address left are dropped, and so is this
+    /// node itself.
+    #[must_use]
+    pub fn admit(&self, nodes: Vec<NodeInfo>) -> Vec<NodeInfo> {
+        let only_global = self.lock().own_is_global;
+        let usable = |addr: &SocketAddr| {
+            addr.port() != 0
+                && !addr.ip().is_unspecified()
+                && (!only_global || is_global(&addr.ip()))
+        };
+        nodes
+            .into_iter()
+            .filter(|node| node.id != self.own)
+            .filter_map(|mut node| {
+                node.addrs.retain(usable);
+                (!node.addrs.is_empty()).then_some(node)
+            })
+            .collect()
+    }
+
+    fn ago(&self, span: Duration) -> UnixMs {
+        let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        UnixMs(self.steady_now().since(UnixMs(span_ms)))
+    }
+}
+
+impl State {
+    fn leave_table(&mut self, id: &NodeId) {
+        if self.table.remove(id).removed {
+            self.unsaved = true;
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Asking a peer: a request goes out, an answer or a numbered error comes back.
+//!
+//! This is the only way out of a context. It finds the connection, limits the time, decodes and
+//! checks the answer, tells the registry what it learnt of the peer, and counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dht_kad::codec::{self, CodecError};
+use dht_kad::message::{FindNode, Mode, NodeInfo, Nodes, Ping, Pong, Request, Response};
+use dht_kad::{ErrorNumber, Key, NodeId, Refusal};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::connections::Connections;
+use crate::registry::{Heard, PeerRegistry};
+use crate::stats::{Ending, Stats};
+use crate::transport::{CloseReason, Connection, DialError, RequestError};
+
+/// A peer gave no usable answer.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AskError {
+    /// No connection could be made.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// No answer came in time.
+    #[error("{0} did not answer in time; try again or use another node")]
+    TimedOut(NodeId),
+    /// The peer refused.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The answer is not one to this request.
+    #[error("{0} answered something that does not fit the request; use another node")]
+    WrongAnswer(NodeId),
+    /// The request does not fit a frame.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl AskError {
+    /// The error's number.
+    #[must_use]
+    pub fn number(&self) -> ErrorNumber {
+        match self {
+            AskError::Dial(error) => error.number(),
+            AskError::Request(error) => error.number(),
+            AskError::TimedOut(_) => ErrorNumber::TimedOut,
+            AskError::Refused(refusal) => refusal.number(),
+            AskError::WrongAnswer(_) => ErrorNumber::WrongAnswer,
+            AskError::Codec(_) => ErrorNumber::FrameTooLong,
+        }
+    }
+}
+
+/// Asks peers.
+pub struct Requests {
+    connections: Arc<Connections>,
+    registry: Arc<PeerRegistry>,
+    stats: Arc<Stats>,
+    own_mode: Mode,
+    limit: Duration,
+}
+
+impl Requests {
+    /// Requests over these connections, each answered within `limit`.
+    #[must_use]
+    pub fn new(
+        connections: Arc<Connections>,
+        registry: Arc<PeerRegistry>,
+        stats: Arc<Stats>,
+        own_mode: Mode,
+        limit: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Requests { connections, registry, stats, own_mode, limit })
+    }
+
+    /// Asks a peer. A connection that turns out to be lost is replaced once: all requests of this
+    /// protocol may be repeated without harm.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask(
+        self: &Arc<Self>,
+        to: &NodeInfo,
+        request: &Request,
+    ) -> Result<Response, AskError> {
+        let frame = codec::encode_request(request)?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let started = Instant::now();
+            let had_connection = self.registry.connection(&to.id).is_some();
+            let result = match self.connect(to, had_connection).await {
+                Ok(connection) => self.exchange(&connection, request, frame.clone()).await,
+                Err(error) => Err(error.into()),
+            };
+            self.note(to.id, request.frame_type(), &result, started);
+            match result {
+                Err(AskError::Request(RequestError::ConnectionLost(_))) if attempts < 2 => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Asks a peer how it is.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ping(self: &Arc<Self>, to: &NodeInfo) -> Result<Pong, AskError> {
+        match self.ask(to, &Request::Ping(Ping { mode: self.own_mode })).await? {
+            Response::Pong(pong) => Ok(pong),
+            _ => Err(AskError::WrongAnswer(to.id)),
+        }
+    }
+
+    /// Asks a peer for the servers closest to `target`; addresses of no use are left out.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn find_node(
+        self: &Arc<Self>,
+        to: &NodeInfo,
+        target: &Key,
+    ) -> Result<Nodes, AskError> {
+        match self.ask(to, &Request::FindNode(FindNode { target: *target })).await? {
+            Response::Nodes(answer) => {
+                Ok(Nodes { nodes: self.registry.admit(answer.nodes), settled: answer.settled })
+            }
+            _ => Err(AskError::WrongAnswer(to.id)),
+        }
+    }
+
+    /// The connection to use. A server introduces itself on each one that it makes, so that the
+    /// other end asks back and takes it into its table.
+    async fn connect(
+        self: &Arc<Self>,
+        to: &NodeInfo,
+        had_connection: bool,
+    ) -> Result<Arc<dyn Connection>, DialError> {
+        let connection = self.connections.to(to).await?;
+        if !had_connection && self.own_mode == Mode::Server {
+            self.introduce(connection.clone());
+        }
+        Ok(connection)
+    }
+
+    /// Sends a ping, without anyone waiting for the answer.
+    pub fn introduce(self: &Arc<Self>, connection: Arc<dyn Connection>) {
+        let requests = Arc::clone(self);
+        self.connections.spawn(async move {
+            let request = Request::Ping(Ping { mode: requests.own_mode });
+            let Ok(frame) = codec::encode_request(&request) else { return };
+            let started = Instant::now();
+            let result = requests.exchange(&connection, &request, frame).await;
+            requests.note(connection.peer(), request.frame_type(), &result, started);
+        });
+    }
+
+    /// One request and its answer on one connection.
+    async fn exchange(
+        &self,
+        connection: &Arc<dyn Connection>,
+        request: &Request,
+        frame: bytes::Bytes,
+    ) -> Result<Response, AskError> {
+        let peer = connection.peer();
+        let started = Instant::now();
+        let answer = match tokio::time::timeout(self.limit, connection.request(frame)).await {
+            Ok(answer) => answer?,
+            Err(_) => {
+                // A connection on which an answer failed to come in time may be a black hole: the
+                // next request makes a new one.
+                if connection.in_flight() == 0 {
+                    connection.close(CloseReason::Lost);
+                }
+                return Err(AskError::TimedOut(peer));
+            }
+        };
+        let response = codec::decode_response(&answer).map_err(|_| AskError::WrongAnswer(peer))?;
+        let heard = Heard { id: peer, addr: connection.remote_addr(), took: started.elapsed() };
+        match response {
+            Response::Refused(refusal) => Err(AskError::Refused(refusal)),
+            response if response.frame_type() != request.frame_type() => {
+                Err(AskError::WrongAnswer(peer))
+            }
+            Response::Pong(pong) => {
+                self.registry.note_observed(&pong.observed);
+                self.heard(heard, pong.mode);
+                Ok(Response::Pong(pong))
+            }
+            response => {
+                self.heard(heard, Mode::Server);
+                Ok(response)
+            }
+        }
+    }
+
+    /// Tells the registry of an answer; a full bucket's longest-unheard peer is asked in turn.
+    fn heard(&self, heard: Heard, mode: Mode) {
+        match mode {
+            Mode::Client => self.registry.heard_client(heard),
+            Mode::Server => {
+                if let Some(unheard) = self.registry.heard_server(heard) {
+                    self.registry.question(unheard);
+                }
+            }
+        }
+    }
+
+    fn note(
+        &self,
+        peer: NodeId,
+        frame_type: u16,
+        result: &Result<Response, AskError>,
+        started: Instant,
+    ) {
+        let ending = match result {
+            Ok(_) => Ending::Ok,
+            Err(AskError::Refused(_)) => Ending::Refused,
+            Err(_) => Ending::Failed,
+        };
+        if ending == Ending::Failed {
+            self.registry.failed(&peer);
+        }
+        self.stats.note_asked(frame_type, ending, started.elapsed());
+    }
+}

@@ -1,0 +1,239 @@
+//! Answering requests, from local information only.
+//!
+//! ```text
+//! frame ─▶ decode ─▶ Ping, FindNode:  the registry ─────────────────────────────▶ answer at once
+//!                    Find:            the store, at once or after a read ───────▶ answer
+//!                    Store:           times, room ─▶ signatures ─▶ the store ───▶ answer once durable
+//! ```
+//!
+//! Nothing in here asks another node, so an answer never waits for the network. Each answer is
+//! polled within its own connection's task.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dht_kad::admission::{self, Path};
+use dht_kad::codec;
+use dht_kad::message::{
+    Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong, RecordBytes, Request,
+    Response, Store, StoreResults, Stored,
+};
+use dht_kad::routing::K;
+use dht_kad::{ParsedRecord, Refusal, ValidRecord};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::membership::Membership;
+use crate::registry::PeerRegistry;
+use crate::stats::{Ending, Stats};
+use crate::store::{Fetch, Page, PageQuery, RecordStore, Submission};
+use crate::transport::{Answer, Asker, Service};
+use crate::verify::Verifier;
+
+/// Answers what other nodes ask of this one.
+pub struct Server {
+    pub(crate) mode: Mode,
+    pub(crate) version: String,
+    pub(crate) registry: Arc<PeerRegistry>,
+    pub(crate) membership: Arc<Membership>,
+    pub(crate) store: Arc<dyn RecordStore>,
+    pub(crate) verifier: Arc<dyn Verifier>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stats: Arc<Stats>,
+}
+
+/// What an answer leads to: itself, or something to wait for first.
+enum Outcome {
+    Now(Response),
+    Page(Find, futures_util::future::BoxFuture<'static, Result<Page, Refusal>>),
+    Stored(futures_util::future::BoxFuture<'static, Vec<Result<Stored, Refusal>>>),
+}
+
+impl Service for Arc<Server> {
+    fn answer(&self, asker: Asker, frame: Bytes) -> Answer {
+        let started = Instant::now();
+        let request = match codec::decode_request(&frame) {
+            Ok(request) => request,
+            Err(error) => return Answer::Ready(encode(&Response::Refused(error.into()))),
+        };
+        let frame_type = request.frame_type();
+        match self.begin(asker, request) {
+            Outcome::Now(response) => {
+                self.note(frame_type, &response, started);
+                Answer::Ready(encode(&response))
+            }
+            Outcome::Page(find, page) => {
+                let server = Arc::clone(self);
+                Answer::Later(Box::pin(async move {
+                    let response = server.found(asker, &find, page.await);
+                    server.note(frame_type, &response, started);
+                    encode(&response)
+                }))
+            }
+            Outcome::Stored(results) => {
+                let server = Arc::clone(self);
+                Answer::Later(Box::pin(async move {
+                    let response = Response::StoreResults(StoreResults { results: results.await });
+                    server.note(frame_type, &response, started);
+                    encode(&response)
+                }))
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Decides how a request is answered.
+    fn begin(self: &Arc<Self>, asker: Asker, request: Request) -> Outcome {
+        match request {
+            Request::Ping(ping) => Outcome::Now(self.pong(asker, &ping)),
+            _ if self.mode == Mode::Client => Outcome::Now(Response::Refused(Refusal::NotAServer)),
+            Request::FindNode(find) => Outcome::Now(self.nodes(asker, &find)),
+            Request::Find(find) => match self.store.find(page_query(&find)) {
+                Fetch::Ready(page) => Outcome::Now(self.found(asker, &find, page)),
+                Fetch::Pending(page) => Outcome::Page(find, page),
+            },
+            Request::Store(store) => {
+                let server = Arc::clone(self);
+                Outcome::Stored(Box::pin(async move { server.store_remote(store).await }))
+            }
+        }
+    }
+
+    fn pong(&self, asker: Asker, ping: &Ping) -> Response {
+        if ping.mode == Mode::Server && !self.registry.in_table(&asker.id) {
+            self.registry.question(asker.id);
+        }
+        Response::Pong(Pong {
+            mode: self.mode,
+            version: self.version.clone(),
+            settled: self.membership.is_settled(),
+            observed: asker.addr,
+            clock: self.clock.now(),
+        })
+    }
+
+    fn nodes(&self, asker: Asker, find: &FindNode) -> Response {
+        Response::Nodes(Nodes {
+            nodes: self.registry.closest(&find.target, K, Some(&asker.id)),
+            settled: self.membership.is_settled(),
+        })
+    }
+
+    fn found(&self, asker: Asker, find: &Find, page: Result<Page, Refusal>) -> Response {
+        let page = match page {
+            Ok(page) => page,
+            Err(refusal) => return Response::Refused(refusal),
+        };
+        let closer = if find.want_closer {
+            self.registry.closest(&find.key, K, Some(&asker.id))
+        } else {
+            Vec::new()
+        };
+        Response::Found(Found {
+            records: page.records.into_iter().map(RecordBytes).collect(),
+            next: page.next,
+            closer,
+            settled: self.membership.is_settled(),
+        })
+    }
+
+    /// Takes records from a peer: checks what is cheap, then signatures, then hands what is left to
+    /// the store, which answers when it is durable.
+    async fn store_remote(&self, store: Store) -> Vec<Result<Stored, Refusal>> {
+        let mut results: Vec<Option<Result<Stored, Refusal>>> = Vec::new();
+        let mut checked: Vec<(usize, Path, ParsedRecord)> = Vec::new();
+        for (place, item) in store.items.into_iter().enumerate() {
+            let path = Path::Store { expected_seq: item.expected_seq };
+            match self.precheck(item.record, path) {
+                Ok(record) => {
+                    results.push(None);
+                    checked.push((place, path, record));
+                }
+                Err(refusal) => results.push(Some(Err(refusal))),
+            }
+        }
+        let records = checked.iter().map(|(_, _, record)| record.clone()).collect();
+        let verdicts = self.verifier.verify(records).await;
+        let mut places = Vec::new();
+        let mut batch = Vec::new();
+        for ((place, path, _), verdict) in checked.into_iter().zip(verdicts) {
+            match verdict {
+                Ok(record) => {
+                    places.push(place);
+                    batch.push(Submission { record, path });
+                }
+                Err(fault) => set(&mut results, place, Err(fault.into())),
+            }
+        }
+        if !batch.is_empty() {
+            let stored = self.store.submit(batch).await;
+            for (place, result) in places.into_iter().zip(stored) {
+                set(&mut results, place, result);
+            }
+        }
+        results.into_iter().map(|result| result.unwrap_or(Err(Refusal::Internal))).collect()
+    }
+
+    /// Takes one record that this very process signed.
+    pub(crate) async fn store_own(
+        &self,
+        record: ValidRecord,
+        path: Path,
+    ) -> Result<Stored, Refusal> {
+        self.store.writable()?;
+        let results = self.store.submit(vec![Submission { record, path }]).await;
+        results.into_iter().next().unwrap_or(Err(Refusal::Internal))
+    }
+
+    /// What is checked before the signature, because it is cheaper.
+    fn precheck(&self, record: RecordBytes, path: Path) -> Result<ParsedRecord, Refusal> {
+        self.store.writable()?;
+        let record = ParsedRecord::parse(record.0)?;
+        admission::check_times(&record, path, self.clock.now())?;
+        Ok(record)
+    }
+
+    fn note(&self, frame_type: u16, response: &Response, started: Instant) {
+        let ending = match response {
+            Response::Refused(_) => Ending::Refused,
+            Response::StoreResults(results) if results.results.iter().any(Result::is_err) => {
+                Ending::Refused
+            }
+            _ => Ending::Ok,
+        };
+        self.stats.note_answered(frame_type, ending, started.elapsed());
+    }
+}
+
+/// The page that a request asks for, within what one frame carries.
+pub(crate) fn page_query(find: &Find) -> PageQuery {
+    PageQuery {
+        key: find.key,
+        publisher: find.publisher.map(|key| key.0),
+        slots: find.slots,
+        after: find.after,
+        heads_only: find.heads_only,
+        min_work: find.min_work,
+        limit: usize::try_from(find.limit).unwrap_or(PAGE_RECORDS).min(PAGE_RECORDS),
+        max_bytes: PAGE_BYTES,
+    }
+}
+
+fn set(
+    results: &mut [Option<Result<Stored, Refusal>>],
+    place: usize,
+    result: Result<Stored, Refusal>,
+) {
+    if let Some(slot) = results.get_mut(place) {
+        *slot = Some(result);
+    }
+}
+
+/// Encodes an answer. One that does not fit a frame is a fault here, and is answered as such.
+fn encode(response: &Response) -> Bytes {
+    codec::encode_response(response).unwrap_or_else(|error| {
+        tracing::error!(%error, "an answer does not fit a frame");
+        codec::encode_response(&Response::Refused(Refusal::Internal)).unwrap_or_default()
+    })
+}

@@ -1,0 +1,87 @@
+//! [`ClosestLookup`]: who are the k servers closest to a place?
+
+use super::LookupConfig;
+use super::walk::{Move, Walk};
+use crate::id::{Key, NodeId};
+use crate::message::NodeInfo;
+
+/// What the caller of a [`ClosestLookup`] does next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Ask this server for those closest to the target, and tell what came of it.
+    Ask(NodeInfo),
+    /// Nothing before one of those asked answers, fails or is slow.
+    Wait,
+    /// The lookup is over.
+    Done,
+}
+
+/// A server that answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnsweredNode {
+    /// Which, and where.
+    pub info: NodeInfo,
+    /// Whether it says that its routing table can be relied on.
+    pub settled: bool,
+}
+
+/// What a [`ClosestLookup`] found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClosestResult {
+    /// Up to k servers that answered, closest first.
+    pub closest: Vec<AnsweredNode>,
+    /// How many were asked.
+    pub asked: usize,
+    /// How many of them failed.
+    pub failed: usize,
+}
+
+/// A lookup of the k servers closest to a place.
+#[derive(Debug)]
+pub struct ClosestLookup {
+    walk: Walk,
+}
+
+impl ClosestLookup {
+    /// Starts from `seeds`: the closest servers that the own table knows. `own` is never asked.
+    #[must_use]
+    pub fn new(target: Key, own: NodeId, seeds: Vec<NodeInfo>, config: LookupConfig) -> Self {
+        ClosestLookup { walk: Walk::new(target, own, seeds, config) }
+    }
+
+    /// What to do next; to be called until it says [`Step::Wait`] or [`Step::Done`]. Nobody is
+    /// named twice.
+    #[expect(clippy::should_implement_trait, reason = "a step is no item: waiting is not the end")]
+    pub fn next(&mut self) -> Step {
+        match self.walk.peek() {
+            Move::Ask(distance) => self.walk.ask(&distance).map_or(Step::Done, Step::Ask),
+            Move::Wait => Step::Wait,
+            Move::Done { .. } => Step::Done,
+        }
+    }
+
+    /// Takes the servers that `from` named. Ignored if no answer is awaited from there.
+    pub fn on_answer(&mut self, from: &NodeId, nodes: Vec<NodeInfo>, settled: bool) {
+        self.walk.answer(from, nodes, settled);
+    }
+
+    /// `from` could not be reached, or gave no valid answer in time.
+    pub fn on_failure(&mut self, from: &NodeId) {
+        self.walk.fail(from);
+    }
+
+    /// `from` takes long: its answer is still awaited, and another may be asked meanwhile.
+    pub fn on_slow(&mut self, from: &NodeId) {
+        self.walk.slow(from);
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn result(&self) -> ClosestResult {
+        ClosestResult {
+            closest: self.walk.closest_answered().collect(),
+            asked: self.walk.asked(),
+            failed: self.walk.failed(),
+        }
+    }
+}
