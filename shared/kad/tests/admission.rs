@@ -1,6 +1,6 @@
 //! What `plan_put` admits, in whatever order it comes.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod samples;
 

@@ -1,7 +1,7 @@
 //! Replays the fuzz targets' committed corpora, so that what fuzzing once found stays right where
 //! no fuzzer is installed.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../fuzz/checks.rs"]
 mod checks;

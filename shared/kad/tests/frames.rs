@@ -1,6 +1,6 @@
 //! What a frame is, and what is refused before it costs anything.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod samples;
 

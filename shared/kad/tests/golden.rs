@@ -3,7 +3,7 @@
 //! A vector changes only with a new version of what it shows. `UPDATE_VECTORS=1` writes the files,
 //! and the fuzz targets' corpora beside them, anew.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod samples;
 

@@ -1,6 +1,6 @@
 //! What a record is, and what is refused as none.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod samples;
 
