@@ -12,6 +12,8 @@ use crate::cli::print;
 
 /// Latencies are kept to one part in a thousand.
 const SIGNIFICANT_DIGITS: u8 = 3;
+/// The longest latency that is told from longer ones: a day, the longest time limit.
+const LATENCY_MAX_US: u64 = 86_400 * 1_000_000;
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -65,17 +67,7 @@ where
     let warm_up = stream::iter(load.count..load.count + load.warm_up).map(&mut operation);
     warm_up.buffer_unordered(load.concurrency).for_each(|_| async {}).await;
 
-    let mut phase = Phase {
-        op,
-        load,
-        elapsed_secs: 0.0,
-        cpu_secs: 0.0,
-        latency_us: histogram()?,
-        wrong: 0,
-        errors: 0,
-        first_error: None,
-        succeeded: Vec::new(),
-    };
+    let mut phase = Phase::new(op, load)?;
     let (started, cpu_before) = (Instant::now(), process_cpu_secs());
     let mut under_way = stream::iter(0..load.count)
         .map(|number| timed(number, operation(number)))
@@ -97,6 +89,20 @@ async fn timed<T>(number: u64, operation: impl Future<Output = T>) -> (u64, u64,
 }
 
 impl Phase {
+    fn new(op: &'static str, load: Load) -> Result<Self, Failure> {
+        Ok(Phase {
+            op,
+            load,
+            elapsed_secs: 0.0,
+            cpu_secs: 0.0,
+            latency_us: histogram()?,
+            wrong: 0,
+            errors: 0,
+            first_error: None,
+            succeeded: Vec::new(),
+        })
+    }
+
     fn note(&mut self, number: u64, took_us: u64, result: Result<Checked, ClientError>) {
         match result {
             Ok(checked) => {
@@ -158,7 +164,7 @@ impl Phase {
 }
 
 fn histogram() -> Result<Histogram<u64>, Failure> {
-    Histogram::new(SIGNIFICANT_DIGITS).map_err(|error| {
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, SIGNIFICANT_DIGITS).map_err(|error| {
         let sentence = format!("latencies cannot be counted ({error}); report this fault");
         Failure::new(ErrorNumber::Internal, sentence)
     })
@@ -172,4 +178,42 @@ fn rounded(value: f64) -> f64 {
 fn process_cpu_secs() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn phase() -> Phase {
+        let load = Load { count: 3, concurrency: 1, warm_up: 0, size: 0 };
+        Phase::new("get", load).unwrap()
+    }
+
+    #[test]
+    fn latencies_from_microseconds_to_hours_are_told_apart() {
+        let mut phase = phase();
+        for (number, took_us) in [5, 12_000, 7_200_000_000].into_iter().enumerate() {
+            phase.note(number as u64, took_us, Ok(Checked::Right));
+        }
+        let close = |quantile, expected: f64| {
+            let found = phase.latency_us.value_at_quantile(quantile) as f64;
+            assert!((found / expected - 1.0).abs() < 0.001, "{found} is not {expected}");
+        };
+        close(0.01, 5.0);
+        close(0.5, 12_000.0);
+        close(0.99, 7_200_000_000.0);
+        assert!(phase.failure().is_none());
+    }
+
+    #[test]
+    fn a_wrong_answer_and_an_error_fail_the_run() {
+        let mut failed = phase();
+        failed.note(0, 1, Err(ClientError::TimedOut(Duration::from_secs(1))));
+        assert!(failed.failure().is_some() && failed.errors == 1);
+        let mut wrong = phase();
+        wrong.note(0, 1, Ok(Checked::Wrong));
+        assert!(wrong.failure().is_some() && wrong.succeeded.is_empty());
+    }
 }
