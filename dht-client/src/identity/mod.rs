@@ -1,7 +1,7 @@
 //! [`Identity`]: the keys with which a user signs. Never a node's key.
 //!
 //! An identity is an Ed25519 secret; its public half names the publisher of a record. It is kept in
-//! a [`file`] that only its owner can read, is overwritten in memory when dropped, and is never
+//! a [file](mod@file) that only its owner can read, is overwritten in memory when dropped, and is never
 //! printed.
 
 pub mod file;
