@@ -52,10 +52,11 @@ pub(super) struct Peer {
     pub(super) heard: Option<Instant>,
 }
 
-/// The one connection to a peer, and since when.
+/// The one connection to a peer, since when, and when this node last took it to ask something.
 pub(super) struct Held {
     pub(super) connection: Arc<dyn Connection>,
     pub(super) since: Instant,
+    pub(super) used: Instant,
 }
 
 impl Peer {
