@@ -1,6 +1,7 @@
 //! The running node that servers and clients share: QUIC, peers, lookups, and [`DhtContext`], the
 //! handle that both binaries hold.
 
+mod allowance;
 mod chance;
 pub mod clock;
 pub mod config;
