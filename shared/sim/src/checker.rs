@@ -2,12 +2,13 @@
 //!
 //! The promise: *a put that was acknowledged stays readable, unforged and unresurrected until the
 //! expiry that its publisher signed.* Whoever puts says so before ([`Checker::tries`]) and, if it
-//! succeeded, after ([`Checker::acknowledged`]). Whoever gets asks the checker first
+//! succeeded, after ([`Attempt::acknowledged`]). Whoever gets asks the checker first
 //! ([`Checker::asks`]), which notes what must be found at least, and shows it the answer
 //! ([`Question::answered`]).
 //!
-//! A version that was tried and not acknowledged may be found or not. A version that replaced an
-//! acknowledged one while the get was under way may be found or not.
+//! A version that was tried and not acknowledged may be found or not, and what it replaced may be
+//! gone with it once it has ended. A version that came while the get was under way may be found or
+//! not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,6 +78,7 @@ pub struct Checker {
 #[derive(Debug, Default)]
 struct State {
     slots: BTreeMap<RecordId, History>,
+    attempts: u64,
     acknowledged: usize,
     answers: usize,
 }
@@ -91,6 +93,17 @@ struct History {
     bytes: BTreeMap<[u8; 32], Bytes>,
     /// The hashes of the bodies that somebody tried to put; `None` stands for a delete.
     tried: BTreeSet<Option<[u8; 32]>>,
+    /// When attempts end that were not acknowledged, or not yet: what they replaced may be gone
+    /// from then on.
+    open: BTreeMap<u64, UnixMs>,
+}
+
+/// A put or delete that is about to begin.
+#[derive(Debug)]
+pub struct Attempt {
+    checker: Checker,
+    slot: RecordId,
+    number: u64,
 }
 
 /// A get that is about to begin.
@@ -109,25 +122,17 @@ impl Checker {
         Checker { network, state: Arc::default() }
     }
 
-    /// Somebody is about to put this body, or to delete if there is none.
-    pub fn tries(&self, place: &Slot, body: Option<&[u8]>) {
+    /// Somebody is about to put this body, or to delete if there is none, which ends then at the
+    /// earliest.
+    pub fn tries(&self, place: &Slot, body: Option<&[u8]>, ends_at: UnixMs) -> Attempt {
+        let slot = place.id(&self.network);
         let mut state = self.state();
-        let history = state.slots.entry(place.id(&self.network));
-        let history = history.or_insert_with(|| History::new(*place));
+        state.attempts += 1;
+        let number = state.attempts;
+        let history = state.slots.entry(slot).or_insert_with(|| History::new(*place));
         history.tried.insert(body.map(domain::body_hash));
-    }
-
-    /// A put or delete succeeded.
-    pub fn acknowledged(&self, place: &Slot, record: &ValidRecord) {
-        let mut state = self.state();
-        state.acknowledged += 1;
-        let history = state.slots.entry(place.id(&self.network));
-        let history = history.or_insert_with(|| History::new(*place));
-        history.bytes.insert(*record.digest(), record.bytes().clone());
-        let greater = |known: &ValidRecord| known.precedence() < record.precedence();
-        if history.greatest.as_ref().is_none_or(greater) {
-            history.greatest = Some(record.clone());
-        }
+        history.open.insert(number, ends_at);
+        Attempt { checker: self.clone(), slot, number }
     }
 
     /// A get of this slot begins.
@@ -165,7 +170,23 @@ impl Checker {
 
 impl History {
     fn new(place: Slot) -> Self {
-        History { place, greatest: None, bytes: BTreeMap::new(), tried: BTreeSet::new() }
+        let (bytes, tried, open) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        History { place, greatest: None, bytes, tried, open }
+    }
+}
+
+impl Attempt {
+    /// It succeeded.
+    pub fn acknowledged(self, record: &ValidRecord) {
+        let mut state = self.checker.state();
+        state.acknowledged += 1;
+        let Some(history) = state.slots.get_mut(&self.slot) else { return };
+        history.open.remove(&self.number);
+        history.bytes.insert(*record.digest(), record.bytes().clone());
+        let greater = |known: &ValidRecord| known.precedence() < record.precedence();
+        if history.greatest.as_ref().is_none_or(greater) {
+            history.greatest = Some(record.clone());
+        }
     }
 }
 
@@ -235,7 +256,8 @@ impl Question {
         let ended = least.kind() == Kind::Tombstone || least.expires_at() <= now;
         // Somebody may have deleted it, or tried to, since.
         let deleted = *error == GetError::Deleted && history.tried.contains(&None);
-        if ended || deleted {
+        let replaced = history.open.values().any(|ends_at| *ends_at <= now);
+        if ended || deleted || replaced {
             return Ok(());
         }
         Err(BrokenRule::Lost { slot: self.slot, answer: error.to_string() })

@@ -391,9 +391,10 @@ impl User {
     /// [`PutError`].
     pub async fn put(&self, identity: &SigningKey, put: Put) -> Result<PutReport, PutError> {
         let place = self.slot_of(identity, &put);
-        self.checker.tries(&place, Some(&put.body));
+        let ends_at = self.now().after(put.retention.lifetime_ms());
+        let attempt = self.checker.tries(&place, Some(&put.body), ends_at);
         let report = self.context.put(identity, put).await?;
-        self.checker.acknowledged(&place, &report.record);
+        attempt.acknowledged(&report.record);
         Ok(report)
     }
 
@@ -411,9 +412,9 @@ impl User {
             Delete { space: Space::Owned, label, slot, expected_seq: None, quorum: None };
         let publisher = identity.verifying_key().to_bytes();
         let place = Slot::Owned { publisher, label, slot };
-        self.checker.tries(&place, None);
+        let attempt = self.checker.tries(&place, None, self.now());
         let report = self.context.delete(identity, delete).await?;
-        self.checker.acknowledged(&place, &report.record);
+        attempt.acknowledged(&report.record);
         Ok(report)
     }
 
