@@ -101,8 +101,8 @@ impl Server {
     }
 
     fn pong(&self, asker: Asker, ping: &Ping) -> Response {
-        if ping.mode == Mode::Server && !self.registry.in_table(&asker.id) {
-            self.registry.question(asker.id);
+        if ping.mode == Mode::Server {
+            self.registry.introduced(asker.id);
         }
         Response::Pong(Pong {
             mode: self.mode,

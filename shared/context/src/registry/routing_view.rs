@@ -29,7 +29,26 @@ pub struct Heard {
     pub took: Duration,
 }
 
+/// A server that is not in the table, for want of room, is asked back at most this often when it
+/// introduces itself. Two of them would otherwise answer each other's pings with pings for ever.
+const ASKED_BACK: Duration = Duration::from_secs(60);
+
 impl PeerRegistry {
+    /// A peer says that it is a server. It is asked back, unless it is in the table or has answered
+    /// lately, and has not failed since.
+    pub fn introduced(&self, id: NodeId) {
+        let known = {
+            let state = self.lock();
+            let answered_lately = state.peers.get(&id).is_some_and(|peer| {
+                peer.failures == 0 && peer.heard.is_some_and(|at| at.elapsed() < ASKED_BACK)
+            });
+            answered_lately || state.table.contains(&id)
+        };
+        if !known {
+            self.question(id);
+        }
+    }
+
     /// A peer answered a request that only servers answer, or said that it is a server: it may
     /// enter the table. Names a peer to question, if the bucket is full.
     pub fn heard_server(&self, heard: Heard) -> Option<NodeId> {
