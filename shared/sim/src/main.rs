@@ -56,7 +56,11 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let run = simulate(story, settings)
         .context("the system gives no runtime; close other programs and try again")?;
-    if arguments.json { print_json(&run) } else { print_lines(&run) }
+    if arguments.json {
+        print_json(&run)
+    } else {
+        print_lines(&run)
+    }
     if let Err(failure) = &run.verdict {
         eprintln!("broken with --seed {} --nodes {}: {failure}", settings.seed, settings.nodes);
         return Ok(ExitCode::FAILURE);

@@ -408,8 +408,7 @@ impl User {
         label: [u8; 32],
         slot: u64,
     ) -> Result<PutReport, PutError> {
-        let delete =
-            Delete { space: Space::Owned, label, slot, expected_seq: None, quorum: None };
+        let delete = Delete { space: Space::Owned, label, slot, expected_seq: None, quorum: None };
         let publisher = identity.verifying_key().to_bytes();
         let place = Slot::Owned { publisher, label, slot };
         let attempt = self.checker.tries(&place, None, self.now());

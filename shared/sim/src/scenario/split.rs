@@ -59,11 +59,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
 }
 
 /// Puts through nodes of one side, which must succeed truthfully or say that too few answer.
-async fn write(
-    world: &mut World,
-    writers: &mut Writers,
-    side: &[HostId],
-) -> Result<(), Failure> {
+async fn write(world: &mut World, writers: &mut Writers, side: &[HostId]) -> Result<(), Failure> {
     let mut dice = world.dice("split");
     let mut tasks = Vec::new();
     for _ in 0..WRITES {
@@ -75,9 +71,7 @@ async fn write(
         match task.await {
             Ok(
                 Ok(_)
-                | Err(
-                    PutError::QuorumNotReached { .. } | PutError::Plan(_) | PutError::NoPeers,
-                ),
+                | Err(PutError::QuorumNotReached { .. } | PutError::Plan(_) | PutError::NoPeers),
             ) => {}
             Ok(Err(error)) => {
                 return Err(Failure::Expected(format!("a node that was cut off says: {error}")));

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dht_context::transport::{
-    Answer, Asker, CloseReason, Connection, RequestError, Service,
-};
+use dht_context::transport::{Answer, Asker, CloseReason, Connection, RequestError, Service};
 use dht_kad::NodeId;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};

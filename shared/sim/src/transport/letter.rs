@@ -53,9 +53,17 @@ pub(super) struct Hello {
 /// What one end tells the other.
 pub(super) enum Message {
     /// The handshake is complete: the dialled side may take the connection now.
-    Finished { acceptor_port: u64 },
-    Request { number: u64, frame: Bytes },
-    Answer { number: u64, frame: Bytes },
+    Finished {
+        acceptor_port: u64,
+    },
+    Request {
+        number: u64,
+        frame: Bytes,
+    },
+    Answer {
+        number: u64,
+        frame: Bytes,
+    },
     Close(CloseReason),
     /// The address is alive and knows nothing of this connection.
     Reset,

@@ -377,8 +377,7 @@ impl State {
             let cargo = Cargo::Message { ends, message: Message::Reset };
             let now = Instant::now();
             let due = now + self.dice.between(Duration::ZERO, KEEP_ALIVE);
-            let letter =
-                Letter { from: addr, to: end.own_addr, sent_at: now, failures: 0, cargo };
+            let letter = Letter { from: addr, to: end.own_addr, sent_at: now, failures: 0, cargo };
             self.queue(due, letter);
         }
         PortRef { addr, id, arrived, number }
@@ -387,8 +386,7 @@ impl State {
     fn set_alarms(&mut self, of: impl Fn(&End) -> bool) {
         let now = Instant::now();
         for end in self.ends_of(of) {
-            let (from, to, cargo) =
-                (end.own_addr, end.own_addr, Cargo::Alarm { end: end.ids.own });
+            let (from, to, cargo) = (end.own_addr, end.own_addr, Cargo::Alarm { end: end.ids.own });
             self.queue(now + IDLE_TIMEOUT, Letter { from, to, sent_at: now, failures: 0, cargo });
         }
     }
