@@ -25,10 +25,6 @@ use tokio::time::Instant;
 
 use crate::dice::Dice;
 
-/// How long an fsync takes: a good SSD at best, a busy virtual one at worst.
-const SYNC_SHORTEST: Duration = Duration::from_millis(2);
-const SYNC_LONGEST: Duration = Duration::from_millis(40);
-
 /// Rows that one sweep looks at before a batch is written, as the memory store does.
 const SWEEP_STEPS: usize = 1_024;
 
@@ -42,9 +38,30 @@ pub enum Acknowledge {
     BeforeSync,
 }
 
+/// What a disk is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskModel {
+    /// The quickest fsync.
+    pub sync_shortest: Duration,
+    /// The slowest.
+    pub sync_longest: Duration,
+    /// When a write is acknowledged.
+    pub acknowledge: Acknowledge,
+}
+
+impl Default for DiskModel {
+    /// A good SSD at best, a busy virtual one at worst.
+    fn default() -> Self {
+        DiskModel {
+            sync_shortest: Duration::from_millis(2),
+            sync_longest: Duration::from_millis(40),
+            acknowledge: Acknowledge::AfterSync,
+        }
+    }
+}
+
 /// A simulated disk, with what lies on it.
 pub struct SimDisk {
-    acknowledge: Acknowledge,
     state: Mutex<State>,
 }
 
@@ -55,6 +72,7 @@ struct State {
     unsynced: VecDeque<(Instant, Change)>,
     syncs: Syncs,
     dice: Dice,
+    model: DiskModel,
     /// Which life of the node has the disk open; what an earlier one asks for is refused.
     life: u64,
     closed: bool,
@@ -84,12 +102,7 @@ struct Syncs {
 impl SimDisk {
     /// An empty disk for records of `network`.
     #[must_use]
-    pub fn new(
-        network: NetworkName,
-        limits: Limits,
-        dice: Dice,
-        acknowledge: Acknowledge,
-    ) -> Arc<Self> {
+    pub fn new(network: NetworkName, limits: Limits, dice: Dice, model: DiskModel) -> Arc<Self> {
         let rows = Rows::new(network, limits);
         let empty = Contents { rows, peers: Vec::new(), commit_no: 0, swept_to: UnixMs(0) };
         let state = State {
@@ -98,11 +111,12 @@ impl SimDisk {
             unsynced: VecDeque::new(),
             syncs: Syncs { running_until: Instant::now(), next_until: None },
             dice,
+            model,
             life: 0,
             closed: false,
             lost: 0,
         };
-        Arc::new(SimDisk { acknowledge, state: Mutex::new(state) })
+        Arc::new(SimDisk { state: Mutex::new(state) })
     }
 
     /// Opens the disk for a new life of its node, in which earlier lives have no part.
@@ -111,7 +125,8 @@ impl SimDisk {
         let mut state = self.state();
         state.life += 1;
         state.closed = false;
-        DiskStore { disk: Arc::clone(self), life: state.life, clock }
+        let acknowledge = state.model.acknowledge;
+        DiskStore { disk: Arc::clone(self), acknowledge, life: state.life, clock }
     }
 
     /// The node dies: what was not synced is gone.
@@ -166,7 +181,7 @@ impl State {
         if let Some(next) = self.syncs.next_until {
             return next;
         }
-        let took = self.dice.between(SYNC_SHORTEST, SYNC_LONGEST);
+        let took = self.dice.between(self.model.sync_shortest, self.model.sync_longest);
         if self.syncs.running_until <= now {
             self.syncs.running_until = now + took;
             return self.syncs.running_until;
@@ -199,6 +214,7 @@ impl Contents {
 /// A [`RecordStore`] on a simulated disk, for one life of its node.
 pub struct DiskStore {
     disk: Arc<SimDisk>,
+    acknowledge: Acknowledge,
     life: u64,
     clock: Arc<dyn Clock>,
 }
@@ -228,7 +244,7 @@ impl DiskStore {
         answer: T,
         died: impl FnOnce() -> T + Send + 'static,
     ) -> BoxFuture<'static, T> {
-        if self.disk.acknowledge == Acknowledge::BeforeSync {
+        if self.acknowledge == Acknowledge::BeforeSync {
             return Box::pin(std::future::ready(answer));
         }
         let (disk, life) = (Arc::clone(&self.disk), self.life);
@@ -321,7 +337,7 @@ mod tests {
 
         async fn open(&self, clock: Arc<ManualClock>, limits: Limits) -> DiskStore {
             let dice = Seed(1).dice("disk", 0);
-            SimDisk::new(conformance::network(), limits, dice, Acknowledge::AfterSync).open(clock)
+            SimDisk::new(conformance::network(), limits, dice, DiskModel::default()).open(clock)
         }
 
         async fn sweep(&self, store: &DiskStore) {

@@ -1,10 +1,11 @@
 //! `dht-sim`: plays a scenario, prints what became of it, and fails if the promise was broken.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use dht_sim::disk::Acknowledge;
+use dht_sim::disk::{Acknowledge, DiskModel};
 use dht_sim::transport::LinkModel;
 use dht_sim::{Run, Settings, scenario, simulate};
 
@@ -27,6 +28,9 @@ struct Arguments {
     /// Of a thousand packets so many are lost
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
     loss: u32,
+    /// The slowest fsync, in milliseconds; the quickest takes a twentieth
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    sync_ms: u64,
     /// Put a fault back: disks acknowledge before they sync
     #[arg(long)]
     acknowledge_before_sync: bool,
@@ -48,9 +52,13 @@ fn main() -> anyhow::Result<ExitCode> {
         .with_context(|| format!("there is no scenario «{name}»; --list names them"))?;
     let settings = Settings {
         links: LinkModel { loss_permille: arguments.loss, ..LinkModel::default() },
-        acknowledge: match arguments.acknowledge_before_sync {
-            true => Acknowledge::BeforeSync,
-            false => Acknowledge::AfterSync,
+        disks: DiskModel {
+            sync_shortest: Duration::from_millis(arguments.sync_ms) / 20,
+            sync_longest: Duration::from_millis(arguments.sync_ms),
+            acknowledge: match arguments.acknowledge_before_sync {
+                true => Acknowledge::BeforeSync,
+                false => Acknowledge::AfterSync,
+            },
         },
         ..Settings::new(arguments.seed, arguments.nodes)
     };

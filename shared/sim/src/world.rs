@@ -33,7 +33,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::checker::{BrokenRule, Checker, Question};
 use crate::clock::{HostClock, WorldClock};
 use crate::dice::{Dice, Seed};
-use crate::disk::{Acknowledge, SimDisk};
+use crate::disk::{DiskModel, SimDisk};
 use crate::transport::{LinkModel, Links, Network, SimTransport};
 
 /// The port of every simulated node.
@@ -52,16 +52,16 @@ pub struct Settings {
     pub nodes: usize,
     /// What the network is like.
     pub links: LinkModel,
-    /// When the disks acknowledge.
-    pub acknowledge: Acknowledge,
+    /// What the disks are like.
+    pub disks: DiskModel,
 }
 
 impl Settings {
     /// A run of so many nodes in a good network.
     #[must_use]
     pub fn new(seed: u64, nodes: usize) -> Self {
-        let (links, acknowledge) = (LinkModel::default(), Acknowledge::default());
-        Settings { seed, nodes, links, acknowledge }
+        let (links, disks) = (LinkModel::default(), DiskModel::default());
+        Settings { seed, nodes, links, disks }
     }
 }
 
@@ -164,13 +164,13 @@ impl World {
         let [.., high, low] = number.to_be_bytes();
         let addr = SocketAddr::from(([20, high, low, 1], PORT));
         let limits = Limits::default_for(DISK_BYTES);
-        let acknowledge = self.settings.acknowledge;
+        let model = self.settings.disks;
         let dice = self.seed().dice("disk", number);
         self.network.place(addr);
         self.hosts.push(Host {
             addr,
             key: NodeKey::from_seed(self.seed().derive("node key", number)),
-            disk: SimDisk::new(self.network_name.clone(), limits, dice, acknowledge),
+            disk: SimDisk::new(self.network_name.clone(), limits, dice, model),
             clock: Arc::new(HostClock::new(Arc::clone(&self.clock))),
             lives: 0,
             life: None,
@@ -279,6 +279,11 @@ impl World {
             life.errands.push(task.abort_handle());
         }
         Ok(task)
+    }
+
+    /// Lets the world live on for a while.
+    pub async fn live(&self, span: Duration) {
+        tokio::time::sleep(span).await;
     }
 
     /// Gets every slot in which something was acknowledged, each through a random node, and checks

@@ -56,7 +56,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     write(world, &mut writers, &mut dice).await?;
     write_until_the_end(world, &mut writers, &mut dice).await?;
     world.crash(&all).await;
-    tokio::time::sleep(DOWN).await;
+    world.live(DOWN).await;
     for id in &all {
         world.start(*id, &first)?;
     }
@@ -81,7 +81,7 @@ pub(super) async fn join(
         // The very first may be alone; all others ask.
         let ask = if *id == 0 { &[] } else { first };
         world.start(*id, ask)?;
-        tokio::time::sleep(STAGGER).await;
+        world.live(STAGGER).await;
     }
     world.all_ready(READY_WITHIN).await
 }

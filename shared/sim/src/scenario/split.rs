@@ -1,4 +1,8 @@
 //! [`Split`]: a few nodes are cut off from the rest, and people write on both sides.
+//!
+//! Right after the cut the few still remember the others, and tell their writers that too few
+//! answer. What they would acknowledge among themselves after having forgotten the others lies
+//! where the whole network does not look for it until holders replicate: that is not told here.
 
 use std::time::Duration;
 
@@ -49,11 +53,11 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     world.split(&minority, &majority);
     write(world, &mut writers, &minority).await?;
     write(world, &mut writers, &majority).await?;
-    tokio::time::sleep(NOTICED).await;
+    world.live(NOTICED).await;
     write(world, &mut writers, &majority).await?;
 
     world.network().heal();
-    tokio::time::sleep(MET).await;
+    world.live(MET).await;
     world.all_ready(MET).await?;
     world.check_all(Consistency::Quorum).await
 }
