@@ -88,7 +88,7 @@ struct Contents {
 }
 
 enum Change {
-    Put(ValidRecord, Path, UnixMs),
+    Put(Box<ValidRecord>, Path, UnixMs),
     Sweep(UnixMs),
     Peers(Vec<SavedPeer>),
 }
@@ -275,7 +275,7 @@ impl RecordStore for DiskStore {
         let _ = state.change(Change::Sweep(now), due);
         let mut results = Vec::with_capacity(count);
         for Submission { record, path } in batch {
-            let result = state.change(Change::Put(record, path, now), due);
+            let result = state.change(Change::Put(Box::new(record), path, now), due);
             results.push(result.and_then(|stored| stored.ok_or(Refusal::Internal)));
         }
         drop(state);

@@ -1,6 +1,8 @@
 //! The simulator as people run it: one seed gives one run, in whatever process, and a broken
 //! promise shows in the exit status.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests panics as they do")]
+
 use std::process::{Command, Output};
 
 fn dht_sim(arguments: &[&str]) -> Output {

@@ -1,6 +1,8 @@
 //! The promise, in simulated networks of a hundred real nodes: what was acknowledged is found
 //! until its signed expiry. And that the checker would notice if it were not.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests panics as they do")]
+
 use std::time::Duration;
 
 use dht_sim::checker::BrokenRule;

@@ -94,7 +94,7 @@ async fn write(world: &mut World, writers: &mut Writers, dice: &mut Dice) -> Res
         left -= together;
         let mut tasks = Vec::new();
         for _ in 0..together {
-            let (errand, writer) = (writers.next(), dice.place(world.len()));
+            let (errand, writer) = (writers.draw(), dice.place(world.len()));
             let reader = world.user(dice.place(world.len()))?;
             let task = world.errand(writer, |user| async move {
                 let report = errand.run(&user).await.map_err(|error| unexpected(&error))?;
@@ -121,7 +121,7 @@ async fn write_until_the_end(
 ) -> Result<(), Failure> {
     let (acknowledged, mut finished) = tokio::sync::mpsc::channel(LAST_WRITES);
     for _ in 0..LAST_WRITES {
-        let (errand, writer) = (writers.next(), dice.place(world.len()));
+        let (errand, writer) = (writers.draw(), dice.place(world.len()));
         let acknowledged = acknowledged.clone();
         world.errand(writer, |user| async move {
             if errand.run(&user).await.is_ok() {

@@ -67,7 +67,7 @@ async fn write(world: &mut World, writers: &mut Writers, side: &[HostId]) -> Res
     let mut dice = world.dice("split");
     let mut tasks = Vec::new();
     for _ in 0..WRITES {
-        let errand = writers.next();
+        let errand = writers.draw();
         let Some(id) = side.get(dice.place(side.len())) else { continue };
         tasks.push(world.errand(*id, |user| async move { errand.run(&user).await })?);
     }

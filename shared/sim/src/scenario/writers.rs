@@ -55,7 +55,7 @@ impl Writers {
 
     /// The next thing to write: mostly new values of every space, class and size, with some second
     /// versions and deletes among them.
-    pub fn next(&mut self) -> Errand {
+    pub fn draw(&mut self) -> Errand {
         self.drawn += 1;
         let deletes = self.dice.permille(DELETES_PERMILLE);
         if deletes || self.dice.permille(OVERWRITES_PERMILLE) {
