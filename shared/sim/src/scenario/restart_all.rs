@@ -16,6 +16,8 @@ const BOOTSTRAPS: usize = 3;
 const STAGGER: Duration = Duration::from_millis(100);
 /// All nodes are ready so long after the last one was started.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// So long after that all have met.
+const GATHER: Duration = Duration::from_secs(10);
 /// Writes in good times.
 const WRITES: usize = 300;
 /// Writes that are under way together.
@@ -78,12 +80,14 @@ pub(super) async fn join(
     first: &[HostId],
 ) -> Result<(), Failure> {
     for id in hosts {
-        // The very first may be alone; all others ask.
-        let ask = if *id == 0 { &[] } else { first };
-        world.start(*id, ask)?;
+        world.start(*id, first)?;
         world.live(STAGGER).await;
     }
-    world.all_ready(READY_WITHIN).await
+    world.all_ready(READY_WITHIN).await?;
+    // A node of a young network is ready with its first peer. What is put then lies on the few that
+    // had met, which are not the closest any more once all have.
+    world.live(GATHER).await;
+    Ok(())
 }
 
 /// Writes through random nodes, and reads each back through another one.
