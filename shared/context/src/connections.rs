@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dht_kad::NodeId;
-use dht_kad::message::NodeInfo;
+use dht_kad::message::{ADDRS_MAX, NodeInfo};
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -161,11 +161,18 @@ impl Connections {
         dial
     }
 
-    /// Tries a peer's addresses one after the other.
+    /// Tries a peer's addresses one after the other: first those where it was reached before, so that
+    /// nobody can hide it by naming false ones.
     async fn dial_each(self: &Arc<Self>, node: &NodeInfo) -> DialResult {
         let mut last = None;
+        let mut addrs = self.registry.info(&node.id).map(|known| known.addrs).unwrap_or_default();
         for addr in &node.addrs {
-            match self.dial(*addr, Some(node.id)).await {
+            if !addrs.contains(addr) {
+                addrs.push(*addr);
+            }
+        }
+        for addr in addrs.into_iter().take(2 * ADDRS_MAX) {
+            match self.dial(addr, Some(node.id)).await {
                 Ok(connection) => return Ok(self.adopt(connection)),
                 Err(error) => last = Some(error),
             }

@@ -102,7 +102,7 @@ impl Server {
 
     fn pong(&self, asker: Asker, ping: &Ping) -> Response {
         if ping.mode == Mode::Server {
-            self.registry.introduced(asker.id);
+            self.registry.introduced(&asker.id);
         }
         Response::Pong(Pong {
             mode: self.mode,

@@ -51,14 +51,14 @@ pub enum Refusal {
     BadSignature,
     /// `created_at` lies more than 10 minutes after the node's clock.
     #[error(
-        "created_at lies in the future of the node's clock ({clock:?}); set this machine's clock"
+        "created_at lies in the future of the node's clock ({clock}); set this machine's clock"
     )]
     FromTheFuture {
         /// The node's clock.
         clock: UnixMs,
     },
     /// The record has expired by the node's clock.
-    #[error("the record has expired by the node's clock ({clock:?}); sign a newer version")]
+    #[error("the record has expired by the node's clock ({clock}); sign a newer version")]
     Expired {
         /// The node's clock.
         clock: UnixMs,
@@ -75,9 +75,7 @@ pub enum Refusal {
     )]
     SeqConflict,
     /// The stored version would outlive this one.
-    #[error(
-        "the stored version is kept until {needed:?}; sign again with guard_until at least that"
-    )]
+    #[error("the stored version is kept until {needed}; sign again with guard_until at least that")]
     GuardTooShort {
         /// The least `keep_until` that is needed.
         needed: UnixMs,
@@ -106,7 +104,7 @@ pub enum Refusal {
     #[error("the node's store takes no writes at present; use another node or try again later")]
     ReadOnly,
     /// The node's clock cannot be relied on.
-    #[error("the node is unsure of its clock ({clock:?}); use another node or try again later")]
+    #[error("the node is unsure of its clock ({clock}); use another node or try again later")]
     ClockUnsure {
         /// The node's clock.
         clock: UnixMs,

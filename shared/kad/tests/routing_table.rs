@@ -91,6 +91,15 @@ proptest! {
                     prop_assert_eq!(insertion == Insertion::Refreshed, before.contains(&id));
                     prop_assert_eq!(table.len(), before.len() + usize::from(newcomer));
                     prop_assert!(before.iter().all(|peer| table.contains(peer)), "one was evicted");
+                    if insertion == Insertion::TooManyOfPrefix {
+                        let same: Vec<NodeId> = table.ids().into_iter()
+                            .filter(|peer| table.prefix_of(peer) == Some(prefix(place)))
+                            .collect();
+                        let bucket = table.bucket_index(id.key());
+                        let near =
+                            same.iter().filter(|peer| table.bucket_index(peer.key()) == bucket);
+                        prop_assert!(same.len() >= 10 || near.count() >= 2, "refused for nothing");
+                    }
                     if let Insertion::Waiting { revalidate } = insertion {
                         prop_assert!(table.contains(&revalidate) && !table.contains(&id));
                     }

@@ -25,7 +25,7 @@ use dht_kad::message::Mode;
 use dht_kad::record::Space;
 use dht_kad::{NetworkName, UnixMs, domain};
 use ed25519_dalek::SigningKey;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, StreamExt};
 use thiserror::Error;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -225,9 +225,7 @@ impl World {
             dead.push(life.context);
         }
         // Its tasks are still there; cut off from disk and network, all they can do is end.
-        for context in dead {
-            context.stop().await;
-        }
+        join_all(dead.iter().map(DhtContext::stop)).await;
     }
 
     /// Waits until every node that runs is ready.

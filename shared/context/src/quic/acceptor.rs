@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::connection::{QuicConnection, canonical, code_of};
 use super::limits::{ConnectionPlace, Gate, HandshakePlace, Verdict};
 use super::parameters::{HANDSHAKE_TIMEOUT, READY_MAX};
+use super::socket::BoundEndpoint;
 use super::tls::proven_id;
 use crate::transport::{CloseReason, Connection};
 
@@ -67,12 +68,13 @@ impl ReadyQueue {
         }
     }
 
-    /// Lets go of what waits, and of whoever waits for it.
-    pub(super) fn close(&self) {
+    /// Lets go of what waits, and of whoever waits for it; whether it was open until now.
+    pub(super) fn close(&self) -> bool {
         let mut ready = self.lock();
-        ready.closed = true;
+        let was_open = !std::mem::replace(&mut ready.closed, true);
         ready.waiting.clear();
         self.changed.notify_waiters();
+        was_open
     }
 
     fn lock(&self) -> MutexGuard<'_, Ready> {
@@ -81,8 +83,9 @@ impl ReadyQueue {
     }
 }
 
-/// Accepts on one socket until its endpoint is closed.
-pub(super) async fn run(endpoint: quinn::Endpoint, gate: Arc<Gate>, ready: Arc<ReadyQueue>) {
+/// Accepts on one socket until its endpoint is closed. If the socket fails, nobody may go on as if
+/// the node could be reached: the queue is closed, which whoever accepts sees.
+pub(super) async fn run(endpoint: BoundEndpoint, gate: Arc<Gate>, ready: Arc<ReadyQueue>) {
     let mut handshakes = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -92,11 +95,15 @@ pub(super) async fn run(endpoint: quinn::Endpoint, gate: Arc<Gate>, ready: Arc<R
                     ready.push(connection);
                 }
             }
-            incoming = endpoint.accept() => {
+            incoming = endpoint.quic.accept() => {
                 let Some(incoming) = incoming else { break };
                 handshakes.extend(admit(&gate, incoming));
             }
         }
+    }
+    if ready.close() {
+        let addr = endpoint.local_addr;
+        tracing::error!(%addr, "the UDP socket failed; restart the node");
     }
 }
 

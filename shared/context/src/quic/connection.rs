@@ -157,6 +157,10 @@ impl Link {
         }
     }
 
+    /// Ends the connection at once; what is in flight is lost. The first reason given counts.
+    ///
+    /// quinn 0.11 holds the farewell back, for good, while the path's congestion window is full:
+    /// then the peer learns of the end by a stateless reset, at its next request or keep-alive.
     fn close(&self, reason: CloseReason) {
         if self.quic.close_reason().is_none() && self.closed_as.set(reason).is_ok() {
             self.quic.close(code_of(reason), b"");

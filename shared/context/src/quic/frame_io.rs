@@ -2,7 +2,8 @@
 //!
 //! The header is looked at as soon as it is there, so a frame that is too long is refused before
 //! it is held, and memory grows with what came, not with what was announced. A frame that came as
-//! one piece is handed on as it is, without a copy.
+//! one piece is handed on as it is, without a copy; it shares its memory with the packets that came
+//! with it, so whoever keeps a part of it for long should copy that.
 
 use bytes::{Bytes, BytesMut};
 use dht_kad::codec::{CodecError, FrameHeader};
@@ -125,6 +126,11 @@ impl FrameWriter {
     pub(super) async fn write(&mut self, frame: Bytes) -> Result<(), WriteError> {
         self.stream.write_chunk(frame).await?;
         self.stream.finish().map_err(|_| WriteError::ClosedStream)
+    }
+
+    /// Waits until the other side has everything; false if it wants no more of it.
+    pub(super) async fn delivered(&self) -> bool {
+        matches!(self.stream.stopped().await, Ok(None))
     }
 
     /// Has the connection deliver what was written, though this is dropped.

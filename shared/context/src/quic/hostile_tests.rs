@@ -4,8 +4,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use dht_kad::codec::decode_response;
+use dht_kad::message::Response;
+use dht_kad::refusal::Refusal;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ConnectionError, TransportErrorCode};
+use quinn::{ConnectionError, ReadToEndError, TransportErrorCode};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
@@ -15,7 +19,7 @@ use super::parameters::transport_config;
 use super::tls::{self, SERVER_NAME};
 use super::{QuicConfig, QuicTransport, TransportLimits};
 use crate::node_key::NodeKey;
-use crate::transport::{DialError, Transport};
+use crate::transport::{Answer, Asker, DialError, Service, Transport};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -129,6 +133,56 @@ async fn a_client_that_proves_no_key_is_refused() {
     let (dialled, accepted) = within(async { tokio::join!(dial, node.accept()) }).await;
     assert_eq!(accepted.unwrap().peer(), honest.local_id(), "nobody was accepted before it");
     drop(dialled);
+}
+
+/// Echoes.
+struct Echo;
+
+impl Service for Echo {
+    fn answer(&self, _asker: Asker, frame: Bytes) -> Answer {
+        Answer::Ready(frame)
+    }
+}
+
+/// Time is tokio's, and jumps to the next timer whenever nothing else is left to do.
+#[tokio::test]
+async fn requests_that_are_never_finished_are_given_up_and_their_bytes_forgotten() {
+    let node = bind(TransportLimits { request_bytes: 4000, ..TransportLimits::default() });
+    let tls = tls::configs(&NodeKey::generate().unwrap(), &network()).unwrap();
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let dial = endpoint.connect_with(client_config(&tls), addr_of(&node), SERVER_NAME).unwrap();
+    let (hostile, accepted) = within(async { tokio::join!(dial, node.accept()) }).await;
+    let (hostile, accepted) = (hostile.unwrap(), accepted.unwrap());
+    tokio::spawn(accepted.serve(Arc::new(Echo)));
+
+    let mut unfinished = Vec::new();
+    for _ in 0..4 {
+        let (mut send, recv) = within(hostile.open_bi()).await.unwrap();
+        send.write_all(&[0, 1, 0, 0, 16, 0]).await.unwrap();
+        send.write_all(&[0; 900]).await.unwrap();
+        unfinished.push((send, recv));
+    }
+    // There is no room for a fifth.
+    let (mut send, mut recv) = within(hostile.open_bi()).await.unwrap();
+    send.write_all(&[0, 1, 0, 0, 3, 232]).await.unwrap();
+    send.write_all(&[0; 1000]).await.unwrap();
+    let answer = within(recv.read_to_end(1000)).await.unwrap();
+    assert_eq!(decode_response(&answer.into()), Ok(Response::Refused(Refusal::Busy)));
+    drop(send);
+
+    tokio::time::pause();
+    for (send, mut recv) in unfinished {
+        assert!(send.stopped().await.unwrap().is_some(), "the node stopped reading");
+        assert!(matches!(recv.read_to_end(1).await, Err(ReadToEndError::Read(_))));
+    }
+    let (mut send, mut recv) = hostile.open_bi().await.unwrap();
+    let whole = [&[0, 1, 0, 0, 3, 232][..], &[0; 1000]].concat();
+    send.write_all(&whole).await.unwrap();
+    send.finish().unwrap();
+    assert_eq!(recv.read_to_end(2000).await.unwrap(), whole);
+    while accepted.in_flight() > 0 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

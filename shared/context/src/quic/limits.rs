@@ -11,17 +11,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::parameters::FRAME_BYTES;
+
 /// The most that others may make a node hold. The defaults suit a small VPS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TransportLimits {
-    /// Connections that others dialled. An idle one costs about 20 KiB.
+    /// Connections that others dialled. An idle one costs about 40 KiB.
     pub connections: usize,
     /// Of these, connections of one global prefix (IPv4 /24, IPv6 /48): households and offices
     /// share one, and so does whoever floods from one machine.
     pub connections_per_prefix: usize,
     /// Of these, connections of one loopback or private address: a whole test network is one.
     pub connections_per_local_address: usize,
-    /// Handshakes that are under way. One costs about 50 KiB and half a millisecond.
+    /// Handshakes that are under way. One costs as much memory as a connection, and a third of a
+    /// millisecond of a processor.
     pub handshakes: usize,
     /// While more handshakes than this are under way, a sender must prove its address first.
     pub handshakes_before_retry: usize,
@@ -32,7 +35,7 @@ pub struct TransportLimits {
 impl Default for TransportLimits {
     fn default() -> Self {
         TransportLimits {
-            connections: 8192,
+            connections: 4096,
             connections_per_prefix: 64,
             connections_per_local_address: 4096,
             handshakes: 512,
@@ -129,6 +132,10 @@ pub(super) struct HeldBytes<'a> {
 /// peer has in flight.
 const CONNECTION_BYTES: usize = 16 * 1024 * 1024;
 
+/// The same once half of all bytes are held: a whole frame and its answer. So the connections of
+/// one prefix, which may hold the one half, cannot hold the other as well.
+const CONNECTION_BYTES_UNDER_LOAD: usize = 2 * FRAME_BYTES;
+
 impl Gate {
     pub(super) fn new(limits: TransportLimits) -> Arc<Self> {
         Arc::new(Gate {
@@ -203,16 +210,15 @@ impl Gate {
 impl HeldBytes<'_> {
     /// Counts `bytes` more; false, and nothing changed, if there is no room for them.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
-        let most = [
-            (self.connection, CONNECTION_BYTES),
-            (&self.gate.request_bytes, self.gate.limits.request_bytes),
-        ];
-        if most.iter().any(|(count, most)| count.load(Ordering::Relaxed) + bytes > *most) {
+        let most = self.gate.limits.request_bytes;
+        let of_all = self.gate.request_bytes.load(Ordering::Relaxed) + bytes;
+        let of_connection = self.connection.load(Ordering::Relaxed) + bytes;
+        let share = if of_all > most / 2 { CONNECTION_BYTES_UNDER_LOAD } else { CONNECTION_BYTES };
+        if of_all > most || of_connection > share {
             return false;
         }
-        for (count, _) in most {
-            count.fetch_add(bytes, Ordering::Relaxed);
-        }
+        self.gate.request_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.connection.fetch_add(bytes, Ordering::Relaxed);
         self.held += bytes;
         true
     }
@@ -323,5 +329,18 @@ mod tests {
         drop(held);
         assert!(gate.hold(&other).grow(100));
         assert_eq!(gate.request_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn under_load_a_connection_holds_no_more_than_its_share() {
+        let request_bytes = 16 * FRAME_BYTES;
+        let gate = Gate::new(TransportLimits { request_bytes, ..LIMITS });
+        let (greedy, modest) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let mut of_greedy = gate.hold(&greedy);
+        assert!(of_greedy.grow(8 * FRAME_BYTES), "there is no load yet");
+        assert!(!of_greedy.grow(1));
+        let mut of_modest = gate.hold(&modest);
+        assert!(of_modest.grow(2 * FRAME_BYTES));
+        assert!(!of_modest.grow(1));
     }
 }

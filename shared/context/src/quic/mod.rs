@@ -1,9 +1,8 @@
 //! [`Transport`] over QUIC: what carries frames between nodes in the world.
 //!
 //! A node has one UDP socket (or a few), and both dials and accepts on it. Every connection is
-//! QUIC version 1 under TLS 1.3 in which both ends prove their node key ([`tls`]); the peer's
-//! [`NodeId`] is the hash of the key that it proved, and an address is nothing but a place to send
-//! to. A request is a bidirectional stream of its own, so no request waits for another, and answers
+//! QUIC version 1 under TLS 1.3, in which both ends prove their node key by its raw public half; the
+//! peer's [`NodeId`] is the hash of that, and an address is nothing but a place to send to. A request is a bidirectional stream of its own, so no request waits for another, and answers
 //! cannot be mixed up.
 //!
 //! ```text
@@ -63,7 +62,8 @@ pub struct QuicConfig {
     pub limits: TransportLimits,
 }
 
-/// A node's QUIC sockets. Dropping it closes all of its connections.
+/// A node's QUIC sockets. Dropping it closes all of its connections and, once these have been told,
+/// frees its ports.
 pub struct QuicTransport {
     id: NodeId,
     dialler: Dialler,
@@ -84,8 +84,8 @@ impl QuicTransport {
         let gate = Gate::new(limits);
         let ready = Arc::new(ReadyQueue::default());
         for endpoint in endpoints.iter() {
-            let endpoint = endpoint.quic.clone();
-            tokio::spawn(acceptor::run(endpoint, Arc::clone(&gate), Arc::clone(&ready)));
+            let (endpoint, gate) = (endpoint.clone(), Arc::clone(&gate));
+            tokio::spawn(acceptor::run(endpoint, gate, Arc::clone(&ready)));
         }
         let config = dial::client_config(&tls);
         let dialler = Dialler { endpoints, config, network, gate };

@@ -9,11 +9,14 @@ use quinn::{IdleTimeout, TransportConfig, VarInt};
 /// The most bytes of a whole frame.
 pub(super) const FRAME_BYTES: usize = FRAME_HEADER + FRAME_MAX;
 
-/// Streams that a peer may have open at first: each one allowed is set up at once and held while
-/// the connection is idle, about a third of a KiB.
+/// Streams that a peer may have open at first: each one allowed is registered at once, and with it
+/// what it once needed is kept while the connection is idle.
 pub(super) const STREAMS_AT_FIRST: u32 = 16;
 /// Streams that a peer may have open at most, reached by doubling while it uses them.
 pub(super) const STREAMS_MAX: u32 = 256;
+/// Handlers of one connection: one for each stream that is open, and one for each that has just
+/// ended, whose handler is about to.
+pub(super) const HANDLERS_MAX: usize = 2 * STREAMS_MAX as usize;
 
 /// Bytes that a peer may send on one stream before they are read: a whole frame passes in one
 /// flight.
@@ -35,10 +38,11 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// A handshake that takes longer is given up, on both sides.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request must have come whole within this time after its stream was opened.
-pub(super) const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// An answer must have been taken over by the peer's window within this time.
-pub(super) const ANSWER_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request must have come whole within this time after its stream was opened: a frame passes at
+/// 70 kbit/s.
+pub(super) const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// An answer must have arrived within this time.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Closing waits so long for the peers' connections to drain: three times a slow path's probe time.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 

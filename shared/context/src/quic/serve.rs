@@ -3,7 +3,7 @@
 //! ```text
 //! accept_bi ─▶ handler: read the frame ─▶ Service::answer ─▶ write the answer
 //!     ▲            (polled here, not spawned: a request costs no task and no wake of another)
-//!     └── while fewer than STREAMS_MAX handlers are under way
+//!     └── as many at once as the peer may have streams open, STREAMS_MAX at most
 //! ```
 //!
 //! What a peer can make this side hold is bounded by its streams, by bytes
@@ -23,7 +23,8 @@ use super::connection::Link;
 use super::frame_io::{FrameWriter, ReadFault, read_frame};
 use super::limits::HeldBytes;
 use super::parameters::{
-    ANSWER_WRITE_TIMEOUT, REQUEST_READ_TIMEOUT, STREAM_REFUSED, STREAMS_AT_FIRST, STREAMS_MAX,
+    ANSWER_TIMEOUT, HANDLERS_MAX, REQUEST_READ_TIMEOUT, STREAM_REFUSED, STREAMS_AT_FIRST,
+    STREAMS_MAX,
 };
 use crate::transport::{Answer, Asker, CloseReason, Service};
 
@@ -36,15 +37,14 @@ pub(super) async fn serve(link: &Link, service: &dyn Service) -> CloseReason {
     let mut streams_allowed = STREAMS_AT_FIRST;
     loop {
         // New streams come first, so that the number of handlers shows how many streams the peer
-        // uses at once. They cannot starve the handlers: a stream ends only by its handler.
+        // uses at once. They cannot starve the handlers: a stream stays open, and counts against the
+        // peer's allowance, until its answer has arrived.
         tokio::select! {
             biased;
-            accepted = link.quic.accept_bi(), if handlers.len() < STREAMS_MAX as usize => {
-                match accepted {
-                    Ok((send, recv)) => handlers.push(handle(link, service, send, recv)),
-                    Err(error) => return ended(link, &error),
-                }
-            }
+            accepted = link.quic.accept_bi(), if handlers.len() < HANDLERS_MAX => match accepted {
+                Ok((send, recv)) => handlers.push(handle(link, service, send, recv)),
+                Err(error) => return ended(link, &error),
+            },
             Some(()) = handlers.next() => {}
         }
         if streams_allowed < STREAMS_MAX && handlers.len() * 2 >= streams_allowed as usize {
@@ -89,14 +89,17 @@ fn refuse(recv: &mut RecvStream, refusal: Refusal) -> Bytes {
     encode_response(&Response::Refused(refusal)).unwrap_or_default()
 }
 
-/// Writes an answer; where that fails, takes too long or would hold too much, the stream is reset.
+/// Sends an answer; where that fails, takes too long or would hold too much, the stream is reset.
 async fn write_answer(mut writer: FrameWriter, answer: Bytes, held: &mut HeldBytes<'_>) {
     // A refusal must get through even where there is no room for more.
     let admitted = answer.len() <= SMALL_ANSWER || held.grow(answer.len());
-    if admitted
-        && !answer.is_empty()
-        && let Ok(Ok(())) = timeout(ANSWER_WRITE_TIMEOUT, writer.write(answer)).await
-    {
+    if !admitted || answer.is_empty() {
+        return;
+    }
+    // The request counts as in flight until its answer has arrived: so who waits for none to be in
+    // flight before closing loses no answer.
+    let sending = async { writer.write(answer).await.is_ok() && writer.delivered().await };
+    if let Ok(true) = timeout(ANSWER_TIMEOUT, sending).await {
         writer.keep();
     }
 }

@@ -49,6 +49,18 @@ pub(super) struct TlsConfigs {
 
 /// Makes the TLS settings of the node with this key in this network.
 pub(super) fn configs(key: &NodeKey, network: &NetworkName) -> Result<TlsConfigs, Error> {
+    let (server, client) = rustls_configs(key, network)?;
+    let no_suite = |_| Error::from(PeerIncompatible::NoCipherSuitesInCommon);
+    Ok(TlsConfigs {
+        server: Arc::new(QuicServerConfig::try_from(server).map_err(no_suite)?),
+        client: Arc::new(QuicClientConfig::try_from(client).map_err(no_suite)?),
+    })
+}
+
+fn rustls_configs(
+    key: &NodeKey,
+    network: &NetworkName,
+) -> Result<(rustls::ServerConfig, rustls::ClientConfig), Error> {
     let provider = provider();
     let pkcs8 = key.to_pkcs8();
     let signer = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.as_slice()))?;
@@ -73,12 +85,7 @@ pub(super) fn configs(key: &NodeKey, network: &NetworkName) -> Result<TlsConfigs
     client.resumption = rustls::client::Resumption::disabled();
     client.enable_early_data = false;
     client.enable_sni = false;
-
-    let no_suite = |_| Error::from(PeerIncompatible::NoCipherSuitesInCommon);
-    Ok(TlsConfigs {
-        server: Arc::new(QuicServerConfig::try_from(server).map_err(no_suite)?),
-        client: Arc::new(QuicClientConfig::try_from(client).map_err(no_suite)?),
-    })
+    Ok((server, client))
 }
 
 /// aws-lc-rs; its hybrid of X25519 and ML-KEM-768 first, so that what is recorded today cannot be
@@ -248,6 +255,9 @@ pub(super) fn client_showing(
 
 #[cfg(test)]
 mod tests {
+    use rustls::quic::{ClientConnection, Connection, ServerConnection};
+    use rustls::{HandshakeKind, NamedGroup, ProtocolVersion};
+
     use super::*;
 
     #[test]
@@ -255,6 +265,36 @@ mod tests {
         let key = NodeKey::from_seed([9; 32]);
         let chain: Box<dyn Any> = Box::new(vec![spki(&key.public_key())]);
         assert_eq!(proven_id(Some(chain)), Some(key.id()));
+    }
+
+    /// Gives the one what the other has to say, key epoch by key epoch.
+    fn pass_on(from: &mut Connection, to: &mut Connection) {
+        let mut more = true;
+        while more {
+            let mut said = Vec::new();
+            more = from.write_hs(&mut said).is_some();
+            to.read_hs(&said).unwrap();
+        }
+    }
+
+    #[test]
+    fn two_nodes_agree_on_tls_1_3_and_the_hybrid_key_exchange() {
+        let network = "test".parse().unwrap();
+        let (server, _) = rustls_configs(&NodeKey::from_seed([1; 32]), &network).unwrap();
+        let (_, client) = rustls_configs(&NodeKey::from_seed([2; 32]), &network).unwrap();
+        let name = ServerName::try_from(SERVER_NAME).unwrap();
+        let version = rustls::quic::Version::V1;
+        let client = ClientConnection::new(Arc::new(client), version, name, Vec::new()).unwrap();
+        let server = ServerConnection::new(Arc::new(server), version, Vec::new()).unwrap();
+        let (mut client, mut server) = (Connection::Client(client), Connection::Server(server));
+        while client.is_handshaking() || server.is_handshaking() {
+            pass_on(&mut client, &mut server);
+            pass_on(&mut server, &mut client);
+        }
+        let group = server.negotiated_key_exchange_group().unwrap();
+        assert_eq!(group.name(), NamedGroup::X25519MLKEM768);
+        assert_eq!(server.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+        assert_eq!(client.handshake_kind(), Some(HandshakeKind::Full));
     }
 
     #[test]

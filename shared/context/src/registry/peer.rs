@@ -64,6 +64,11 @@ impl Peer {
         self.connection.as_ref().filter(|held| held.connection.is_open())
     }
 
+    /// Whether it answered within the last `span`.
+    pub(super) fn heard_within(&self, span: Duration) -> bool {
+        self.heard.is_some_and(|at| at.elapsed() < span)
+    }
+
     /// Puts an address where the peer was just reached in front.
     pub(super) fn reached_at(&mut self, addr: SocketAddr) {
         if self.addrs.first() == Some(&addr) {

@@ -8,6 +8,7 @@ use dht_kad::routing::{BucketIndex, Insertion, Prefix, is_global};
 use dht_kad::{Key, NodeId, UnixMs};
 use tokio::time::Instant;
 
+use super::peer::Peer;
 use super::{PeerRegistry, State};
 use crate::chance::Chance;
 
@@ -17,6 +18,9 @@ const FAILURES_MAX: u32 = 2;
 /// A server that was heard within this span is not moved in the table again: what keeps a busy
 /// node from touching its table at each answer.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// A server that was heard within this span counts as alive without being asked.
+const ALIVE: Duration = Duration::from_secs(30);
 
 /// An answer from an authenticated peer.
 #[derive(Clone, Copy, Debug)]
@@ -29,41 +33,22 @@ pub struct Heard {
     pub took: Duration,
 }
 
-/// A server that is not in the table, for want of room, is asked back at most this often when it
-/// introduces itself. Two of them would otherwise answer each other's pings with pings for ever.
-const ASKED_BACK: Duration = Duration::from_secs(60);
-
 impl PeerRegistry {
-    /// A peer says that it is a server. It is asked back, unless it is in the table or has answered
-    /// lately, and has not failed since.
-    pub fn introduced(&self, id: NodeId) {
-        let known = {
-            let state = self.lock();
-            let answered_lately = state.peers.get(&id).is_some_and(|peer| {
-                peer.failures == 0 && peer.heard.is_some_and(|at| at.elapsed() < ASKED_BACK)
-            });
-            answered_lately || state.table.contains(&id)
-        };
-        if !known {
-            self.question(id);
-        }
-    }
-
     /// A peer answered a request that only servers answer, or said that it is a server: it may
     /// enter the table. Names a peer to question, if the bucket is full.
     pub fn heard_server(&self, heard: Heard) -> Option<NodeId> {
         let now = self.steady_now();
         let mut state = self.lock();
-        let contained = state.table.contains(&heard.id);
         let peer = state.entry(heard.id);
-        let just_heard = peer.heard.is_some_and(|at| at.elapsed() < FRESH);
-        let same_place = peer.addrs.first() == Some(&heard.addr);
+        let nothing_new = peer.mode == Some(Mode::Server)
+            && peer.heard_within(FRESH)
+            && peer.addrs.first() == Some(&heard.addr);
         peer.mode = Some(Mode::Server);
         peer.failures = 0;
         peer.heard = Some(Instant::now());
         peer.note_rtt(heard.took);
         peer.reached_at(heard.addr);
-        if contained && just_heard && same_place {
+        if nothing_new {
             return None;
         }
         match state.table.insert(heard.id, Prefix::of(&heard.addr), now) {
@@ -72,8 +57,24 @@ impl PeerRegistry {
                 self.entered.notify_one();
                 None
             }
-            Insertion::Waiting { revalidate } => Some(revalidate),
+            Insertion::Waiting { revalidate } => {
+                let unheard = state.peers.get(&revalidate).is_none_or(|p| !p.heard_within(ALIVE));
+                unheard.then_some(revalidate)
+            }
             _ => None,
+        }
+    }
+
+    /// A peer says that it is a server. Whether that is true is to be asked, unless it has shown it
+    /// lately: two nodes that are not in each other's tables must not ping each other for ever.
+    pub fn introduced(&self, id: &NodeId) {
+        let known = {
+            let state = self.lock();
+            let shown = |peer: &Peer| peer.mode == Some(Mode::Server) && peer.heard_within(ALIVE);
+            state.peers.get(id).is_some_and(shown)
+        };
+        if !known {
+            self.question(*id);
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dht_context::transport::{Answer, Asker, Connection, Service};
 use futures_util::future::join_all;
 
-use crate::node::{connect, frame, node, payload, within};
+use crate::node::{connect, frame, node, payload, settled, within};
 
 const REQUESTS: u32 = 1000;
 
@@ -53,5 +53,6 @@ async fn answers_mixed_up() {
     tokio::spawn(accepted.serve(Arc::new(OutOfOrder)));
     tokio::spawn(dialled.serve(Arc::new(OutOfOrder)));
     tokio::join!(ask_all(&*dialled), ask_all(&*accepted));
-    assert_eq!(dialled.in_flight() + accepted.in_flight(), 0);
+    settled(&*dialled).await;
+    settled(&*accepted).await;
 }

@@ -77,6 +77,20 @@ async fn a_dual_stack_socket_reaches_both_families_and_shows_ipv4_as_ipv4() {
 }
 
 #[tokio::test]
+async fn with_a_socket_for_each_family_a_dial_takes_the_fitting_one() {
+    let key = NodeKey::generate().unwrap();
+    let network = "test".parse().unwrap();
+    let listen = vec![LOOPBACK.parse().unwrap(), "[::1]:0".parse().unwrap()];
+    let limits = TransportLimits::default();
+    let both = QuicTransport::bind(QuicConfig { key, network, listen, limits }).unwrap();
+    for (own, listen) in both.local_addrs().into_iter().zip([LOOPBACK, "[::1]:0"]) {
+        let listener = bind(NodeKey::generate().unwrap(), listen, "test");
+        let (_dialled, accepted) = connect(&both, &listener).await;
+        assert_eq!(accepted.remote_addr(), own);
+    }
+}
+
+#[tokio::test]
 async fn the_reason_of_a_close_reaches_the_other_side() {
     let (dialler, listener) = (node(), node());
     let (dialled, accepted) = connect(&dialler, &listener).await;

@@ -57,6 +57,16 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("done within the test's patience")
 }
 
+/// Waits until nothing is in flight any more.
+pub(crate) async fn settled(connection: &dyn Connection) {
+    within(async {
+        while connection.in_flight() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// A frame with this payload.
 pub(crate) fn frame(payload: &[u8]) -> Bytes {
     let mut frame = vec![0, 1];

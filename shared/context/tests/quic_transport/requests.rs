@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use dht_context::transport::{Answer, Asker, Connection, RequestError, Service};
+use dht_context::transport::{Answer, Asker, CloseReason, Connection, RequestError, Service};
 use dht_kad::codec::decode_response;
 use dht_kad::message::{FRAME_HEADER, FRAME_MAX, Response};
 use dht_kad::refusal::Refusal;
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 
-use crate::node::{Echo, connect, frame, node, within};
+use crate::node::{Echo, connect, frame, node, settled, within};
 
 async fn echoing_pair() -> (Arc<dyn Connection>, impl Drop) {
     let (dialler, listener) = (node(), node());
@@ -133,7 +133,8 @@ async fn the_streams_allowed_grow_with_use_up_to_256() {
     for asked in asking {
         assert_eq!(within(asked).await.unwrap(), Ok(frame(b"wait")));
     }
-    assert_eq!(dialled.in_flight() + accepted.in_flight(), 0);
+    settled(&*dialled).await;
+    settled(&*accepted).await;
 }
 
 #[tokio::test]
@@ -154,4 +155,21 @@ async fn a_request_that_is_given_up_frees_its_stream_and_is_not_counted() {
     permits.add_permits(1);
     assert_eq!(within(dialled.request(frame(b"still"))).await, Ok(frame(b"still")));
     assert!(came.available_permits() > 0, "some came before they were given up");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_with_nothing_in_flight_loses_no_answer() {
+    for _ in 0..20 {
+        let (dialler, listener) = (node(), node());
+        let (dialled, accepted) = connect(&dialler, &listener).await;
+        let (service, permits, came) = gated();
+        tokio::spawn(accepted.serve(service));
+        let longest = frame(&vec![3; FRAME_MAX]);
+        let asking = tokio::spawn(dialled.request(longest.clone()));
+        wait_for(&came, 1).await;
+        permits.add_permits(1);
+        settled(&*accepted).await;
+        accepted.close(CloseReason::Duplicate);
+        assert_eq!(within(asking).await.unwrap(), Ok(longest));
+    }
 }

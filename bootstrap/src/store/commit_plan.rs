@@ -1,0 +1,230 @@
+//! [`CommitPlan`]: what one commit changes, put together row by row.
+//!
+//! The rule decides ([`plan_put`], with what the slot holds and what is used); the plan applies its
+//! answer to a write batch, and remembers it, so that a later version of the same slot in the same
+//! batch meets the earlier one. Sweeping goes the same way: what ends is taken out by the same
+//! rows, in the same batch, under the same counters.
+
+use std::collections::BTreeMap;
+
+use dht_context::store::Submission;
+use dht_kad::admission::{Existing, Limits, Plan, RowChanges, plan_put, row_key};
+use dht_kad::message::Stored;
+use dht_kad::{NetworkName, Refusal, UnixMs};
+use rocksdb::WriteBatch;
+
+use super::database::{Database, Fault, Reach};
+use super::rows::{
+    Ending, IndexRange, RecordRow, RowKey, body_value, index_keys, index_value, state,
+};
+use super::settings::Family;
+use super::sweep::SweepMarks;
+use super::usage::UsageBook;
+
+/// What every commit of one store needs.
+pub(super) struct Grounds<'a> {
+    pub(super) db: &'a Database,
+    pub(super) network: &'a NetworkName,
+    pub(super) limits: &'a Limits,
+    pub(super) now: UnixMs,
+}
+
+/// The rows that one commit changes.
+pub(super) struct CommitPlan<'a> {
+    grounds: Grounds<'a>,
+    commit_no: u64,
+    usage: &'a mut UsageBook,
+    marks: &'a mut SweepMarks,
+    /// Slots as this commit leaves them.
+    slots: BTreeMap<RowKey, Option<Held>>,
+    batch: WriteBatch,
+}
+
+/// What a slot holds.
+#[derive(Clone, Debug)]
+struct Held {
+    existing: Existing,
+    row: RecordRow,
+}
+
+impl<'a> CommitPlan<'a> {
+    /// A plan for the commit of this number, in which nothing changes yet.
+    pub(super) fn new(
+        grounds: Grounds<'a>,
+        commit_no: u64,
+        usage: &'a mut UsageBook,
+        marks: &'a mut SweepMarks,
+    ) -> Self {
+        let (slots, batch) = (BTreeMap::new(), WriteBatch::default());
+        CommitPlan { grounds, commit_no, usage, marks, slots, batch }
+    }
+
+    /// Takes a record, or says why not. A fault changes nothing.
+    pub(super) fn put(
+        &mut self,
+        submission: &Submission,
+    ) -> Result<Result<Stored, Refusal>, Fault> {
+        let record = &submission.record;
+        if *record.id() != record.claimed_id(self.grounds.network) {
+            return Ok(Err(Refusal::BadSignature));
+        }
+        let slot = row_key(record.id());
+        let held = self.held(&slot)?;
+        let usage = self.usage.usage(self.grounds.db, &Existing::of(record).charge)?;
+        let existing = held.as_ref().map(|held| &held.existing);
+        if let Some(existing) = existing {
+            // Into memory before anything changes, so that releasing it cannot fail halfway.
+            self.usage.usage(self.grounds.db, &existing.charge)?;
+        }
+        let Grounds { limits, now, .. } = self.grounds;
+        match plan_put(existing, record, submission.path, &usage, limits, now) {
+            Ok(Plan::Unchanged(stored)) => Ok(Ok(stored)),
+            Ok(Plan::Write(changes)) => {
+                let stored = changes.stored;
+                self.write(&slot, held.as_ref(), &changes)?;
+                Ok(Ok(stored))
+            }
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Takes out what an index row of this range and period stands for, if it has ended; says
+    /// whether it has. A row that stands for nothing any more goes as well.
+    pub(super) fn end(
+        &mut self,
+        range: IndexRange,
+        period: u32,
+        slot: &RowKey,
+    ) -> Result<bool, Fault> {
+        let held = self.held(slot)?;
+        let ends_at = held.as_ref().map(|held| match range.ending {
+            Ending::Head => held.existing.precedence.keep_until,
+            Ending::Body => held.existing.expires_at,
+        });
+        let stands = ends_at.is_some_and(|ends_at| range.period(ends_at) == period);
+        if stands && ends_at.is_some_and(|ends_at| ends_at > self.grounds.now) {
+            return Ok(false);
+        }
+        let row = range.row_key(range.start_of(period), slot);
+        self.batch.delete_cf(self.grounds.db.family(Family::Index)?, row);
+        match (held, range.ending) {
+            (Some(held), Ending::Head) if stands => self.remove(slot, &held)?,
+            (Some(held), Ending::Body) if stands => self.drop_body(slot, &held)?,
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Changes a row of `state`.
+    pub(super) fn set_state(&mut self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.batch.put_cf(self.grounds.db.family(Family::State)?, key, value);
+        Ok(())
+    }
+
+    /// Where the sweep has come to.
+    pub(super) fn marks(&mut self) -> &mut SweepMarks {
+        self.marks
+    }
+
+    /// Whether nothing changes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Adds the counters, cursors and the number of the commit, and hands out the batch.
+    pub(super) fn finish(mut self) -> Result<WriteBatch, Fault> {
+        self.usage.write(self.grounds.db, &mut self.batch)?;
+        let commit_no = self.commit_no.to_be_bytes();
+        self.set_state(state::COMMIT_NO, &commit_no)?;
+        let marks = self.marks.encode();
+        self.set_state(state::SWEEP, &marks)?;
+        Ok(self.batch)
+    }
+
+    fn held(&self, slot: &RowKey) -> Result<Option<Held>, Fault> {
+        if let Some(held) = self.slots.get(slot) {
+            return Ok(held.clone());
+        }
+        let Some(row) = self.grounds.db.record_row(slot, Reach::Disk)? else { return Ok(None) };
+        let (_, existing) = row.open(self.grounds.network)?;
+        Ok(Some(Held { existing, row }))
+    }
+
+    fn write(
+        &mut self,
+        slot: &RowKey,
+        held: Option<&Held>,
+        changes: &RowChanges,
+    ) -> Result<(), Fault> {
+        let db = self.grounds.db;
+        let index = db.family(Family::Index)?;
+        let bodies = db.family(Family::Bodies)?;
+        if let Some(held) = held {
+            self.usage.release(db, &held.existing.charge)?;
+            self.delete_index_rows(slot, &held.existing)?;
+        }
+        self.usage.charge(db, &changes.written.charge)?;
+        let (row, body) = RecordRow::of(&changes.record, self.commit_no);
+        self.batch.put_cf(db.family(Family::Records)?, slot, row.encode());
+        match body {
+            Some(body) => self.batch.put_cf(bodies, slot, body_value(self.commit_no, &body)),
+            None if held.is_some_and(|held| held.row.apart > 0) => {
+                self.batch.delete_cf(bodies, slot);
+            }
+            None => {}
+        }
+        let written = &changes.written;
+        let value = index_value(written);
+        let (head_key, body_key) = index_keys(slot, written);
+        self.batch.put_cf(index, head_key, &value);
+        let class = written.charge.class;
+        self.marks.lower(IndexRange { class, ending: Ending::Head }, written.precedence.keep_until);
+        let has_body = changes.record.bytes().len() > changes.record.head_bytes().len();
+        if let Some(body_key) = body_key.filter(|_| has_body) {
+            self.batch.put_cf(index, body_key, &value);
+            self.marks.lower(IndexRange { class, ending: Ending::Body }, written.expires_at);
+        }
+        self.slots.insert(*slot, Some(Held { existing: *written, row }));
+        Ok(())
+    }
+
+    fn remove(&mut self, slot: &RowKey, held: &Held) -> Result<(), Fault> {
+        let db = self.grounds.db;
+        self.usage.release(db, &held.existing.charge)?;
+        self.delete_index_rows(slot, &held.existing)?;
+        self.batch.delete_cf(db.family(Family::Records)?, slot);
+        if held.row.apart > 0 {
+            self.batch.delete_cf(db.family(Family::Bodies)?, slot);
+        }
+        self.slots.insert(*slot, None);
+        Ok(())
+    }
+
+    /// Leaves the head, under the commit that wrote it: no newer version came.
+    fn drop_body(&mut self, slot: &RowKey, held: &Held) -> Result<(), Fault> {
+        let db = self.grounds.db;
+        let (record, _) = held.row.open(self.grounds.network)?;
+        let head = record.head_only();
+        let existing = Existing::of(&head);
+        self.usage.release(db, &held.existing.charge)?;
+        self.usage.charge(db, &existing.charge)?;
+        let row = RecordRow { apart: 0, bytes: head.bytes().clone(), ..held.row.clone() };
+        self.batch.put_cf(db.family(Family::Records)?, slot, row.encode());
+        if held.row.apart > 0 {
+            self.batch.delete_cf(db.family(Family::Bodies)?, slot);
+        }
+        let (head_key, _) = index_keys(slot, &existing);
+        self.batch.put_cf(db.family(Family::Index)?, head_key, index_value(&existing));
+        self.slots.insert(*slot, Some(Held { existing, row }));
+        Ok(())
+    }
+
+    fn delete_index_rows(&mut self, slot: &RowKey, version: &Existing) -> Result<(), Fault> {
+        let index = self.grounds.db.family(Family::Index)?;
+        let (head_key, body_key) = index_keys(slot, version);
+        for key in std::iter::once(head_key).chain(body_key) {
+            self.batch.delete_cf(index, key);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! How much room the disk has, so that the store refuses records before RocksDB meets a full disk.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How often the disk is asked while little is written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Bytes written after which it is asked in any case.
+const LOOK_AFTER_BYTES: usize = 16 << 20;
+
+/// Watches the file system that the store lies on.
+#[derive(Debug)]
+pub(super) struct DiskRoom {
+    dir: PathBuf,
+    floor_bytes: u64,
+    short: bool,
+    written: usize,
+    looked_at: Option<Instant>,
+}
+
+impl DiskRoom {
+    /// Watches `dir`, where less than `floor_bytes` free is too little.
+    pub(super) fn new(dir: PathBuf, floor_bytes: u64) -> Self {
+        let mut room = DiskRoom { dir, floor_bytes, short: false, written: 0, looked_at: None };
+        room.look();
+        room
+    }
+
+    /// Whether there is too little room for more.
+    pub(super) fn is_short(&self) -> bool {
+        self.short
+    }
+
+    /// Notes that so many bytes were written.
+    pub(super) fn written(&mut self, bytes: usize) {
+        self.written = self.written.saturating_add(bytes);
+        if self.written >= LOOK_AFTER_BYTES {
+            self.looked_at = None;
+            self.look();
+        }
+    }
+
+    /// Asks the file system, if it is time to.
+    pub(super) fn look(&mut self) {
+        if self.looked_at.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        self.looked_at = Some(Instant::now());
+        self.written = 0;
+        let free = match rustix::fs::statvfs(&self.dir) {
+            Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+            Err(error) => {
+                tracing::warn!(%error, dir = %self.dir.display(), "cannot see the disk's room");
+                return;
+            }
+        };
+        let short = free < self.floor_bytes;
+        if short != self.short {
+            self.short = short;
+            let (free, floor) = (free, self.floor_bytes);
+            if short {
+                tracing::warn!(
+                    free,
+                    floor,
+                    "the disk has too little room: puts are refused as full"
+                );
+            } else {
+                tracing::info!(free, floor, "the disk has room again: records are taken");
+            }
+        }
+    }
+}

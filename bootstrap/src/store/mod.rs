@@ -1,0 +1,405 @@
+//! [`RocksStore`]: records on disk, durable when they are acknowledged.
+//!
+//! ```text
+//! network thread ── submit ──▶ queue ──▶ writer thread ──▶ RocksDB (one synced write a commit)
+//!       │                                   └─ sweeps, watches clock and disk, recovers
+//!       ├────────── find ────▶ memory ─────────────────▶ at once
+//!       └────────── find ────▶ queue ──▶ reader threads ▶ later, from disk
+//! ```
+//!
+//! The store decides nothing: [`dht_kad::admission::plan_put`] does. [`commit_plan`] turns its answers
+//! into rows ([`rows`]), [`writer`] makes them durable, [`read`] shows them as of now, [`sweep`] takes
+//! out what has ended, [`recovery`] brings the store back after a failed write, [`open`] refuses what
+//! it should not touch, and [`clock_guard`] says when the clock must not be believed.
+
+mod clock_guard;
+mod commit_plan;
+mod database;
+mod disk_room;
+mod open;
+mod read;
+mod recovery;
+mod rows;
+mod settings;
+mod sweep;
+mod usage;
+mod writer;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use dht_context::clock::Clock;
+use dht_context::registry::SavedPeer;
+use dht_context::store::{Fetch, Page, PageQuery, RecordStore, StoreUsage, Submission};
+use dht_kad::admission::Limits;
+use dht_kad::{NetworkName, Refusal};
+use futures_util::future::BoxFuture;
+use tokio::sync::{oneshot, watch};
+
+pub use self::clock_guard::{BACKWARD_TOLERANCE_MS, CONFIRM_MS, JUMP_MAX_MS};
+pub use self::open::OpenError;
+
+use self::clock_guard::ClockGuard;
+use self::database::{DatabaseCell, Fault, Reach};
+use self::disk_room::DiskRoom;
+use self::open::Opened;
+use self::read::ReadJob;
+use self::settings::{Family, Settings};
+use self::writer::{PutResults, WriteJob, Writer};
+use crate::work_queue::{Load, NotQueued, WorkQueue};
+
+/// What may wait for the writer: what it writes in about a second. More would time out waiting.
+const WRITES_WAITING: Load = Load { items: 16_384, bytes: 32 << 20 };
+/// Pages that may wait for the disk: what two reader threads read in about a second.
+const READS_WAITING: Load = Load { items: 4_096, bytes: usize::MAX };
+/// Threads that read from disk: two reads at once keep a disk busy without crowding out the writer.
+const READER_THREADS: usize = 2;
+/// Peers that are remembered: several times what a routing table starts from.
+const SAVED_PEERS_MAX: usize = 1_024;
+/// Free bytes on the disk under which nothing more is taken: room for a log, a flush and a compaction.
+pub const MIN_FREE_BYTES: u64 = 512 << 20;
+/// Bytes of memory for blocks, blobs and memtables unless configured.
+pub const CACHE_BYTES: usize = 192 << 20;
+
+/// What a store is opened with.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// The data directory; made if it is not there.
+    pub dir: PathBuf,
+    /// Whose records it keeps. Fixed when the directory is first used.
+    pub network: NetworkName,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// What it may keep.
+    pub limits: Limits,
+    /// Bytes of memory for blocks, blobs and memtables, such as [`CACHE_BYTES`].
+    pub cache_bytes: usize,
+    /// Free bytes on the disk under which nothing more is taken, such as [`MIN_FREE_BYTES`].
+    pub min_free_bytes: u64,
+}
+
+/// Records on disk. Dropping it without [`RecordStore::close`] leaves what a crash would leave.
+pub struct RocksStore {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    incarnation: [u8; 16],
+    dir: PathBuf,
+}
+
+/// How many rows each column family has, by counting them; for tests of what is on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RowCounts {
+    /// Slots.
+    pub records: u64,
+    /// Bodies that lie apart.
+    pub bodies: u64,
+    /// Ends of heads and bodies.
+    pub index: u64,
+    /// Counters.
+    pub usage: u64,
+}
+
+/// Whether writes are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Health {
+    Open = 0,
+    ReadOnly = 1,
+    Closing = 2,
+}
+
+/// What the callers' threads, the readers and the writer share.
+struct Shared {
+    network: NetworkName,
+    database: DatabaseCell,
+    clock: ClockGuard,
+    writes: WorkQueue<WriteJob>,
+    reads: WorkQueue<ReadJob>,
+    health: AtomicU8,
+    flush_at_end: AtomicBool,
+    writer_turns: AtomicU64,
+    usage: Mutex<StoreUsage>,
+    peers: Mutex<Vec<SavedPeer>>,
+    /// Holds the data directory until the writer has ended.
+    directory: Mutex<Option<File>>,
+    ended: watch::Sender<bool>,
+}
+
+impl RocksStore {
+    /// Opens the store in a data directory, making it if it is not there. Blocks while the log is
+    /// replayed.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing in the directory was changed then.
+    pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
+        let settings = Settings::new(config.cache_bytes);
+        let opened = open::open(&config, &settings)?;
+        let Opened { lock, database, incarnation, high_water, saved_peers, cursors } = opened;
+        let shared = Arc::new(Shared {
+            network: config.network,
+            database: DatabaseCell::new(database),
+            clock: ClockGuard::new(config.clock, high_water),
+            writes: WorkQueue::new(WRITES_WAITING),
+            reads: WorkQueue::new(READS_WAITING),
+            health: AtomicU8::new(Health::Open as u8),
+            flush_at_end: AtomicBool::new(false),
+            writer_turns: AtomicU64::new(0),
+            usage: Mutex::default(),
+            peers: Mutex::new(saved_peers),
+            directory: Mutex::new(Some(lock)),
+            ended: watch::Sender::new(false),
+        });
+        let path = open::database_path(&config.dir);
+        let dir = config.dir;
+        let room = DiskRoom::new(dir.clone(), config.min_free_bytes);
+        let writer = Writer::new(Arc::clone(&shared), config.limits, path, settings, room, cursors);
+        let writer = start_threads(&shared, writer)
+            .map_err(|error| OpenError::Threads(error.to_string()))?;
+        Ok(RocksStore { shared, writer: Mutex::new(Some(writer)), incarnation, dir })
+    }
+
+    /// Names this store: new with each one that is made. Commit numbers mean something only within.
+    #[must_use]
+    pub fn incarnation(&self) -> [u8; 16] {
+        self.incarnation
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+
+    /// Counts up while the writer makes progress, also if it only refuses; for a watchdog.
+    #[must_use]
+    pub fn writer_turns(&self) -> u64 {
+        self.shared.writer_turns.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether long-lived peers agree with this machine's clock; `None` if nobody can say.
+    pub fn set_clock_agrees(&self, agrees: Option<bool>) {
+        self.shared.clock.set_agrees(agrees);
+    }
+
+    /// Takes out everything that has ended by now; resolves when that is done. It looks at more
+    /// rows than the store's own sweep, which waits until a period is over.
+    pub fn sweep(&self) -> BoxFuture<'static, ()> {
+        let (answer, done) = oneshot::channel();
+        let queued = self.shared.writes.push(Load::default(), WriteJob::Sweep { answer });
+        Box::pin(async move {
+            if queued.is_ok() {
+                let _ = done.await;
+            }
+        })
+    }
+
+    /// Counts the rows on disk. Reads all of them.
+    ///
+    /// # Errors
+    /// What RocksDB says if it cannot read them.
+    pub fn count_rows(&self) -> Result<RowCounts, String> {
+        let guard = self.shared.database.read();
+        let count = |family| match guard.as_ref() {
+            Some(db) => db.count_rows(family).map_err(|fault| fault.to_string()),
+            None => Err(Fault::Closed.to_string()),
+        };
+        Ok(RowCounts {
+            records: count(Family::Records)?,
+            bodies: count(Family::Bodies)?,
+            index: count(Family::Index)?,
+            usage: count(Family::Usage)?,
+        })
+    }
+
+    /// Hands a job to the writer, or says why not.
+    fn queue_write(&self, load: Load, job: WriteJob) -> Result<(), Refusal> {
+        self.shared.check_health()?;
+        self.shared.writes.push(load, job).map_err(|refused| match refused {
+            NotQueued::Full(_) => Refusal::Busy,
+            NotQueued::Closed(_) => Refusal::Restarting,
+        })
+    }
+}
+
+impl RecordStore for RocksStore {
+    fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
+        match self.shared.find_in_memory(&query) {
+            Some(result) => Fetch::Ready(result),
+            None => {
+                let (answer, page) = oneshot::channel();
+                let load = Load { items: 1, bytes: 0 };
+                match self.shared.reads.push(load, ReadJob { query, answer }) {
+                    Ok(()) => Fetch::Pending(Box::pin(async move {
+                        page.await.unwrap_or(Err(Refusal::Restarting))
+                    })),
+                    Err(NotQueued::Full(_)) => Fetch::Ready(Err(Refusal::Busy)),
+                    Err(NotQueued::Closed(_)) => Fetch::Ready(Err(Refusal::Restarting)),
+                }
+            }
+        }
+    }
+
+    fn submit(&self, batch: Vec<Submission>) -> BoxFuture<'static, PutResults> {
+        let count = batch.len();
+        let bytes = batch.iter().map(|submission| submission.record.bytes().len()).sum();
+        let (answer, results) = oneshot::channel();
+        let load = Load { items: count, bytes };
+        let queued =
+            self.writable().and_then(|()| self.queue_write(load, WriteJob::Put { batch, answer }));
+        Box::pin(async move {
+            let all = |refusal: Refusal| std::iter::repeat_n(Err(refusal), count).collect();
+            match queued {
+                Ok(()) => results.await.unwrap_or_else(|_| all(Refusal::Restarting)),
+                Err(refusal) => all(refusal),
+            }
+        })
+    }
+
+    fn writable(&self) -> Result<(), Refusal> {
+        self.shared.check_health()?;
+        let moment = self.shared.clock.look();
+        if moment.sure { Ok(()) } else { Err(Refusal::ClockUnsure { clock: moment.now }) }
+    }
+
+    fn usage(&self) -> StoreUsage {
+        *lock(&self.shared.usage)
+    }
+
+    fn saved_peers(&self) -> Vec<SavedPeer> {
+        lock(&self.shared.peers).clone()
+    }
+
+    fn save_peers(&self, mut peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
+        peers.truncate(SAVED_PEERS_MAX);
+        let (answer, saved) = oneshot::channel();
+        let load = Load { items: 1, bytes: 0 };
+        let queued = self.queue_write(load, WriteJob::SavePeers { peers, answer });
+        Box::pin(async move {
+            queued?;
+            saved.await.unwrap_or(Err(Refusal::Restarting))
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.shared.flush_at_end.store(true, Ordering::SeqCst);
+        self.shared.stop();
+        let mut ended = self.shared.ended.subscribe();
+        Box::pin(async move {
+            // An error means that the writer is gone, and with it everything to wait for.
+            let _ = ended.wait_for(|ended| *ended).await;
+        })
+    }
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        self.shared.stop();
+        let writer = lock(&self.writer).take();
+        if writer.is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the thread that writes records failed; report this fault");
+        }
+    }
+}
+
+impl std::fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksStore").field("usage", &self.usage()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// A page, if memory has all of it; nothing if the disk has to be asked.
+    fn find_in_memory(&self, query: &PageQuery) -> Option<Result<Page, Refusal>> {
+        let guard = self.database.try_read()?;
+        let Some(db) = guard.as_ref() else { return Some(Err(self.closed_refusal())) };
+        let now = self.clock.look().now;
+        match read::find(db, &self.network, query, now, Reach::Memory) {
+            Ok(page) => Some(Ok(page)),
+            Err(Fault::NotInMemory) => None,
+            Err(fault) => Some(Err(unreadable(&fault))),
+        }
+    }
+
+    /// A page, from wherever it lies. Blocks.
+    fn find_on_disk(&self, query: &PageQuery) -> Result<Page, Refusal> {
+        let guard = self.database.read();
+        let Some(db) = guard.as_ref() else { return Err(self.closed_refusal()) };
+        let now = self.clock.look().now;
+        read::find(db, &self.network, query, now, Reach::Disk).map_err(|fault| unreadable(&fault))
+    }
+
+    fn check_health(&self) -> Result<(), Refusal> {
+        match self.health.load(Ordering::SeqCst) {
+            health if health == Health::Open as u8 => Ok(()),
+            health if health == Health::ReadOnly as u8 => Err(Refusal::ReadOnly),
+            _ => Err(Refusal::Restarting),
+        }
+    }
+
+    fn closed_refusal(&self) -> Refusal {
+        match self.check_health() {
+            Err(Refusal::Restarting) => Refusal::Restarting,
+            _ => Refusal::Internal,
+        }
+    }
+
+    /// Notes how the writer fares, unless the store is closing.
+    fn set_health(&self, health: Health) {
+        let _ = self.health.try_update(Ordering::SeqCst, Ordering::SeqCst, |held| {
+            (held != Health::Closing as u8).then_some(health as u8)
+        });
+    }
+
+    fn stop(&self) {
+        self.health.store(Health::Closing as u8, Ordering::SeqCst);
+        self.writes.close();
+    }
+
+    fn show_usage(&self, usage: StoreUsage) {
+        *lock(&self.usage) = usage;
+    }
+
+    fn remember_peers(&self, peers: Vec<SavedPeer>) {
+        *lock(&self.peers) = peers;
+    }
+
+    /// Lets go of the data directory, and says that all has ended.
+    fn release_directory(&self) {
+        drop(lock(&self.directory).take());
+        self.ended.send_replace(true);
+    }
+}
+
+/// Starts readers and writer; the writer ends the readers.
+fn start_threads(shared: &Arc<Shared>, writer: Writer) -> std::io::Result<JoinHandle<()>> {
+    let mut readers = Vec::new();
+    let started = (0..READER_THREADS)
+        .try_for_each(|number| {
+            let shared = Arc::clone(shared);
+            let name = format!("store-read-{number}");
+            let reader = std::thread::Builder::new().name(name);
+            readers.push(reader.spawn(move || read::serve_reads(&shared))?);
+            Ok(())
+        })
+        .and_then(|()| {
+            let writer_thread = std::thread::Builder::new().name("store-write".to_owned());
+            writer_thread.spawn(move || writer.run(readers))
+        });
+    if started.is_err() {
+        shared.reads.close();
+    }
+    started
+}
+
+fn unreadable(fault: &Fault) -> Refusal {
+    tracing::error!(reason = %fault, "records could not be read");
+    Refusal::Internal
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code that can panic runs under these locks, so what a poisoned one guards is whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,422 @@
+//! The writer: the one thread that changes rows.
+//!
+//! ```text
+//! submit ─▶ queue ─▶ take what waits ─▶ plan ─▶ one synced write ─▶ answer each
+//!                          ▲                         │ failed
+//!                    sweep, clock, room          read-only ─▶ probe, open anew ─▶ probe
+//! ```
+//!
+//! It takes whatever has gathered while the last commit was on its way to the disk, so that one
+//! fdatasync pays for all of it; nobody is answered before. If a write fails, the store is read-only
+//! from then on, until a probe has reached the disk through a database that was opened anew: an
+//! error may have left RocksDB or the page cache in a state that only looks well.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use dht_context::registry::SavedPeer;
+use dht_context::store::{StoreUsage, Submission};
+use dht_kad::admission::{Amount, Limits};
+use dht_kad::message::Stored;
+use dht_kad::{Refusal, UnixMs};
+use tokio::sync::oneshot;
+
+use super::clock_guard::Moment;
+use super::commit_plan::{CommitPlan, Grounds};
+use super::database::{Database, Fault};
+use super::disk_room::DiskRoom;
+use super::open::{Cursors, read_cursors};
+use super::recovery::Recovery;
+use super::rows::state;
+use super::settings::Settings;
+use super::sweep::{self, Depth, SweepMarks};
+use super::usage::UsageBook;
+use super::{Health, Shared};
+use crate::work_queue::{Load, Taken};
+
+/// What one commit takes at most: enough that the cost of its fdatasync no longer counts, and some
+/// ten milliseconds of work.
+const COMMIT: Load = Load { items: 256, bytes: 1 << 20 };
+/// How long it waits for something to write before it looks after the rest.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it sweeps a step while there is nothing left to sweep.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How often, while there is: a busy store still gives its writer's time to puts.
+const SWEEP_AGAIN: Duration = Duration::from_millis(50);
+/// How far the high-water time on disk may lag: what a restart could be fooled by.
+const CLOCK_LAG_MS: u64 = dht_kad::time::MINUTE_MS;
+
+/// What the writer is asked to do.
+pub(super) enum WriteJob {
+    /// To take records.
+    Put { batch: Vec<Submission>, answer: oneshot::Sender<PutResults> },
+    /// To remember peers.
+    SavePeers { peers: Vec<SavedPeer>, answer: oneshot::Sender<Result<(), Refusal>> },
+    /// To sweep, now and until nothing is left to be swept.
+    Sweep { answer: oneshot::Sender<()> },
+}
+
+/// One result a record.
+pub(super) type PutResults = Vec<Result<Stored, Refusal>>;
+
+/// What a job comes to once the commit is on disk.
+enum Outcome {
+    Put(PutResults, oneshot::Sender<PutResults>),
+    Saved(Vec<SavedPeer>, oneshot::Sender<Result<(), Refusal>>),
+}
+
+/// The writer's own state.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    limits: Limits,
+    path: PathBuf,
+    settings: Settings,
+    room: DiskRoom,
+    usage: UsageBook,
+    marks: SweepMarks,
+    commit_no: u64,
+    clock_on_disk: UnixMs,
+    swept_to: UnixMs,
+    next_sweep: Instant,
+    recovery: Option<Recovery>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        limits: Limits,
+        path: PathBuf,
+        settings: Settings,
+        room: DiskRoom,
+        cursors: Cursors,
+    ) -> Self {
+        let Cursors { commit_no, marks, usage } = cursors;
+        let next_sweep = Instant::now();
+        let (clock_on_disk, swept_to, recovery) = (UnixMs(0), UnixMs(0), None);
+        let mut writer = Writer {
+            shared,
+            limits,
+            path,
+            settings,
+            room,
+            usage,
+            marks,
+            commit_no,
+            clock_on_disk,
+            swept_to,
+            next_sweep,
+            recovery,
+        };
+        writer.publish();
+        writer
+    }
+
+    /// Works until the queue is closed and empty, then lets go of the database.
+    pub(super) fn run(mut self, readers: Vec<JoinHandle<()>>) {
+        loop {
+            let patience = self.patience();
+            match self.shared.writes.take(COMMIT, patience) {
+                Taken::Jobs(jobs) => self.serve(jobs),
+                Taken::Idle => {}
+                Taken::Closed => break,
+            }
+            self.look_after();
+            self.shared.writer_turns.fetch_add(1, Ordering::Relaxed);
+        }
+        self.finish(readers);
+    }
+
+    fn patience(&self) -> Duration {
+        let next = self.recovery.as_ref().map_or(self.next_sweep, Recovery::due);
+        let until_next = next.saturating_duration_since(Instant::now());
+        until_next.clamp(SWEEP_AGAIN, PATIENCE)
+    }
+
+    fn serve(&mut self, jobs: Vec<WriteJob>) {
+        if self.recovery.is_some() {
+            return refuse(jobs, &Refusal::ReadOnly);
+        }
+        let moment = self.shared.clock.look();
+        let (doubtful, jobs): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| !moment.sure && matches!(job, WriteJob::Put { .. }));
+        refuse(doubtful, &Refusal::ClockUnsure { clock: moment.now });
+        self.commit(jobs, moment.now);
+    }
+
+    /// Plans all jobs, writes what changes with one sync, and answers.
+    fn commit(&mut self, jobs: Vec<WriteJob>, now: UnixMs) {
+        let shared = Arc::clone(&self.shared);
+        let guard = shared.database.read();
+        let Some(db) = guard.as_ref() else { return refuse(jobs, &Refusal::ReadOnly) };
+        let marks_before = self.marks;
+        let limits = if self.room.is_short() { no_room(&self.limits) } else { self.limits };
+        let grounds = Grounds { db, network: &shared.network, limits: &limits, now };
+        let mut plan =
+            CommitPlan::new(grounds, self.commit_no + 1, &mut self.usage, &mut self.marks);
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        let mut sweeps = Vec::new();
+        for job in jobs {
+            match job {
+                WriteJob::Put { batch, answer } => {
+                    let results = batch.iter().map(|submission| take(&mut plan, submission));
+                    outcomes.push(Outcome::Put(results.collect(), answer));
+                }
+                WriteJob::SavePeers { peers, answer } => {
+                    outcomes.push(save_peers(&mut plan, peers, answer));
+                }
+                WriteJob::Sweep { answer } => sweeps.push(answer),
+            }
+        }
+        let written = write(plan, db);
+        drop(guard);
+        match written {
+            Ok(0) => self.answer(outcomes),
+            Ok(bytes) => {
+                self.commit_no += 1;
+                self.usage.trim();
+                self.publish();
+                self.room.written(bytes);
+                self.answer(outcomes);
+            }
+            Err(fault) => {
+                self.marks = marks_before;
+                self.turn_read_only(&fault);
+                refuse_outcomes(outcomes);
+            }
+        }
+        for answer in sweeps {
+            while self.sweep_step(Depth::Now) {}
+            let _ = answer.send(());
+        }
+    }
+
+    fn answer(&self, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            // Whoever asked may be gone; what was written stays written.
+            match outcome {
+                Outcome::Put(results, answer) => drop(answer.send(results)),
+                Outcome::Saved(peers, answer) => {
+                    self.shared.remember_peers(peers);
+                    let _ = answer.send(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// What is to be done between commits.
+    fn look_after(&mut self) {
+        self.room.look();
+        if self.recovery.is_some() {
+            self.recover();
+            return;
+        }
+        if Instant::now() >= self.next_sweep {
+            let more = self.sweep_step(Depth::PastPeriods);
+            self.next_sweep = Instant::now() + if more { SWEEP_AGAIN } else { SWEEP_EVERY };
+        }
+    }
+
+    /// Takes out a bounded part of what has ended, and brings the clock on disk forward. True if
+    /// more is left.
+    fn sweep_step(&mut self, depth: Depth) -> bool {
+        let moment = self.shared.clock.look();
+        if !moment.sure {
+            return false;
+        }
+        let shared = Arc::clone(&self.shared);
+        let guard = shared.database.read();
+        let Some(db) = guard.as_ref() else { return false };
+        let marks_before = self.marks;
+        let swept = self.plan_sweep(db, moment, depth);
+        drop(guard);
+        match swept {
+            Ok(more) => {
+                if depth == Depth::Now && !more && moment.may_destroy {
+                    self.swept_to = moment.now;
+                }
+                self.publish();
+                more
+            }
+            Err(fault) => {
+                self.marks = marks_before;
+                self.usage.forget();
+                match fault {
+                    // Something that cannot be read stays where it is; puts go on.
+                    Fault::Damaged(reason) => {
+                        tracing::error!(reason, "cannot sweep, as the database is damaged");
+                    }
+                    other => self.turn_read_only(&other),
+                }
+                false
+            }
+        }
+    }
+
+    /// Not synced: what a crash undoes is done again, and the log keeps the order of commits.
+    fn plan_sweep(&mut self, db: &Database, moment: Moment, depth: Depth) -> Result<bool, Fault> {
+        let high_water = self.shared.clock.high_water();
+        let clock_is_due =
+            high_water.since(self.clock_on_disk) >= CLOCK_LAG_MS || high_water < self.clock_on_disk;
+        let grounds =
+            Grounds { db, network: &self.shared.network, limits: &self.limits, now: moment.now };
+        let marks_before = self.marks;
+        let mut plan = CommitPlan::new(grounds, self.commit_no, &mut self.usage, &mut self.marks);
+        let more = moment.may_destroy && sweep::step(&mut plan, db, moment.now, depth)?;
+        if clock_is_due {
+            plan.set_state(state::CLOCK, &high_water.0.to_be_bytes())?;
+        }
+        if !plan.is_empty() || *plan.marks() != marks_before {
+            db.write(plan.finish()?, false)?;
+        }
+        if clock_is_due {
+            self.clock_on_disk = high_water;
+        }
+        Ok(more)
+    }
+
+    fn turn_read_only(&mut self, fault: &Fault) {
+        tracing::error!(
+            reason = %fault,
+            "a write failed: the store takes no more until writing works again; \
+             check the disk's room and health"
+        );
+        self.usage.forget();
+        self.shared.set_health(Health::ReadOnly);
+        self.recovery = Some(Recovery::new());
+    }
+
+    /// Tries whether writing works again, when it is time to.
+    fn recover(&mut self) {
+        let Some(recovery) = self.recovery.as_mut() else { return };
+        if Instant::now() < recovery.due() || self.room.is_short() {
+            return;
+        }
+        let recovered = recovery.attempt(&self.shared.database, &self.path, &self.settings);
+        let cursors = recovered.and_then(|()| {
+            let guard = self.shared.database.read();
+            guard.as_ref().ok_or(Fault::Closed).and_then(read_cursors)
+        });
+        match cursors {
+            Ok(Cursors { commit_no, marks, usage }) => {
+                (self.commit_no, self.marks, self.usage) = (commit_no, marks, usage);
+                self.clock_on_disk = UnixMs(0);
+                self.recovery = None;
+                self.publish();
+                self.shared.set_health(Health::Open);
+                tracing::info!("writing works again: the store takes records");
+            }
+            Err(fault) => tracing::warn!(reason = %fault, "writing does not work yet"),
+        }
+    }
+
+    /// Shows others what is kept.
+    fn publish(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let guard = shared.database.read();
+        let Some(db) = guard.as_ref() else { return };
+        // The counters of total and classes are in memory but after a failure.
+        if let Ok((total, classes)) = self.usage.summary(db) {
+            let commit_no = self.commit_no;
+            let swept_to = self.swept_to.max(self.marks.swept_to());
+            shared.show_usage(StoreUsage { total, classes, commit_no, swept_to });
+        }
+    }
+
+    /// Writes out what is in memory, ends the readers and lets go of the database.
+    fn finish(mut self, readers: Vec<JoinHandle<()>>) {
+        if self.recovery.is_none() && self.shared.flush_at_end.load(Ordering::SeqCst) {
+            // So that the clock on disk is brought up to now.
+            self.clock_on_disk = UnixMs(0);
+            self.sweep_step(Depth::PastPeriods);
+            if let Some(db) = self.shared.database.read().as_ref()
+                && let Err(fault) = db.flush()
+            {
+                tracing::warn!(reason = %fault, "the next start replays the log");
+            }
+        }
+        self.shared.reads.close();
+        for reader in readers {
+            if reader.join().is_err() {
+                tracing::error!("a thread that reads records failed; report this fault");
+            }
+        }
+        drop(self.shared.database.write().take());
+        self.shared.release_directory();
+    }
+}
+
+/// Takes one record. A row that cannot be read is this record's trouble only.
+fn take(plan: &mut CommitPlan<'_>, submission: &Submission) -> Result<Stored, Refusal> {
+    plan.put(submission).unwrap_or_else(|fault| {
+        tracing::error!(reason = %fault, "a record could not be compared with what is stored");
+        Err(Refusal::Internal)
+    })
+}
+
+fn save_peers(
+    plan: &mut CommitPlan<'_>,
+    peers: Vec<SavedPeer>,
+    answer: oneshot::Sender<Result<(), Refusal>>,
+) -> Outcome {
+    match serde_json::to_vec(&peers) {
+        Ok(row) => {
+            if let Err(fault) = plan.set_state(state::SAVED_PEERS, &row) {
+                tracing::error!(reason = %fault, "peers could not be saved");
+            }
+        }
+        Err(error) => tracing::error!(%error, "peers could not be written as text"),
+    }
+    Outcome::Saved(peers, answer)
+}
+
+/// Writes the plan, synced; says how many bytes that were.
+fn write(plan: CommitPlan<'_>, db: &Database) -> Result<usize, Fault> {
+    if plan.is_empty() {
+        return Ok(0);
+    }
+    let batch = plan.finish()?;
+    let bytes = batch.size_in_bytes();
+    db.write(batch, true).map(|()| bytes)
+}
+
+/// What is left to take when the disk is nearly full: what needs no more room than it replaces.
+fn no_room(limits: &Limits) -> Limits {
+    Limits { total: Amount::default(), ..*limits }
+}
+
+fn refuse(jobs: Vec<WriteJob>, refusal: &Refusal) {
+    for job in jobs {
+        match job {
+            WriteJob::Put { batch, answer } => {
+                let results = batch.iter().map(|_| Err(refusal.clone())).collect();
+                let _ = answer.send(results);
+            }
+            WriteJob::SavePeers { answer, .. } => {
+                let _ = answer.send(Err(refusal.clone()));
+            }
+            WriteJob::Sweep { answer } => {
+                let _ = answer.send(());
+            }
+        }
+    }
+}
+
+/// After a failed write nothing of it is promised, not even what seemed to be stored already: that
+/// may have been an earlier record of the same batch.
+fn refuse_outcomes(outcomes: Vec<Outcome>) {
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Put(results, answer) => {
+                let results =
+                    results.into_iter().map(|result| result.and(Err(Refusal::ReadOnly))).collect();
+                let _ = answer.send(results);
+            }
+            Outcome::Saved(_, answer) => {
+                let _ = answer.send(Err(Refusal::ReadOnly));
+            }
+        }
+    }
+}

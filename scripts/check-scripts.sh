@@ -1,0 +1,180 @@
+#!/usr/bin/env bash
+# Proves that each script can fail: it is given what is wrong, and must say so and exit non-zero.
+#
+#   scripts/check-scripts.sh
+#
+# Lesson `verify-always-passes`: a verify script elsewhere printed "Complete" whatever had happened.
+# Programs that fail in known ways stand in for the real ones, so this takes seconds; each way is
+# tried beside the same call with nothing wrong, which must succeed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [[ $# -ne 0 ]]; then
+  echo 'usage: scripts/check-scripts.sh' >&2
+  exit 2
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/programs" "$work/tools" "$work/bare"
+checks=0
+
+# Runs a command, and ends everything unless it exits as expected and prints the words.
+#   expect STATUS|failure WORDS COMMAND...
+expect() {
+  local wanted=$1 words=$2 status=0
+  shift 2
+  "$@" </dev/null >"$work/output" 2>&1 || status=$?
+  if [[ $wanted == failure && $status -ne 0 ]]; then wanted=$status; fi
+  if [[ $status != "$wanted" || $(<"$work/output") != *"$words"* ]]; then
+    cat "$work/output"
+    printf 'check-scripts: wanted status %s and "%s", got status %d and the output above, from: %s\n' \
+      "$wanted" "$words" "$status" "$*" >&2
+    exit 1
+  fi
+  checks=$((checks + 1))
+}
+
+# A program or tool that does as this script's input says.
+stand_in() {
+  { printf '#!/bin/bash\n' && cat; } >"$1"
+  chmod +x "$1"
+}
+
+stand_in "$work/programs/dht-bootstrap" <<'NODE'
+echo "started with $*" >&2
+case $NODE_IS in
+  dead) echo 'the disk has no room; free some, then start again' >&2; exit 85 ;;
+  dead-after-restart) [[ ! -e $STORE/put ]] || exit 83 ;;
+esac
+echo 'ready node=00 listen=127.0.0.1:1'
+exec sleep 600
+NODE
+
+stand_in "$work/programs/dht-client" <<'CLIENT'
+while [[ $1 == --* ]]; do
+  case $1 in --json) shift ;; --bootstrap) through=$2; shift 2 ;; *) shift 2 ;; esac
+done
+case $1 in
+  identity) printf '{"identity": "%064d"}\n' 0 ;;
+  put)
+    [[ $CLIENT_IS != refused ]] || { echo 'no room; use another node' >&2; exit 20; }
+    cp "$4" "$STORE/put"
+    ;;
+  get)
+    [[ $CLIENT_IS != forgetful || $through != *[369] ]] || { echo 'nothing is stored there' >&2; exit 65; }
+    [[ $CLIENT_IS != garbling ]] || echo 'and more'
+    cat "$STORE/put"
+    ;;
+esac
+CLIENT
+
+# cargo and the tools beside it: all that they are asked succeeds, except what FAILING names.
+for tool in cargo cargo-deny cargo-fuzz shellcheck strace; do
+  stand_in "$work/tools/$tool" <<'TOOL'
+if [[ $1 == --version ]]; then echo "${0##*/} 0.20.2 0.13.2"; exit; fi
+if [[ " ${0##*/} $* " == *" ${FAILING:-nothing} "* ]]; then echo "$FAILING fails, as asked"; exit 7; fi
+if [[ $1 == tree ]]; then echo 'bytes v1.0.0'; fi
+TOOL
+done
+with_tools=(env "PATH=$work/tools:$PATH" "CARGO_TARGET_DIR=$work/target")
+
+run_local() {
+  mkdir -p "$work/store"
+  rm -f "$work/store/put"
+  env STORE="$work/store" TMPDIR="$work" NODE_IS="$1" CLIENT_IS="$2" \
+    scripts/run-local.sh --once --bin-dir "$work/programs"
+}
+
+check_run_local() {
+  expect 0 'outlived the crash' run_local fine fine
+  expect 1 'the disk has no room' run_local dead fine
+  expect 1 'ended before it was ready' run_local dead-after-restart fine
+  expect 1 'could not be put' run_local fine refused
+  expect 1 'gave other bytes' run_local fine garbling
+  expect 1 'could not be read through node 3' run_local fine forgetful
+  expect 1 'there is no dht-bootstrap' scripts/run-local.sh --once --bin-dir "$work/bare"
+  expect 2 'usage:' scripts/run-local.sh --twice
+  expect 2 'usage:' scripts/run-local.sh --bin-dir
+}
+
+# Each step with the tool failing that it asks.
+check_gate() {
+  expect 0 'Passed: format shell purity clippy docs dependencies tests.' "${with_tools[@]}" \
+    scripts/test.sh format shell purity clippy docs dependencies tests
+  local pair
+  for pair in format:fmt shell:shellcheck purity:tree clippy:clippy docs:doc \
+    dependencies:bans dependencies:advisories tests:test; do
+    expect failure "FAILED: ${pair%:*};" "${with_tools[@]}" "FAILING=${pair#*:}" scripts/test.sh "${pair%:*}"
+  done
+  expect 7 'clippy         not run' "${with_tools[@]}" FAILING=fmt scripts/test.sh format clippy
+  expect 7 'FAILED: format;' "${with_tools[@]}" FAILING=fmt .ci/run
+  expect 2 'there is no step "nothing"' scripts/test.sh nothing
+  expect 0 'NOT CHECKED: advisories' "${with_tools[@]}" FAILING=fetch scripts/check-dependencies.sh
+  expect 2 'usage:' scripts/check-dependencies.sh more
+}
+
+# These ask the real tree.
+check_purity() {
+  expect 1 'tokio (a runtime)' scripts/check-purity.sh pure dht-context
+  expect 1 'reach for the system' scripts/check-purity.sh std dht-context shared/context/src
+  expect 1 'must not stand on librocksdb-sys' \
+    scripts/check-purity.sh without dht-bootstrap librocksdb-sys
+  expect 1 'cannot list' scripts/check-purity.sh pure no-such-crate
+  expect 2 'usage:' scripts/check-purity.sh pure
+}
+
+check_docs() {
+  mkdir "$work/docs"
+  printf 'See [this](good.md#part), https://example.org and \x60scripts/check-docs.sh\x60.\n' \
+    >"$work/docs/good.md"
+  expect 0 'speak of what is there' scripts/check-docs.sh "$work/docs/good.md"
+  expect 1 'there is no such document' scripts/check-docs.sh "$work/nothing.md"
+  printf 'See [the page](gone.md).\n' >"$work/docs/link.md"
+  expect 1 'links to gone.md' scripts/check-docs.sh "$work/docs/link.md"
+  printf 'It is in \x60record/gone.rs\x60.\n' >"$work/docs/name.md"
+  expect 1 'names record/gone.rs' scripts/check-docs.sh "$work/docs/name.md"
+}
+
+# A machine without anything but the shell's own tools; then with ever more.
+check_prepare() {
+  local tool bare=(env -i "PATH=$work/bare" "CARGO_HOME=$work/bare" "$BASH" scripts/prepare.sh)
+  for tool in dirname id realpath env; do ln -s "$(command -v "$tool")" "$work/bare/$tool"; done
+  expect 1 'there is no apt-get here' "${bare[@]}" build
+  printf '#!%s\nexit 100\n' "$BASH" >"$work/bare/apt-get"
+  chmod +x "$work/bare/apt-get"
+  expect 1 "prepare: $([[ $(id -u) -eq 0 ]] && echo installing || echo run this once as root)" \
+    "${bare[@]}" build
+  for tool in cc c++ make; do ln -s "$work/bare/apt-get" "$work/bare/$tool"; done
+  expect 1 'Rust is missing' "${bare[@]}" build
+  expect 2 'usage:' scripts/prepare.sh
+  expect 2 'usage:' scripts/prepare.sh everything
+  expect 0 '' "${with_tools[@]}" scripts/prepare.sh test
+  stand_in "$work/tools/cargo-deny" <<<'echo cargo-deny 0.0.1'
+  expect 0 'building cargo-deny' "${with_tools[@]}" scripts/prepare.sh test
+  expect 1 'could not install cargo-deny' "${with_tools[@]}" FAILING=install scripts/prepare.sh test
+}
+
+check_drivers() {
+  expect 2 'usage:' scripts/crash.sh
+  expect 2 'usage:' scripts/crash.sh none
+  expect 2 'usage:' scripts/crash.sh 0
+  local driver
+  for driver in crash bench; do
+    mkdir -p "$work/target/release"
+    stand_in "$work/target/release/dht-$driver" <<'DRIVER'
+echo "driver got $*"
+exit "$DRIVER_ENDS_WITH"
+DRIVER
+    expect 0 'driver got' "${with_tools[@]}" DRIVER_ENDS_WITH=0 "scripts/$driver.sh" 1
+    expect 3 'driver got' "${with_tools[@]}" DRIVER_ENDS_WITH=3 "scripts/$driver.sh" 1
+    expect 7 'build fails' "${with_tools[@]}" FAILING=build "scripts/$driver.sh" 1
+  done
+}
+
+check_run_local
+check_purity
+check_docs
+check_gate
+check_drivers
+check_prepare
+printf 'all of %d checks hold: the scripts fail when they should, and only then\n' "$checks"

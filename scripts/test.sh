@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The gate: everything that must hold before a change is taken. CI runs exactly this.
+#
+#   scripts/test.sh              all steps, in order, until one fails
+#   scripts/test.sh STEP...      only these
+#   scripts/test.sh --list       the steps' names
+#
+# What is cheap comes first. Every cargo call has the one profile that is also shipped and run, so
+# that RocksDB, most of the time of a first run, compiles once for all of them.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+tools=$(realpath -m "${CARGO_TARGET_DIR:-target}")/tools
+export PATH="$tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
+
+FUZZ_SECS_PER_TARGET=5
+SAME_BUILD=(--release --locked --workspace)
+
+STEPS=(prepare format shell documents purity scripts clippy docs dependencies fuzz tests)
+
+step_prepare() { scripts/prepare.sh test; }
+
+step_format() { cargo fmt --all --check; }
+
+step_shell() {
+  local files=(scripts/*.sh .ci/run)
+  shellcheck "${files[@]}"
+  printf '%d scripts are clean\n' "${#files[@]}"
+}
+
+step_documents() { scripts/check-docs.sh; }
+
+step_purity() { scripts/check-purity.sh; }
+
+step_scripts() { scripts/check-scripts.sh; }
+
+step_clippy() { cargo clippy "${SAME_BUILD[@]}" --all-targets -- -D warnings; }
+
+step_docs() { RUSTDOCFLAGS='-D warnings' cargo doc "${SAME_BUILD[@]}" --no-deps; }
+
+step_dependencies() { scripts/check-dependencies.sh; }
+
+step_fuzz() { scripts/fuzz.sh "$FUZZ_SECS_PER_TARGET"; }
+
+# Unit, property, integration and documentation tests; the last step, so that the output ends with
+# the test runner's own words.
+step_tests() { cargo test "${SAME_BUILD[@]}" --no-fail-fast; }
+
+current=
+summary=()
+
+# Runs a step under `set -e`, and keeps what the summary needs.
+run_step() {
+  current=$1
+  started=$SECONDS
+  printf '\n==> %s\n' "$current"
+  "step_$current"
+  summary+=("$(printf '%-14s passed %5d s' "$current" $((SECONDS - started)))")
+  printf '<== %s passed in %d s\n' "$current" $((SECONDS - started))
+  current=
+}
+
+# Whatever ended the script, the table says how far it came.
+report() {
+  local status=$?
+  if [[ -n $current ]]; then
+    summary+=("$(printf '%-14s FAILED %5d s' "$current" $((SECONDS - started)))")
+  fi
+  for step in "${chosen[@]:${#summary[@]}}"; do
+    summary+=("$(printf '%-14s not run' "$step")")
+  done
+  printf '\n'
+  printf '  %s\n' "${summary[@]}"
+  printf '  %-14s        %5d s\n' total "$SECONDS"
+  if [[ $status -eq 0 ]]; then
+    printf 'Passed: %s.\n' "${chosen[*]}"
+  else
+    printf 'FAILED: %s; what it printed is above. To run it alone: scripts/test.sh %s\n' \
+      "$current" "$current"
+  fi
+  exit "$status"
+}
+
+chosen=("$@")
+if [[ ${chosen[*]} == --list ]]; then
+  printf '%s\n' "${STEPS[@]}"
+  exit
+fi
+for step in "${chosen[@]}"; do
+  if [[ " ${STEPS[*]} " != *" $step "* ]]; then
+    printf 'test: there is no step "%s"; the steps are: %s\n' "$step" "${STEPS[*]}" >&2
+    exit 2
+  fi
+done
+if [[ ${#chosen[@]} -eq 0 ]]; then chosen=("${STEPS[@]}"); fi
+
+trap report EXIT
+for step in "${chosen[@]}"; do run_step "$step"; done

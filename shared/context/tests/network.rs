@@ -1,0 +1,220 @@
+//! Contexts on real sockets: they find each other, and what one is given all others find.
+
+mod node;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dht_context::operations::GetError;
+use dht_context::{Delete, GetOptions, PeerAddress, Put, PutError, Slot};
+use dht_kad::lookup::Consistency;
+use dht_kad::record::{Retention, Space};
+use dht_kad::{Refusal, domain};
+use ed25519_dalek::SigningKey;
+
+use node::{Node, NodeOptions, network, within};
+
+fn identity(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[number; 32])
+}
+
+fn slot_of(identity: &SigningKey, label: [u8; 32], slot: u64) -> Slot {
+    Slot::Owned { publisher: *identity.verifying_key().as_bytes(), label, slot }
+}
+
+/// Starts `count` servers, each of which only knows the first.
+async fn start_network(count: usize) -> Vec<Node> {
+    let first = Node::start(NodeOptions { solo: true, ..NodeOptions::server() }).await;
+    let mut nodes = vec![first];
+    for _ in 1..count {
+        let bootstrap = vec![nodes[0].address()];
+        nodes.push(Node::start(NodeOptions { bootstrap, ..NodeOptions::server() }).await);
+    }
+    for node in &nodes {
+        within(node.context.ready()).await;
+    }
+    nodes
+}
+
+#[tokio::test]
+async fn a_value_put_through_one_node_is_read_through_every_other() {
+    let nodes = start_network(3).await;
+    let alice = identity(1);
+    let label = domain::label(&network(), "greeting");
+    let report =
+        nodes[0].context.put(&alice, Put::owned(label, Bytes::from("hello"))).await.unwrap();
+    assert!(report.outcome.stored.len() >= 2);
+    for node in &nodes {
+        for consistency in [Consistency::One, Consistency::Default, Consistency::Quorum] {
+            let options = GetOptions { consistency, verify: true };
+            let got = node.context.get(&slot_of(&alice, label, 0), options).await.unwrap();
+            assert_eq!(got.record.bytes(), report.record.bytes(), "bit for bit");
+        }
+    }
+}
+
+#[tokio::test]
+async fn versions_replace_each_other_and_a_delete_ends_them() {
+    let nodes = start_network(3).await;
+    let alice = identity(2);
+    let label = domain::label(&network(), "profile");
+    let slot = slot_of(&alice, label, 7);
+    let put = |text: &'static str| Put { slot: 7, ..Put::owned(label, Bytes::from(text)) };
+    let mut seqs = Vec::new();
+    for (node, text) in [(0, "one"), (1, "two"), (2, "three")] {
+        let report = nodes[node].context.put(&alice, put(text)).await.unwrap();
+        seqs.push(report.record.seq());
+        let got = nodes[0].context.get(&slot, GetOptions::default()).await.unwrap();
+        assert_eq!(got.record.body().unwrap(), text);
+    }
+    assert!(seqs.is_sorted_by(|a, b| a < b));
+    let stale = Put { expected_seq: Some(seqs[0]), ..put("four") };
+    match nodes[1].context.put(&alice, stale).await {
+        Err(PutError::Refused { refusal: Refusal::UnexpectedSeq { stored }, .. }) => {
+            assert_eq!(stored, seqs[2]);
+        }
+        other => panic!("a stale writer must be told: {other:?}"),
+    }
+    let delete =
+        Delete { space: Space::Owned, label, slot: 7, expected_seq: None, quorum: Some(3) };
+    nodes[2].context.delete(&alice, delete).await.unwrap();
+    for node in &nodes {
+        let got = node.context.get(&slot, GetOptions::default()).await;
+        assert_eq!(got.unwrap_err(), GetError::Deleted);
+    }
+    let again = nodes[0].context.delete(&alice, delete).await;
+    assert_eq!(again.unwrap_err(), PutError::NothingToDelete);
+    let report = nodes[0].context.put(&alice, put("after")).await.unwrap();
+    assert!(report.record.seq() > seqs[2]);
+}
+
+#[tokio::test]
+async fn topics_list_every_writers_slots_and_content_is_found_by_its_key() {
+    let nodes = start_network(3).await;
+    let label = domain::label(&network(), "room");
+    for number in 1..=5 {
+        for slot in 0..3 {
+            let body = Bytes::from(format!("{number}-{slot}"));
+            let put = Put { space: Space::Topic, slot, ..Put::owned(label, body) };
+            nodes[slot as usize].context.put(&identity(number), put).await.unwrap();
+        }
+    }
+    let list = nodes[1].context.list_topic(&label).await.unwrap();
+    assert_eq!(list.records.len(), 15);
+    assert!(list.records.iter().all(|record| record.has_body()));
+
+    let body = Bytes::from(vec![7; 64 * 1024]);
+    let content = Put {
+        space: Space::Content,
+        retention: Retention::Days365,
+        ..Put::owned([0; 32], body.clone())
+    };
+    let report = nodes[0].context.put(&identity(9), content).await.unwrap();
+    let key = report.record.id().key;
+    let got = nodes[2].context.get(&Slot::Content { key }, GetOptions::default()).await.unwrap();
+    assert_eq!(got.record.body().unwrap(), body);
+}
+
+#[tokio::test]
+async fn a_hundred_contexts_in_one_process_find_every_record() {
+    let nodes = start_network(100).await;
+    let label = domain::label(&network(), "of-a-hundred");
+    let mut expected = Vec::new();
+    for number in 0..100_u8 {
+        let publisher = identity(number);
+        let put = Put::owned(label, Bytes::from(vec![number; 100]));
+        let node = &nodes[usize::from(number)];
+        let report = within(node.context.put(&publisher, put)).await.unwrap();
+        assert!(report.outcome.stored.len() > 10, "a majority of the twenty closest");
+        expected.push((slot_of(&publisher, label, 0), report.record));
+    }
+    for (number, node) in nodes.iter().enumerate() {
+        for step in [1, 17, 50] {
+            let (slot, record) = &expected[(number + step) % expected.len()];
+            let options = GetOptions { consistency: Consistency::Quorum, verify: true };
+            let got = within(node.context.get(slot, options)).await.unwrap();
+            assert_eq!(got.record.bytes(), record.bytes());
+        }
+    }
+    for node in &nodes {
+        let asked = node.context.stats().asked;
+        let pings =
+            asked.iter().find(|(kind, _)| *kind == "ping").map_or(0, |(_, counts)| counts.ok);
+        assert!(
+            pings < 1000,
+            "nodes that have no room for each other do not ping for ever: {pings}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_asks_and_serves_nothing() {
+    let nodes = start_network(2).await;
+    let client = Node::start(NodeOptions::client(vec![nodes[1].address()])).await;
+    within(client.context.ready()).await;
+    let bob = identity(3);
+    let label = domain::label(&network(), "from-a-client");
+    client.context.put(&bob, Put::owned(label, Bytes::from("x"))).await.unwrap();
+    let got = client.context.get(&slot_of(&bob, label, 0), GetOptions::default()).await.unwrap();
+    assert_eq!(got.record.body().unwrap(), "x");
+    assert_eq!(client.context.store_usage().total.records, 0);
+    for node in &nodes {
+        let peers = node.context.peers();
+        let client = peers.iter().find(|peer| peer.id == client.context.node_id());
+        assert!(client.is_none_or(|peer| !peer.in_table), "clients are in nobody's table");
+    }
+}
+
+/// Elsewhere two ends dialled each other at once, frames were interleaved, or a live connection was
+/// replaced. Here one connection stays, and no request is lost.
+#[tokio::test]
+async fn duplicate_connections() {
+    for _round in 0..5 {
+        let left = Node::start(NodeOptions { solo: true, ..NodeOptions::server() }).await;
+        let right = Node::start(NodeOptions { solo: true, ..NodeOptions::server() }).await;
+        let (to_right, to_left) = (right.address(), left.address());
+        let mut pings = Vec::new();
+        for _ in 0..50 {
+            for (from, to) in [(&left, &to_right), (&right, &to_left)] {
+                let (context, to) = (from.context.clone(), to.clone());
+                pings.push(tokio::spawn(async move { context.ping(&to).await }));
+            }
+        }
+        for ping in pings {
+            within(ping).await.unwrap().expect("no request is lost");
+        }
+        within(async {
+            while left.open_connections() != 1 || right.open_connections() != 1 {
+                tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>())
+                    .await
+                    .unwrap_err();
+            }
+        })
+        .await;
+        left.context.ping(&to_right).await.expect("the one that stays carries requests");
+        right.context.ping(&to_left).await.expect("in both directions");
+    }
+}
+
+/// Elsewhere failing to reach every bootstrap peer was logged once, and that was all. Here a node
+/// keeps trying, and joins when one comes back.
+#[tokio::test]
+async fn join_with_bootstrap_down() {
+    let reserved = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let place = reserved.local_addr().unwrap();
+    let bootstrap = vec![PeerAddress::from(place)];
+    let early = Node::start(NodeOptions { bootstrap, ..NodeOptions::server() }).await;
+    within(async {
+        while early.context.stats().dials_failed < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!early.context.is_ready());
+    drop(reserved);
+    let late = NodeOptions { listen: place, solo: true, ..NodeOptions::server() };
+    let late = Node::start(late).await;
+    within(early.context.ready()).await;
+    within(late.context.ready()).await;
+    assert!(early.context.lookup(late.context.node_id().key()).await.len() == 2);
+}

@@ -1,0 +1,242 @@
+//! The lookups step by step: who is asked, in which order and for what, and what ends them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::net::SocketAddr;
+
+use dht_kad::lookup::{
+    ClosestLookup, Consistency, LookupConfig, Step, ValueLookup, ValueStep, Want,
+};
+use dht_kad::message::NodeInfo;
+use dht_kad::{Key, NodeId};
+
+fn info(id: NodeId, port: u16) -> NodeInfo {
+    NodeInfo { id, addrs: vec![SocketAddr::from(([127, 0, 0, 1], port))] }
+}
+
+/// The node whose distance from the key, all zeros, is this number.
+fn at(distance: u8) -> NodeId {
+    let mut bytes = [0; 32];
+    bytes[31] = distance;
+    NodeId::from_bytes(bytes)
+}
+
+fn infos(distances: impl IntoIterator<Item = u8>) -> Vec<NodeInfo> {
+    distances.into_iter().map(|distance| info(at(distance), distance.into())).collect()
+}
+
+const TARGET: Key = Key([0; 32]);
+const CONFIG: LookupConfig =
+    LookupConfig { k: 4, alpha: 2, max_requests: 10, new_per_answer: 4, candidates_max: 12 };
+
+fn closest_from(distances: impl IntoIterator<Item = u8>) -> ClosestLookup {
+    ClosestLookup::new(TARGET, at(255), infos(distances), CONFIG)
+}
+
+fn asks(lookup: &mut ClosestLookup) -> NodeId {
+    match lookup.next() {
+        Step::Ask(node) => node.id,
+        other => panic!("{other:?} instead of a question"),
+    }
+}
+
+#[test]
+fn a_slow_node_lends_its_place_and_is_waited_for() {
+    let mut lookup = closest_from([1, 2, 3, 4, 5]);
+    assert_eq!((asks(&mut lookup), asks(&mut lookup)), (at(1), at(2)));
+    assert_eq!(lookup.next(), Step::Wait);
+    lookup.on_slow(&at(1));
+    lookup.on_slow(&at(1));
+    assert_eq!(asks(&mut lookup), at(3));
+    assert_eq!(lookup.next(), Step::Wait, "only one more for one slow node");
+    for answered in [2, 3] {
+        lookup.on_answer(&at(answered), Vec::new(), true);
+    }
+    assert_eq!((asks(&mut lookup), asks(&mut lookup)), (at(4), at(5)));
+    for answered in [4, 5] {
+        lookup.on_answer(&at(answered), Vec::new(), true);
+    }
+    assert_eq!(lookup.next(), Step::Wait, "the closest may still answer");
+    lookup.on_failure(&at(1));
+    assert_eq!(lookup.next(), Step::Done);
+    let found: Vec<NodeId> = lookup.result().closest.iter().map(|node| node.info.id).collect();
+    assert_eq!(found, [at(2), at(3), at(4), at(5)]);
+}
+
+#[test]
+fn answers_that_nobody_awaits_change_nothing() {
+    let mut lookup = closest_from([5, 6]);
+    assert_eq!(asks(&mut lookup), at(5));
+    lookup.on_answer(&at(6), infos([1]), true);
+    lookup.on_answer(&at(9), infos([1]), true);
+    lookup.on_failure(&at(6));
+    lookup.on_answer(&at(5), Vec::new(), true);
+    lookup.on_answer(&at(5), infos([1]), true);
+    assert_eq!(asks(&mut lookup), at(6));
+    lookup.on_failure(&at(6));
+    lookup.on_answer(&at(6), infos([1]), true);
+    assert_eq!(lookup.next(), Step::Done);
+    assert_eq!((lookup.result().asked, lookup.result().failed), (2, 1));
+}
+
+#[test]
+fn made_up_nodes_cost_no_more_than_the_requests_allowed() {
+    let mut lookup = closest_from([200]);
+    let mut asked = 0_u8;
+    while let Step::Ask(node) = lookup.next() {
+        asked += 1;
+        if asked == 1 {
+            lookup.on_answer(&node.id, infos(100..140), true);
+        } else {
+            lookup.on_failure(&node.id);
+        }
+    }
+    assert_eq!(asked, 5, "one answer introduces four");
+
+    let mut lookup = closest_from(0..12);
+    while let Step::Ask(node) = lookup.next() {
+        lookup.on_failure(&node.id);
+    }
+    assert_eq!(lookup.result().asked, 10);
+}
+
+#[test]
+fn false_addresses_do_not_displace_a_nodes_true_one() {
+    let mut lookup = closest_from([8, 9]);
+    assert_eq!((asks(&mut lookup), asks(&mut lookup)), (at(8), at(9)));
+    let addr = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let named = |addrs: Vec<SocketAddr>| vec![NodeInfo { id: at(1), addrs }];
+    lookup.on_answer(&at(8), named((1..=4).map(addr).collect()), true);
+    lookup.on_answer(&at(9), named(vec![addr(1), addr(77)]), true);
+    let Step::Ask(node) = lookup.next() else { panic!("nobody is asked") };
+    assert_eq!(node.addrs, [addr(1), addr(2), addr(77), addr(3)]);
+}
+
+fn wants(lookup: &mut ValueLookup) -> (NodeId, Want) {
+    match lookup.next() {
+        ValueStep::Ask { node, want } => (node.id, want),
+        other => panic!("{other:?} instead of a question"),
+    }
+}
+
+fn value_from(consistency: Consistency) -> ValueLookup {
+    ValueLookup::new(TARGET, at(255), infos(1..=9), consistency, LookupConfig { k: 9, ..CONFIG })
+}
+
+#[test]
+fn one_body_is_asked_for_until_one_has_come() {
+    let mut lookup = value_from(Consistency::Default);
+    assert_eq!(wants(&mut lookup), (at(1), Want::Record));
+    assert_eq!(wants(&mut lookup), (at(2), Want::Head));
+    lookup.on_failure(&at(1));
+    assert_eq!(wants(&mut lookup), (at(3), Want::Record));
+    lookup.on_slow(&at(3));
+    assert_eq!(wants(&mut lookup), (at(4), Want::Record));
+    lookup.on_answer(&at(2), true, Vec::new(), false);
+    assert_eq!(wants(&mut lookup), (at(5), Want::Head));
+    lookup.on_answer(&at(4), false, Vec::new(), false);
+    assert_eq!(wants(&mut lookup), (at(6), Want::Record));
+    lookup.on_answer(&at(6), true, Vec::new(), false);
+    assert_eq!(wants(&mut lookup), (at(7), Want::Head));
+    assert_eq!(lookup.outcome(), None);
+    lookup.on_answer(&at(7), true, Vec::new(), false);
+    assert_eq!(lookup.next(), ValueStep::Done);
+    let outcome = lookup.outcome().unwrap();
+    assert_eq!(outcome.holders, [at(2), at(6), at(7)]);
+    assert!(outcome.conclusive);
+}
+
+#[test]
+fn one_holder_is_enough_if_so_asked() {
+    let mut lookup = value_from(Consistency::One);
+    assert_eq!(wants(&mut lookup), (at(1), Want::Record));
+    assert_eq!(wants(&mut lookup), (at(2), Want::Record));
+    lookup.on_answer(&at(2), true, Vec::new(), false);
+    assert_eq!(lookup.next(), ValueStep::Done);
+    lookup.on_answer(&at(1), true, Vec::new(), false);
+    assert_eq!(lookup.outcome().unwrap().holders, [at(2)], "what comes later is not counted");
+}
+
+#[test]
+fn a_miss_is_conclusive_only_if_somebody_knows_the_surroundings() {
+    for (settled, asked) in [(true, 5), (false, 9)] {
+        let mut lookup = value_from(Consistency::Default);
+        while let ValueStep::Ask { node, .. } = lookup.next() {
+            lookup.on_answer(&node.id, false, infos([]), settled);
+        }
+        let outcome = lookup.outcome().unwrap();
+        assert_eq!((outcome.conclusive, outcome.asked), (settled, asked));
+    }
+    let nobody = ValueLookup::new(TARGET, at(255), Vec::new(), Consistency::One, CONFIG);
+    assert!(!nobody.outcome().unwrap().conclusive);
+}
+
+#[test]
+fn an_answer_that_may_be_cut_does_not_end_a_quorum() {
+    // Each names four that are closer than itself, as many as an answer may: there may be more.
+    let config = LookupConfig { max_requests: 100, ..CONFIG };
+    let seeds = infos([101, 102, 103, 104]);
+    let mut lookup = ValueLookup::new(TARGET, at(255), seeds, Consistency::Quorum, config);
+    for from in [101, 102] {
+        assert_eq!(wants(&mut lookup).0, at(from));
+    }
+    for from in [101, 102] {
+        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), true);
+    }
+    for from in [51, 52] {
+        assert_eq!(wants(&mut lookup).0, at(from));
+        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), true);
+        assert_eq!(lookup.outcome(), None);
+    }
+    assert_eq!(wants(&mut lookup).0, at(53));
+    lookup.on_answer(&at(53), false, infos([51, 52, 54]), true);
+    assert_eq!(lookup.next(), ValueStep::Done, "three of four");
+}
+
+#[test]
+fn whoever_named_as_many_dead_nodes_as_an_answer_holds_does_not_end_a_quorum() {
+    let seeds = infos([101, 102, 103, 104]);
+    let mut lookup = ValueLookup::new(TARGET, at(255), seeds, Consistency::Quorum, CONFIG);
+    for from in [101, 102] {
+        assert_eq!(wants(&mut lookup).0, at(from));
+    }
+    for from in [101, 102] {
+        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), true);
+    }
+    for dead in [51, 52, 53, 54] {
+        assert_eq!(wants(&mut lookup).0, at(dead));
+        lookup.on_failure(&at(dead));
+    }
+    assert_eq!(wants(&mut lookup).0, at(103));
+    lookup.on_answer(&at(103), false, infos([51, 52, 53, 54]), true);
+    // Three of the four closest that are known have answered, but 55 might be alive: 104 knows it.
+    assert_eq!(wants(&mut lookup).0, at(104));
+    lookup.on_answer(&at(104), false, infos([54, 55]), true);
+    assert_eq!(wants(&mut lookup).0, at(55));
+}
+
+#[test]
+fn an_asker_counts_itself_as_named_where_it_could_have_been() {
+    let quorum = |own| {
+        let seeds = infos([51, 52, 53, 100]);
+        let mut lookup = ValueLookup::new(TARGET, own, seeds, Consistency::Quorum, CONFIG);
+        for from in [51, 52] {
+            assert_eq!(wants(&mut lookup).0, at(from));
+        }
+        for from in [51, 52] {
+            lookup.on_answer(&at(from), false, Vec::new(), true);
+        }
+        assert_eq!((wants(&mut lookup).0, wants(&mut lookup).0), (at(53), at(100)));
+        lookup.on_answer(&at(100), false, infos([51, 52, 53]), true);
+        lookup.outcome().is_some()
+    };
+    assert!(quorum(at(255)), "an asker that is farther would not have been named before others");
+    assert!(!quorum(at(60)), "one that is closer may have cost somebody a place in the bucket");
+}
+
+#[test]
+fn consistencies_read_back_as_they_print() {
+    for consistency in [Consistency::One, Consistency::Default, Consistency::Quorum] {
+        assert_eq!(consistency.to_string().parse(), Ok(consistency));
+    }
+    assert!("all".parse::<Consistency>().is_err());
+}

@@ -1,0 +1,188 @@
+//! One of each: every form of record and every message, from fixed keys, for vectors and corpora.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use bytes::Bytes;
+use dht_kad::message::*;
+use dht_kad::record::{Kind, Retention, Space};
+use dht_kad::refusal::FullScope;
+use dht_kad::{NetworkName, NodeId, RecordDraft, Refusal, UnixMs, ValidRecord, domain};
+use ed25519_dalek::SigningKey;
+
+pub(crate) const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+pub(crate) fn network() -> NetworkName {
+    "vectors".parse().unwrap()
+}
+
+/// The identity whose secret key is 32 times this byte.
+pub(crate) fn identity(byte: u8) -> SigningKey {
+    SigningKey::from_bytes(&[byte; 32])
+}
+
+pub(crate) fn draft() -> RecordDraft {
+    RecordDraft {
+        space: Space::Owned,
+        kind: Kind::Value,
+        retention: Retention::Days7,
+        label: domain::label(&network(), "profile"),
+        slot: 3,
+        seq: 5,
+        created_at: NOW,
+        guard_until: UnixMs(0),
+        work_bits: 0,
+        ext: Bytes::new(),
+        body: Bytes::from_static(b"hello"),
+    }
+}
+
+pub(crate) fn sign(draft: &RecordDraft) -> ValidRecord {
+    draft.sign(&identity(1), &network()).unwrap()
+}
+
+/// Every form of record, by name.
+pub(crate) fn records() -> Vec<(&'static str, ValidRecord)> {
+    let owned = draft();
+    let topic = RecordDraft { space: Space::Topic, retention: Retention::Hours8, ..draft() };
+    let content = RecordDraft {
+        space: Space::Content,
+        retention: Retention::Days365,
+        label: [0; 32],
+        slot: 0,
+        seq: 0,
+        ..draft()
+    };
+    let guard_until = NOW.after(Retention::Days365.lifetime_ms());
+    let deleted = |draft: &RecordDraft| {
+        let kind = Kind::Tombstone;
+        sign(&RecordDraft { kind, guard_until, seq: 6, body: Bytes::new(), ..draft.clone() })
+    };
+    let ext = Bytes::from_static(b"kept unread");
+    vec![
+        ("owned_value", sign(&owned)),
+        ("owned_head", sign(&owned).head_only()),
+        ("owned_tombstone", deleted(&owned)),
+        ("owned_empty_value", sign(&RecordDraft { body: Bytes::new(), ..owned.clone() })),
+        ("owned_guarded_value", sign(&RecordDraft { guard_until, ..owned.clone() })),
+        ("owned_with_ext", sign(&RecordDraft { ext: ext.clone(), ..owned.clone() })),
+        ("owned_with_work", sign(&RecordDraft { work_bits: 10, ..owned.clone() })),
+        ("topic_value", sign(&topic)),
+        ("topic_head", sign(&topic).head_only()),
+        ("topic_tombstone", deleted(&topic)),
+        ("topic_with_ext_and_work", sign(&RecordDraft { ext, work_bits: 10, ..topic })),
+        ("content_value", sign(&content)),
+        ("content_head", sign(&content).head_only()),
+    ]
+}
+
+pub(crate) fn node(byte: u8) -> NodeInfo {
+    let addrs = ["192.0.2.7:4400", "[2001:db8::7]:65535"];
+    NodeInfo {
+        id: NodeId::from_public_key(&[byte; 32]),
+        addrs: addrs.map(|addr| addr.parse().unwrap()).into(),
+    }
+}
+
+fn record_bytes() -> RecordBytes {
+    RecordBytes(sign(&draft()).bytes().clone())
+}
+
+/// Every request, by name, with its optional fields absent and present.
+pub(crate) fn requests() -> Vec<(&'static str, Request)> {
+    let key = sign(&draft()).id().key;
+    let publisher = identity(1).verifying_key().to_bytes();
+    let all = Find {
+        key,
+        publisher: None,
+        slots: None,
+        after: None,
+        heads_only: false,
+        min_work: 0,
+        limit: 256,
+        want_closer: false,
+    };
+    let some = Find {
+        publisher: Some(PublisherKey(publisher)),
+        slots: Some((1, u64::MAX)),
+        after: Some(Position { publisher, slot: 250 }),
+        heads_only: true,
+        min_work: 20,
+        limit: 1,
+        want_closer: true,
+        ..all.clone()
+    };
+    let item = |expected_seq| StoreItem { record: record_bytes(), expected_seq };
+    vec![
+        ("ping_by_server", Request::Ping(Ping { mode: Mode::Server })),
+        ("ping_by_client", Request::Ping(Ping { mode: Mode::Client })),
+        ("find_node", Request::FindNode(FindNode { target: key })),
+        ("find_all", Request::Find(all)),
+        ("find_some", Request::Find(some)),
+        ("store_nothing", Request::Store(Store { items: vec![] })),
+        ("store", Request::Store(Store { items: vec![item(None), item(Some(4))] })),
+    ]
+}
+
+/// Every answer but refusals, by name.
+pub(crate) fn responses() -> Vec<(&'static str, Response)> {
+    let pong = Pong {
+        mode: Mode::Server,
+        version: "dht-bootstrap 0.1.0".to_owned(),
+        settled: true,
+        observed: "192.0.2.1:250".parse().unwrap(),
+        clock: NOW,
+    };
+    let observed = "[2001:db8::1]:251".parse().unwrap();
+    let pong_v6 = Pong { mode: Mode::Client, settled: false, observed, ..pong.clone() };
+    let nodes = Nodes { nodes: vec![node(1), node(2)], settled: true };
+    let found = Found {
+        records: vec![record_bytes(), RecordBytes(sign(&draft()).head_bytes())],
+        next: Some(Position { publisher: [7; 32], slot: 70_000 }),
+        closer: vec![node(3)],
+        settled: false,
+    };
+    let nothing = Found { records: vec![], next: None, closer: vec![], settled: true };
+    let results = vec![Ok(Stored { expires_at: NOW }), Err(Refusal::SeqConflict)];
+    vec![
+        ("pong", Response::Pong(pong)),
+        ("pong_over_ipv6", Response::Pong(pong_v6)),
+        ("nodes", Response::Nodes(nodes)),
+        ("found", Response::Found(found)),
+        ("found_nothing", Response::Found(nothing)),
+        ("store_results", Response::StoreResults(StoreResults { results })),
+    ]
+}
+
+/// Every refusal, by name, in the order of its number on the wire.
+pub(crate) fn refusals() -> Vec<(&'static str, Refusal)> {
+    let clock = NOW;
+    let why = "the record ends within its head; send it whole".to_owned();
+    vec![
+        ("malformed_record", Refusal::MalformedRecord(why)),
+        ("unknown_record_version", Refusal::UnknownRecordVersion(2)),
+        ("too_large", Refusal::TooLarge),
+        ("bad_signature", Refusal::BadSignature),
+        ("from_the_future", Refusal::FromTheFuture { clock }),
+        ("expired", Refusal::Expired { clock }),
+        ("seq_too_low", Refusal::SeqTooLow { stored: 9 }),
+        ("seq_conflict", Refusal::SeqConflict),
+        ("guard_too_short", Refusal::GuardTooShort { needed: NOW }),
+        ("unexpected_seq", Refusal::UnexpectedSeq { stored: 300 }),
+        ("full_publisher", Refusal::Full { scope: FullScope::Publisher }),
+        ("full_key", Refusal::Full { scope: FullScope::Key }),
+        ("full_class", Refusal::Full { scope: FullScope::Class }),
+        ("full_total", Refusal::Full { scope: FullScope::Total }),
+        ("work_too_low", Refusal::WorkTooLow { needed: 20 }),
+        ("read_only", Refusal::ReadOnly),
+        ("clock_unsure", Refusal::ClockUnsure { clock }),
+        ("blocked", Refusal::Blocked),
+        ("restarting", Refusal::Restarting),
+        ("body_missing", Refusal::BodyMissing),
+        ("unknown_request", Refusal::UnknownRequest(5)),
+        ("frame_too_long", Refusal::FrameTooLong(262_145)),
+        ("malformed_frame", Refusal::MalformedFrame),
+        ("busy", Refusal::Busy),
+        ("not_a_server", Refusal::NotAServer),
+        ("internal", Refusal::Internal),
+    ]
+}
