@@ -84,3 +84,46 @@ fn nodes_that_have_nothing_to_do_are_quiet() {
         assert!(letters < LETTERS_PER_NODE * NODES as u64, "{letters}");
     });
 }
+
+/// A node that had answered shortly before it died was taken for known when it came back, and
+/// stayed out of the tables that it had left.
+#[test]
+fn a_node_that_died_and_came_back_is_in_every_table_again_within_seconds() {
+    const WAIT: Duration = Duration::from_secs(10);
+    const FEW: usize = 20;
+    const VICTIM: usize = 5;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut world = World::new(Settings::new(5, FEW)).unwrap();
+        for id in 0..FEW {
+            world.start(id, &[0, 1]).unwrap();
+        }
+        world.all_ready(WAIT).await.unwrap();
+        world.live(WAIT).await;
+        let victim = world.user(VICTIM).unwrap().context().node_id();
+        let known_by = |world: &World| {
+            let users = world.running().into_iter().filter(|id| *id != VICTIM);
+            let users = users.map(|id| world.user(id).unwrap());
+            let knows = |user: dht_sim::world::User| {
+                user.context().peers().iter().any(|peer| peer.id == victim && peer.in_table)
+            };
+            users.map(knows).filter(|known| *known).count()
+        };
+        assert_eq!(known_by(&world), FEW - 1);
+
+        world.crash(&[VICTIM]).await;
+        for _ in 0..2 {
+            for id in world.running() {
+                world.user(id).unwrap().context().lookup(victim.key()).await;
+            }
+        }
+        assert!(known_by(&world) < FEW / 2, "its death was not noticed");
+        world.start(VICTIM, &[0, 1]).unwrap();
+        world.live(WAIT).await;
+        assert_eq!(known_by(&world), FEW - 1);
+    });
+}
