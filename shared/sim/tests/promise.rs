@@ -9,6 +9,7 @@ use dht_sim::checker::BrokenRule;
 use dht_sim::disk::{Acknowledge, DiskModel};
 use dht_sim::transport::LinkModel;
 use dht_sim::{Failure, Run, Settings, World, scenario, simulate};
+use futures_util::future::join_all;
 
 const NODES: usize = 100;
 
@@ -113,14 +114,19 @@ fn a_node_that_died_and_came_back_is_in_every_table_again_within_seconds() {
             };
             users.map(knows).filter(|known| *known).count()
         };
+        let all_look_for_it = |world: &World| {
+            let users = world.running().into_iter().map(|id| world.user(id).unwrap());
+            let look = |user: dht_sim::world::User| async move {
+                user.context().lookup(victim.key()).await;
+            };
+            join_all(users.map(look))
+        };
+        all_look_for_it(&world).await;
         assert_eq!(known_by(&world), FEW - 1);
 
         world.crash(&[VICTIM]).await;
-        for _ in 0..2 {
-            for id in world.running() {
-                world.user(id).unwrap().context().lookup(victim.key()).await;
-            }
-        }
+        all_look_for_it(&world).await;
+        all_look_for_it(&world).await;
         assert!(known_by(&world) < FEW / 2, "its death was not noticed");
         world.start(VICTIM, &[0, 1]).unwrap();
         world.live(WAIT).await;
