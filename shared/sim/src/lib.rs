@@ -29,6 +29,7 @@ pub mod disk;
 pub mod scenario;
 pub mod trace;
 pub mod transport;
+pub mod user;
 pub mod world;
 
 use std::time::Duration;

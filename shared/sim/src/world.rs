@@ -13,28 +13,24 @@ use std::time::Duration;
 
 use dht_context::clock::Clock;
 use dht_context::node_key::NodeKey;
-use dht_context::operations::{
-    Delete, GetError, GetOptions, GetReport, Put, PutError, PutReport, Slot,
-};
 use dht_context::resolver::Resolver;
 use dht_context::verify::InlineVerifier;
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
+use dht_kad::NetworkName;
 use dht_kad::admission::Limits;
 use dht_kad::lookup::Consistency;
 use dht_kad::message::Mode;
-use dht_kad::record::Space;
-use dht_kad::{NetworkName, UnixMs, domain};
-use ed25519_dalek::SigningKey;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, StreamExt};
 use thiserror::Error;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::checker::{BrokenRule, Checker, Question};
+use crate::checker::{BrokenRule, Checker};
 use crate::clock::{HostClock, WorldClock};
 use crate::dice::{Dice, Seed};
 use crate::disk::{DiskModel, SimDisk};
 use crate::transport::{LinkModel, Links, Network, SimTransport};
+use crate::user::User;
 
 /// The port of every simulated node.
 const PORT: u16 = 4222;
@@ -106,14 +102,6 @@ struct Life {
     context: DhtContext,
     /// What was asked of it from outside; ends with it.
     errands: Vec<AbortHandle>,
-}
-
-/// What is needed to use a node, without holding on to the world.
-#[derive(Clone)]
-pub struct User {
-    context: DhtContext,
-    checker: Checker,
-    clock: Arc<WorldClock>,
 }
 
 /// There are no names in the simulator, only addresses.
@@ -254,11 +242,8 @@ impl World {
     pub fn user(&self, id: HostId) -> Result<User, Failure> {
         let life = self.hosts.get(id).and_then(|host| host.life.as_ref());
         let life = life.ok_or_else(|| expected(format!("host {id} is down")))?;
-        Ok(User {
-            context: life.context.clone(),
-            checker: self.checker.clone(),
-            clock: Arc::clone(&self.clock),
-        })
+        let (checker, clock) = (self.checker.clone(), Arc::clone(&self.clock));
+        Ok(User::new(life.context.clone(), checker, clock))
     }
 
     /// Asks something of a node, in a task that ends with the node: what has not come back by then
@@ -365,16 +350,10 @@ impl World {
         &self.checker
     }
 
-    /// How many hosts there are.
+    /// How many hosts there are, up or down.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn host_count(&self) -> usize {
         self.hosts.len()
-    }
-
-    /// Whether there are no hosts; there always are.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
     }
 }
 
@@ -384,94 +363,6 @@ const READERS: usize = 16;
 impl Drop for World {
     fn drop(&mut self) {
         self.carrier.abort();
-    }
-}
-
-impl User {
-    /// Puts, and tells the checker.
-    ///
-    /// # Errors
-    /// [`PutError`].
-    pub async fn put(&self, identity: &SigningKey, put: Put) -> Result<PutReport, PutError> {
-        let place = self.slot_of(identity, &put);
-        let ends_at = self.now().after(put.retention.lifetime_ms());
-        let attempt = self.checker.tries(&place, Some(&put.body), ends_at);
-        let report = self.context.put(identity, put).await?;
-        attempt.acknowledged(&report.record);
-        Ok(report)
-    }
-
-    /// Deletes, and tells the checker.
-    ///
-    /// # Errors
-    /// [`PutError`].
-    pub async fn delete(
-        &self,
-        identity: &SigningKey,
-        label: [u8; 32],
-        slot: u64,
-    ) -> Result<PutReport, PutError> {
-        let delete = Delete { space: Space::Owned, label, slot, expected_seq: None, quorum: None };
-        let publisher = identity.verifying_key().to_bytes();
-        let place = Slot::Owned { publisher, label, slot };
-        let attempt = self.checker.tries(&place, None, self.now());
-        let report = self.context.delete(identity, delete).await?;
-        attempt.acknowledged(&report.record);
-        Ok(report)
-    }
-
-    /// Gets a slot, and has the answer checked.
-    ///
-    /// # Errors
-    /// The [`BrokenRule`].
-    pub async fn check(&self, slot: &Slot, consistency: Consistency) -> Result<(), BrokenRule> {
-        let question = self.checker.asks(slot);
-        self.get_checked(question, consistency).await
-    }
-
-    /// Gets a slot, unchecked.
-    ///
-    /// # Errors
-    /// [`GetError`].
-    pub async fn get(&self, slot: &Slot, consistency: Consistency) -> Result<GetReport, GetError> {
-        let options = GetOptions { consistency, verify: true };
-        self.context.get(slot, options).await
-    }
-
-    /// The slot that a put writes to.
-    #[must_use]
-    pub fn slot_of(&self, identity: &SigningKey, put: &Put) -> Slot {
-        let (publisher, label, slot) = (identity.verifying_key().to_bytes(), put.label, put.slot);
-        match put.space {
-            Space::Owned => Slot::Owned { publisher, label, slot },
-            Space::Topic => Slot::Topic { publisher, label, slot },
-            Space::Content => {
-                let body_hash = domain::body_hash(&put.body);
-                Slot::Content { key: domain::content_key(self.context.network(), &body_hash) }
-            }
-        }
-    }
-
-    /// The true time.
-    #[must_use]
-    pub fn now(&self) -> UnixMs {
-        self.clock.now()
-    }
-
-    /// The node itself.
-    #[must_use]
-    pub fn context(&self) -> &DhtContext {
-        &self.context
-    }
-
-    async fn get_checked(
-        &self,
-        question: Question,
-        consistency: Consistency,
-    ) -> Result<(), BrokenRule> {
-        let options = GetOptions { consistency, verify: true };
-        let answer = self.context.get(question.place(), options).await;
-        question.answered(&answer, self.clock.now())
     }
 }
 

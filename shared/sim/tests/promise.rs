@@ -109,14 +109,14 @@ fn a_node_that_died_and_came_back_is_in_every_table_again_within_seconds() {
         let known_by = |world: &World| {
             let users = world.running().into_iter().filter(|id| *id != VICTIM);
             let users = users.map(|id| world.user(id).unwrap());
-            let knows = |user: dht_sim::world::User| {
+            let knows = |user: dht_sim::user::User| {
                 user.context().peers().iter().any(|peer| peer.id == victim && peer.in_table)
             };
             users.map(knows).filter(|known| *known).count()
         };
         let all_look_for_it = |world: &World| {
             let users = world.running().into_iter().map(|id| world.user(id).unwrap());
-            let look = |user: dht_sim::world::User| async move {
+            let look = |user: dht_sim::user::User| async move {
                 user.context().lookup(victim.key()).await;
             };
             join_all(users.map(look))

@@ -30,7 +30,7 @@ const LAST_WITHIN: Duration = Duration::from_secs(10);
 /// How long everything is down: shorter than the idle timeout, as when a fleet is upgraded.
 const DOWN: Duration = Duration::from_secs(5);
 
-/// See the [module](self).
+/// All nodes are killed at once while puts are under way, and restarted.
 pub struct RestartAll;
 
 impl Scenario for RestartAll {
@@ -50,8 +50,8 @@ impl Scenario for RestartAll {
 
 async fn play(world: &mut World) -> Result<(), Failure> {
     let mut dice = world.dice("restart-all");
-    let all: Vec<HostId> = (0..world.len()).collect();
-    let first: Vec<HostId> = (0..world.len().min(BOOTSTRAPS)).collect();
+    let all: Vec<HostId> = (0..world.host_count()).collect();
+    let first: Vec<HostId> = (0..world.host_count().min(BOOTSTRAPS)).collect();
     join(world, &all, &first).await?;
 
     let mut writers = Writers::new(world.seed());
@@ -98,8 +98,8 @@ async fn write(world: &mut World, writers: &mut Writers, dice: &mut Dice) -> Res
         left -= together;
         let mut tasks = Vec::new();
         for _ in 0..together {
-            let (errand, writer) = (writers.draw(), dice.place(world.len()));
-            let reader = world.user(dice.place(world.len()))?;
+            let (errand, writer) = (writers.draw(), dice.place(world.host_count()));
+            let reader = world.user(dice.place(world.host_count()))?;
             let task = world.errand(writer, |user| async move {
                 let report = errand.run(&user).await.map_err(|error| unexpected(&error))?;
                 errand.check(&reader).await?;
@@ -125,7 +125,7 @@ async fn write_until_the_end(
 ) -> Result<(), Failure> {
     let (acknowledged, mut finished) = tokio::sync::mpsc::channel(LAST_WRITES);
     for _ in 0..LAST_WRITES {
-        let (errand, writer) = (writers.draw(), dice.place(world.len()));
+        let (errand, writer) = (writers.draw(), dice.place(world.host_count()));
         let acknowledged = acknowledged.clone();
         world.errand(writer, |user| async move {
             if errand.run(&user).await.is_ok() {

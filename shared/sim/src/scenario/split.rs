@@ -25,7 +25,7 @@ const NOTICED: Duration = Duration::from_secs(100);
 /// After so long the two sides have met again.
 const MET: Duration = Duration::from_secs(120);
 
-/// See the [module](self).
+/// A tenth of the nodes is cut off for a while.
 pub struct Split;
 
 impl Scenario for Split {
@@ -44,8 +44,8 @@ impl Scenario for Split {
 }
 
 async fn play(world: &mut World) -> Result<(), Failure> {
-    let all: Vec<HostId> = (0..world.len()).collect();
-    let first: Vec<HostId> = (0..world.len().min(BOOTSTRAPS)).collect();
+    let all: Vec<HostId> = (0..world.host_count()).collect();
+    let first: Vec<HostId> = (0..world.host_count().min(BOOTSTRAPS)).collect();
     join(world, &all, &first).await?;
     let (minority, majority): (Vec<_>, Vec<_>) = all.iter().partition(|id| *id % MINORITY == 0);
     let mut writers = Writers::new(world.seed());

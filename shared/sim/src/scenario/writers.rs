@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 
 use crate::checker::BrokenRule;
 use crate::dice::{Dice, Seed};
-use crate::world::User;
+use crate::user::User;
 
 /// How many identities share the writing.
 const IDENTITIES: u64 = 20;

@@ -25,14 +25,14 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait to be accepted, as in the QUIC transport; more are told that it is busy.
 const READY_MAX: usize = 256;
 
-/// The simulated network. See the [module](super).
+/// The simulated network: see [`transport`](crate::transport).
 pub struct Network {
     state: Mutex<State>,
     /// A letter is due before all others: the carrier must wake earlier.
     earlier: Notify,
 }
 
-pub(super) struct State {
+struct State {
     began: Instant,
     links: Links,
     dice: Dice,
