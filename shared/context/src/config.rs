@@ -11,6 +11,9 @@ use crate::peer_address::PeerAddress;
 /// The most bootstrap peers that are taken: dialling more at each attempt helps nobody.
 pub const BOOTSTRAP_MAX: usize = 64;
 
+/// The network that the node and the client take part in unless they are told of another.
+pub const DEFAULT_NETWORK: &str = "main";
+
 /// How a context behaves.
 #[derive(Clone, Debug)]
 pub struct ContextConfig {

@@ -30,6 +30,9 @@ use crate::transport::{CloseReason, Connection, DialError, Service, Transport};
 const DRAIN_QUIET: Duration = Duration::from_secs(1);
 /// A connection that lost is closed after so long whatever is under way.
 const DRAIN_LONGEST: Duration = Duration::from_secs(15);
+/// A stop lets what was promised to be finished run on for so long: the answers that a put no longer
+/// needs come within this, unless their node has just died.
+const FINISH_LONGEST: Duration = Duration::from_secs(1);
 /// The most dials at once: what a burst of lookups may have open.
 const DIALS_MAX: usize = 256;
 
@@ -46,6 +49,7 @@ pub struct Connections {
     service: Arc<dyn Service>,
     stats: Arc<Stats>,
     tasks: TaskTracker,
+    finishing: TaskTracker,
     stop: CancellationToken,
     dial_limit: Duration,
     dials: Mutex<BTreeMap<NodeId, SharedDial>>,
@@ -67,6 +71,7 @@ impl Connections {
             service,
             stats,
             tasks: TaskTracker::new(),
+            finishing: TaskTracker::new(),
             stop: CancellationToken::new(),
             dial_limit,
             dials: Mutex::new(BTreeMap::new()),
@@ -89,18 +94,33 @@ impl Connections {
 
     /// Runs a task until it ends or the context stops.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.until_stopped(task));
+    }
+
+    /// Runs a task that a stop waits for, a little: a record that is on its way to a node gets there
+    /// although the program has heard enough.
+    pub fn spawn_to_finish(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.finishing.spawn(self.until_stopped(task));
+    }
+
+    fn until_stopped(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+        async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = task => {}
             }
-        });
+        }
     }
 
-    /// Ends all tasks and connections.
+    /// Ends all tasks and connections, after what is to be finished.
     pub async fn stop(&self) {
+        self.finishing.close();
+        let _ = tokio::time::timeout(FINISH_LONGEST, self.finishing.wait()).await;
         self.stop.cancel();
         self.transport.close().await;
         self.tasks.close();
@@ -237,4 +257,78 @@ async fn drain(connection: Arc<dyn Connection>) {
 /// Stands where an error names an address and none is known.
 fn unknown_address() -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use dht_kad::UnixMs;
+    use futures_util::future::BoxFuture;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::transport::{Answer, Asker};
+
+    /// A transport that reaches nobody.
+    struct Nowhere;
+
+    impl Transport for Nowhere {
+        fn local_id(&self) -> NodeId {
+            NodeId::from_bytes([1; 32])
+        }
+
+        fn local_addrs(&self) -> Vec<SocketAddr> {
+            Vec::new()
+        }
+
+        fn dial(&self, addr: SocketAddr, _: Option<NodeId>) -> BoxFuture<'static, DialResult> {
+            Box::pin(std::future::ready(Err(DialError::TimedOut(addr))))
+        }
+
+        fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
+            Box::pin(std::future::ready(None))
+        }
+
+        fn close(&self) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    impl Service for Nowhere {
+        fn answer(&self, _: Asker, frame: bytes::Bytes) -> Answer {
+            Answer::Ready(frame)
+        }
+    }
+
+    fn connections() -> Arc<Connections> {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(UnixMs(1)));
+        let registry = Arc::new(PeerRegistry::new(Nowhere.local_id(), &[], &clock));
+        let (transport, service) = (Arc::new(Nowhere), Arc::new(Nowhere));
+        Connections::new(transport, registry, service, Arc::default(), Duration::from_secs(1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_waits_for_what_is_to_be_finished_and_for_nothing_else() {
+        let connections = connections();
+        let finished = Arc::new(AtomicBool::new(false));
+        let finishing = Arc::clone(&finished);
+        connections.spawn(std::future::pending());
+        connections.spawn_to_finish(async move {
+            tokio::time::sleep(FINISH_LONGEST / 2).await;
+            finishing.store(true, Ordering::Relaxed);
+        });
+        connections.stop().await;
+        assert!(finished.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_finishes_does_not_hold_a_stop_up() {
+        let connections = connections();
+        connections.spawn_to_finish(std::future::pending());
+        let started = Instant::now();
+        connections.stop().await;
+        assert_eq!(started.elapsed(), FINISH_LONGEST);
+    }
 }

@@ -45,7 +45,7 @@ pub struct Stats {
 }
 
 /// One kind of request, read at a moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct CountsSnapshot {
     /// Answered as asked.
     pub ok: u64,

@@ -17,8 +17,11 @@ use dht_kad::record::layout::{EMPTY_BODY_HASH, RECORD_MAX};
 use dht_kad::record::{Kind, Retention};
 use dht_kad::{NetworkName, ParsedRecord, RecordId, UnixMs, ValidRecord};
 
+/// Panics if the bytes break what must hold.
+pub(crate) type Check = fn(&[u8]);
+
 /// Every target, by name.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub(crate) const TARGETS: [(&str, Check); 5] = [
     ("record_parse", record_parse),
     ("request", request),
     ("response", response),

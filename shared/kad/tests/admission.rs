@@ -285,3 +285,19 @@ fn the_default_limits_follow_the_size_of_the_store() {
     let huge = Limits::default_for(u64::MAX);
     assert!(huge.classes.iter().all(|class| class.bytes > u64::MAX / 20));
 }
+
+#[test]
+fn what_has_ended_and_is_not_swept_binds_nobody() {
+    let first = sign(&RecordDraft { seq: 9, ..draft() });
+    let mut held = Held::default();
+    held.put(&first, STORE, NOW).unwrap();
+    let now = first.keep_until();
+    let anew = sign(&RecordDraft { seq: 1, created_at: now, ..draft() });
+    let plan = |expected_seq| {
+        let path = Path::Store { expected_seq: Some(expected_seq) };
+        plan_put(held.0.get(first.id()), &anew, path, &Usage::default(), &no_limits(), now)
+    };
+    assert_eq!(plan(9), Err(Refusal::UnexpectedSeq { stored: 0 }));
+    let Ok(Plan::Write(changes)) = plan(0) else { panic!("the slot is free again") };
+    assert_eq!(changes.replaced, Some(Existing::of(&first)), "its room is released");
+}

@@ -399,7 +399,8 @@ impl Inner {
             // The answers that are already here say better why.
             self.collect(&mut plan, &mut under_way).await;
         } else if !under_way.is_empty() {
-            self.connections.spawn(async move { while under_way.next().await.is_some() {} });
+            self.connections
+                .spawn_to_finish(async move { while under_way.next().await.is_some() {} });
         }
         let outcome = plan.outcome();
         if outcome.reached() {

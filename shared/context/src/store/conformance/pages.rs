@@ -110,6 +110,8 @@ pub async fn a_page_shows_only_what_was_asked_for<S: Subject>(subject: &S) {
         PageQuery { after: Some(after), ..all.clone() },
         PageQuery { slots: Some((2, 2)), ..by_one.clone() },
         PageQuery { slots: Some((2, u64::MAX)), after: Some(after), ..by_one.clone() },
+        PageQuery { after: Some(position(&records[0])), ..by_one.clone() },
+        PageQuery { slots: Some((3, 4)), after: Some(position(&records[5])), ..by_one.clone() },
         PageQuery { after: Some(after), min_work: 6, ..all.clone() },
         PageQuery { publisher: Some([0xee; 32]), ..all.clone() },
     ];

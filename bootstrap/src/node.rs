@@ -1,0 +1,213 @@
+//! The assembly: opens what a node stands on, starts it, and stops it in order.
+//!
+//! ```text
+//! start:  store (locks the data directory) ─▶ key ─▶ UDP ─▶ admin TCP ─▶ verify threads ─▶ context
+//! stop:   peers saved ─▶ store refuses, finishes, flushes ─▶ connections closed ─▶ admin closed
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dht_context::clock::{Clock, SystemClock};
+use dht_context::config::ConfigError as ContextConfigError;
+use dht_context::node_key::{EntropyError, NodeKey};
+use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
+use dht_context::resolver::SystemResolver;
+use dht_context::store::RecordStore;
+use dht_context::{ContextConfig, DhtContext, Foundations};
+use dht_kad::admission::Limits;
+use dht_kad::message::Mode;
+use dht_kad::record::Retention;
+use dht_kad::{ErrorNumber, NodeId};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::admin::{self, ReadStatus};
+use crate::config::{Config, RunMode};
+use crate::node_identity::{self, IdentityError};
+use crate::status::NodeStatus;
+use crate::store::{OpenError, RocksStore, StoreConfig};
+use crate::verify_threads::VerifyThreads;
+
+/// What a pong says of this program.
+pub const VERSION: &str = concat!("dht-bootstrap ", env!("CARGO_PKG_VERSION"));
+
+/// A node cannot start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The node's key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The UDP address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The admin address.
+    #[error(
+        "the admin address {addr} cannot be used ({reason}); free the port or choose another with --admin"
+    )]
+    Admin {
+        /// Which.
+        addr: SocketAddr,
+        /// What the operating system said.
+        reason: io::Error,
+    },
+    /// The threads that check signatures.
+    #[error("the threads that check signatures cannot start ({0}); raise the limit on tasks")]
+    Threads(io::Error),
+    /// The context.
+    #[error(transparent)]
+    Context(#[from] ContextConfigError),
+    /// No chance.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+impl StartError {
+    /// The error's number.
+    #[must_use]
+    pub fn number(&self) -> ErrorNumber {
+        match self {
+            StartError::Store(error) => error.number(),
+            StartError::Identity(error) => error.number(),
+            StartError::Bind(error) => error.number(),
+            StartError::Admin { .. } => ErrorNumber::AddressInUse,
+            StartError::Context(_) => ErrorNumber::BadConfig,
+            StartError::Threads(_) | StartError::Entropy(_) => ErrorNumber::Internal,
+        }
+    }
+}
+
+/// A running node.
+pub struct Node {
+    context: DhtContext,
+    stop_admin: oneshot::Sender<()>,
+    admin: JoinHandle<()>,
+}
+
+impl Node {
+    /// Starts a node. It answers at once; [`Node::ready`] says when it is usable.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing that was there is changed then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Arc::new(RocksStore::open(StoreConfig {
+            dir: config.data_dir.clone(),
+            network: config.network.clone(),
+            clock: Arc::clone(&clock),
+            limits: Limits::default_for(config.store.max_bytes),
+            cache_bytes: config.store.cache_bytes,
+            min_free_bytes: config.store.min_free_bytes,
+        })?);
+        let key = node_identity::load_or_create(&config.data_dir)?;
+        let transport = QuicTransport::bind(QuicConfig {
+            key,
+            network: config.network.clone(),
+            listen: config.listen.clone(),
+            limits: TransportLimits::default(),
+        })?;
+        let admin = TcpListener::bind(config.admin)
+            .await
+            .map_err(|reason| StartError::Admin { addr: config.admin, reason })?;
+        let verifier = VerifyThreads::start(&config.network, config.verify_threads)
+            .map_err(StartError::Threads)?;
+        let mode = match config.mode {
+            RunMode::Client => Mode::Client,
+            RunMode::Server | RunMode::Auto => Mode::Server,
+        };
+        let context = DhtContext::start(
+            ContextConfig {
+                solo: config.solo,
+                version: VERSION.to_owned(),
+                ..ContextConfig::new(config.network, mode, config.bootstrap)
+            },
+            Foundations {
+                transport,
+                store: store.clone(),
+                verifier: Arc::new(verifier),
+                clock,
+                resolver: Arc::new(SystemResolver),
+                seed: *NodeKey::generate()?.to_seed_bytes(),
+            },
+        )?;
+        let (stop_admin, stopped) = oneshot::channel();
+        let read = read_status(context.clone(), store);
+        let admin = tokio::spawn(admin::serve(admin, read, async {
+            // Either it was told to stop, or the node is gone.
+            let _ = stopped.await;
+        }));
+        Ok(Node { context, stop_admin, admin })
+    }
+
+    /// Waits until the node is usable.
+    pub async fn ready(&self) {
+        self.context.ready().await;
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.context.node_id()
+    }
+
+    /// The UDP addresses that it is bound to.
+    #[must_use]
+    pub fn listen(&self) -> &[SocketAddr] {
+        self.context.local_addrs()
+    }
+
+    /// Stops in order. Everything acknowledged is on disk before and after.
+    pub async fn stop(self) {
+        self.context.stop().await;
+        // The admin task may be gone already; either way nothing is left to stop.
+        let _ = self.stop_admin.send(());
+        let _ = self.admin.await;
+    }
+}
+
+/// How the admin address reads the node's state.
+fn read_status(context: DhtContext, store: Arc<RocksStore>) -> ReadStatus {
+    let started = Instant::now();
+    Arc::new(move || {
+        let stats = context.stats();
+        let usage = context.store_usage();
+        let named = |counts: Vec<(&'static str, _)>| {
+            counts.into_iter().map(|(kind, counts)| (kind.to_owned(), counts)).collect()
+        };
+        let refusing = store.writable().err();
+        NodeStatus {
+            node: context.node_id().to_string(),
+            network: context.network().to_string(),
+            version: VERSION.to_owned(),
+            mode: format!("{:?}", context.mode()).to_lowercase(),
+            stage: format!("{:?}", context.stage()).to_lowercase(),
+            ready: context.is_ready() && refusing.is_none(),
+            refusing_writes: refusing.map(|refusal| refusal.to_string()),
+            listen: context.local_addrs().iter().map(ToString::to_string).collect(),
+            uptime_secs: started.elapsed().as_secs(),
+            peers: stats.peers,
+            table: stats.table,
+            connections: stats.connections,
+            records: usage.total.records,
+            bytes: usage.total.bytes,
+            records_by_retention: Retention::ALL
+                .iter()
+                .zip(usage.classes)
+                .map(|(class, amount)| (class.name().to_owned(), amount.records))
+                .collect(),
+            commit_no: usage.commit_no,
+            asked: named(stats.asked),
+            answered: named(stats.answered),
+            dials_failed: stats.dials_failed,
+            lies: stats.lies,
+        }
+    })
+}

@@ -1,0 +1,80 @@
+//! What a node says of itself: read from the running parts, sent as JSON, shown as text.
+
+use std::fmt;
+
+use dht_context::stats::CountsSnapshot;
+use serde::{Deserialize, Serialize};
+
+/// A node's state at a moment. Times are in milliseconds or, where named so, seconds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node's id: 64 hex digits.
+    pub node: String,
+    /// The network's name.
+    pub network: String,
+    /// The daemon's version.
+    pub version: String,
+    /// `server` or `client`.
+    pub mode: String,
+    /// `joining`, `joined` or `settled`.
+    pub stage: String,
+    /// Whether a put that comes now can succeed.
+    pub ready: bool,
+    /// Why the store takes no writes, if it takes none.
+    pub refusing_writes: Option<String>,
+    /// UDP addresses it is bound to.
+    pub listen: Vec<String>,
+    /// Seconds since the start.
+    pub uptime_secs: u64,
+    /// Peers known.
+    pub peers: usize,
+    /// Servers in the routing table.
+    pub table: usize,
+    /// Live connections.
+    pub connections: usize,
+    /// Records kept.
+    pub records: u64,
+    /// Bytes that they are charged.
+    pub bytes: u64,
+    /// Records kept by class of lifetime.
+    pub records_by_retention: Vec<(String, u64)>,
+    /// The number of the last commit.
+    pub commit_no: u64,
+    /// Requests asked, by kind.
+    pub asked: Vec<(String, CountsSnapshot)>,
+    /// Requests answered, by kind.
+    pub answered: Vec<(String, CountsSnapshot)>,
+    /// Dials that failed.
+    pub dials_failed: u64,
+    /// False things in answers.
+    pub lies: u64,
+}
+
+impl fmt::Display for NodeStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "node      {} ({}, {})", self.node, self.mode, self.version)?;
+        writeln!(f, "network   {}, on {}", self.network, self.listen.join(" "))?;
+        let ready = if self.ready { "ready" } else { "not ready" };
+        writeln!(f, "state     {ready}, {}, up {} s", self.stage, self.uptime_secs)?;
+        if let Some(refusal) = &self.refusing_writes {
+            writeln!(f, "writes    refused: {refusal}")?;
+        }
+        let (peers, table, connections) = (self.peers, self.table, self.connections);
+        writeln!(f, "peers     {peers} known, {table} in the table, {connections} connected")?;
+        write!(f, "records   {} in {} bytes", self.records, self.bytes)?;
+        for (class, records) in &self.records_by_retention {
+            write!(f, ", {records} of {class}")?;
+        }
+        writeln!(f, ", {} commits", self.commit_no)?;
+        for (way, counted) in [("asked", &self.asked), ("answered", &self.answered)] {
+            for (kind, counts) in counted {
+                writeln!(
+                    f,
+                    "{way:<9} {kind}: {} ok, {} refused, {} failed, p50 {} us, p99 {} us",
+                    counts.ok, counts.refused, counts.failed, counts.p50_us, counts.p99_us
+                )?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! The command line: what all commands share, and one file a command.
+//!
+//! ```text
+//! arguments ─▶ Cli (clap) ─▶ Command ─▶ its file: run(args, session) ─▶ stdout
+//!                  │                                   └─ Failure ─▶ one sentence on stderr, exit status
+//!               Globals ─▶ Session: identity, client
+//! ```
+
+mod arguments;
+mod bench;
+mod delete;
+mod failure;
+mod get;
+mod get_content;
+mod identity;
+mod list;
+mod lookup;
+mod peers;
+mod ping;
+mod print;
+mod put;
+mod session;
+mod stats;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use dht_client::{ErrorNumber, NetworkName, PeerAddress};
+use dht_context::config::DEFAULT_NETWORK;
+
+use failure::Failure;
+use session::Session;
+
+/// Puts signed values into the DHT, gets them back, and asks its nodes how they are.
+#[derive(Parser)]
+#[command(name = "dht-client", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args)]
+struct Globals {
+    /// A peer to ask first: host:port, or NODEID@host:port to pin who answers. May be repeated.
+    #[arg(long, value_name = "PEER", global = true)]
+    bootstrap: Vec<PeerAddress>,
+    /// The network to take part in.
+    #[arg(long, value_name = "NAME", global = true, default_value = DEFAULT_NETWORK)]
+    network: NetworkName,
+    /// The identity's file. [default: $XDG_DATA_HOME/dht/identity or ~/.local/share/dht/identity]
+    #[arg(long, value_name = "FILE", global = true)]
+    identity: Option<PathBuf>,
+    /// Print one JSON object (bench: one a phase).
+    #[arg(long, global = true)]
+    json: bool,
+    /// How long the command may take, joining the network included (bench: each operation).
+    #[arg(long, value_name = "SECS", global = true, default_value = "10", value_parser = arguments::seconds)]
+    timeout: Duration,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make or show the identity that signs.
+    #[command(subcommand)]
+    Identity(identity::IdentityCommand),
+    /// Sign a value and put it.
+    Put(put::PutArgs),
+    /// Get a publisher's value; prints the bytes as they are.
+    Get(get::GetArgs),
+    /// Get immutable content; prints the bytes as they are.
+    GetContent(get_content::GetContentArgs),
+    /// List what a publisher, or everyone, keeps under a label.
+    List(list::ListArgs),
+    /// Delete a value of one's own.
+    Delete(delete::DeleteArgs),
+    /// Follow a publisher's label (not built yet).
+    Watch(WatchArgs),
+    /// Ask a peer how it is.
+    Ping(ping::PingArgs),
+    /// Find the nodes closest to a key.
+    Lookup(lookup::LookupArgs),
+    /// Show the peers that answer.
+    Peers,
+    /// Show what this process counted while it joined.
+    Stats,
+    /// Measure operations, and check what they return.
+    Bench(bench::BenchArgs),
+}
+
+/// Arguments of `watch`.
+#[derive(Args)]
+struct WatchArgs {
+    /// Whose records.
+    #[arg(value_parser = arguments::publisher)]
+    publisher: [u8; 32],
+    /// The application's own name for it.
+    label: String,
+}
+
+/// Runs the command line; the exit status is 0 or the number of the error.
+pub(crate) fn main() -> ExitCode {
+    log_to_stderr();
+    let result = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(error) => failure::of_parsing(&error),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    // One thread: a second worker makes each request cost several times the processor time.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            Failure::new(
+                ErrorNumber::Internal,
+                format!(
+                    "no runtime can be started ({error}); check the limits on open files and memory"
+                ),
+            )
+        })?;
+    let session = Session::new(cli.globals);
+    runtime.block_on(async {
+        let result = Box::pin(cli.command.run(&session)).await;
+        session.end().await;
+        result
+    })
+}
+
+impl Command {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Command::Identity(command) => command.run(session),
+            Command::Put(args) => args.run(session).await,
+            Command::Get(args) => args.run(session).await,
+            Command::GetContent(args) => args.run(session).await,
+            Command::List(args) => args.run(session).await,
+            Command::Delete(args) => args.run(session).await,
+            Command::Watch(WatchArgs { publisher: _, label: _ }) => Err(Failure::new(
+                ErrorNumber::NotBuiltYet,
+                "watch is not built yet; use get, again and again".to_owned(),
+            )),
+            Command::Ping(args) => args.run(session).await,
+            Command::Lookup(args) => args.run(session).await,
+            Command::Peers => peers::run(session).await,
+            Command::Stats => stats::run(session).await,
+            Command::Bench(args) => args.run(session).await,
+        }
+    }
+}
+
+/// Logs go to stderr if `RUST_LOG` asks for them; else a failure's sentence stands there alone.
+fn log_to_stderr() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("dht-client").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_declaration_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_is_promised_is_understood() {
+        let id = "ab".repeat(32);
+        for line in [
+            "identity new",
+            "--identity f identity show --json",
+            "--bootstrap h:1 --bootstrap [::1]:2 --network n-1 --timeout 3 put label value",
+            "put label --file f --retention 365d --slot 7 --expect-seq 0 --quorum 2",
+            "put label - --space topic --retention 8h",
+            "put label value --space content --retention 7d",
+            &format!("get {id} label --slot 3 --consistency one"),
+            &format!("get {id} label --consistency default --space topic"),
+            &format!("get-content {id} --consistency quorum"),
+            &format!("list {id} label"),
+            "list topic label",
+            "delete label --slot 1",
+            &format!("watch {id} label"),
+            &format!("ping {id}@example.org:4433"),
+            &format!("lookup {id}"),
+            "peers",
+            "stats --json",
+            "bench --ops put,get,fetch,miss,lookup --count 9 --size 1 --concurrency 2 --consistency one",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).err().unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_not_promised_is_refused() {
+        let id = "ab".repeat(32);
+        for line in [
+            "",
+            "frobnicate",
+            "put",
+            "put label",
+            "put label value --file f",
+            "put label value --retention 9d",
+            "put label value --space elsewhere",
+            "put label value --colour red",
+            "get zz label",
+            &format!("get {id} label --slot -1"),
+            &format!("get {id} label --space content"),
+            "list label",
+            "delete label --space content",
+            "lookup abcd",
+            "ping nowhere",
+            "--timeout 0 peers",
+            "--timeout soon peers",
+            "--network BIG peers",
+            "bench --ops fly",
+            "bench --count 0",
+            "bench --size 65537",
+            "bench --concurrency 0",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

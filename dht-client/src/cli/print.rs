@@ -1,0 +1,125 @@
+//! Printing: to people in plain lines, to programs as one JSON object.
+
+use std::io::{self, Write};
+
+use dht_client::ErrorNumber;
+use dht_kad::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
+use dht_kad::{UnixMs, ValidRecord};
+use serde_json::{Map, Value, json};
+
+use super::failure::Failure;
+
+/// Writes bytes to stdout as they are.
+pub(crate) fn to_stdout(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    match written {
+        // Who reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| {
+            let sentence = format!("stdout cannot be written ({error}); check where it leads");
+            Failure::new(ErrorNumber::FileAccess, sentence)
+        }),
+    }
+}
+
+/// Writes a text to stderr.
+pub(crate) fn to_stderr(text: &str) -> io::Result<()> {
+    io::stderr().lock().write_all(text.as_bytes())
+}
+
+/// Writes one line to stdout.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    to_stdout(format!("{text}\n").as_bytes())
+}
+
+/// Writes one JSON object, on one line, to stdout.
+pub(crate) fn object(object: &Value) -> Result<(), Failure> {
+    line(&object.to_string())
+}
+
+/// What programs are told of a record: everything that others need to check it.
+pub(crate) fn record(record: &ValidRecord) -> Map<String, Value> {
+    let body = record.body().unwrap_or_default();
+    let mut fields = Map::new();
+    let mut add = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    add("key", json!(record.id().key.to_string()));
+    add("publisher", json!(hex::encode(record.publisher())));
+    add("label", json!(hex::encode(record.label())));
+    add("slot", json!(record.slot()));
+    add("seq", json!(record.seq()));
+    add("retention", json!(record.retention().name()));
+    add("created_at_ms", json!(record.created_at().0));
+    add("expires_at_ms", json!(record.expires_at().0));
+    add("digest", json!(hex::encode(record.digest())));
+    add("signature", json!(hex::encode(record.signature())));
+    add("size", json!(body.len()));
+    add("value_hex", json!(hex::encode(&body)));
+    if let Ok(text) = std::str::from_utf8(&body) {
+        add("value", json!(text));
+    }
+    add("record", json!(hex::encode(record.bytes())));
+    fields
+}
+
+/// A value for a line of text: nothing in it can move a terminal's cursor.
+pub(crate) fn one_line(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) => text.escape_debug().to_string(),
+        Err(_) => format!("hex:{}", hex::encode(value)),
+    }
+}
+
+/// A moment in UTC, as RFC 3339 writes it, in seconds.
+pub(crate) fn utc(moment: UnixMs) -> String {
+    let days = moment.0 / DAY_MS;
+    let in_day = moment.0 % DAY_MS;
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) =
+        (in_day / HOUR_MS, in_day % HOUR_MS / MINUTE_MS, in_day % MINUTE_MS / SECOND_MS);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of a day since 1970-01-01, in the Gregorian calendar (Howard Hinnant,
+/// *chrono-compatible low-level date algorithms*: `civil_from_days`).
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Years begin in March, so that a leap day is the last of its year; an era is 400 of them.
+    let since_era_0 = days + 719_468;
+    let era = since_era_0 / 146_097;
+    let day_of_era = since_era_0 % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_in_utc() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_709_164_799_999, "2024-02-28T23:59:59Z"),
+            (1_767_225_600_000, "2026-01-01T00:00:00Z"),
+            (4_107_542_399_000, "2100-02-28T23:59:59Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(UnixMs(ms)), text);
+        }
+        assert!(utc(UnixMs(u64::MAX)).ends_with('Z'), "no moment is too late to be written");
+    }
+
+    #[test]
+    fn a_value_cannot_move_the_cursor() {
+        assert_eq!(one_line(b"a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(one_line(&[0xff, 0]), "hex:ff00");
+        assert_eq!(one_line("grün".as_bytes()), "grün");
+    }
+}

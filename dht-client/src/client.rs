@@ -1,0 +1,348 @@
+//! [`Client`]: a node that only asks, with an identity to sign with and a limit on every wait.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dht_context::clock::{Clock, SystemClock};
+use dht_context::config::ContextConfig;
+use dht_context::node_key::NodeKey;
+use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
+use dht_context::registry::PeerSummary;
+use dht_context::requests::AskError;
+use dht_context::resolver::SystemResolver;
+use dht_context::stats::StatsSnapshot;
+use dht_context::store::MemoryStore;
+use dht_context::transport::DialError;
+use dht_context::verify::InlineVerifier;
+use dht_context::{
+    Delete, DhtContext, Foundations, GetError, GetOptions, GetReport, ListReport, PeerAddress, Put,
+    PutReport, Slot,
+};
+use dht_kad::admission::Limits;
+use dht_kad::domain;
+use dht_kad::message::{Mode, NodeInfo, Pong};
+use dht_kad::{Key, NetworkName, NodeId};
+use tokio::time::{sleep, timeout};
+
+use crate::error::ClientError;
+use crate::identity::Identity;
+
+/// How long an operation may take unless the builder says otherwise, joining the network included.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// When a client is not ready after so long, it finds out why: longer than joining takes over a
+/// slow path, since asking costs a second connection to each bootstrap peer.
+const DIAGNOSE_AFTER: Duration = Duration::from_secs(1);
+/// The wait between two attempts to find out why the client is not ready.
+const DIAGNOSE_EVERY: Duration = Duration::from_secs(2);
+/// A stop is given up after so long; what is lost then is only the word to the peers.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Makes a [`Client`].
+#[derive(Debug)]
+pub struct ClientBuilder {
+    network: NetworkName,
+    bootstrap: Vec<PeerAddress>,
+    identity: Option<Identity>,
+    timeout: Duration,
+}
+
+/// A running client: cheap to clone, all clones are the same one.
+#[derive(Clone)]
+pub struct Client {
+    context: DhtContext,
+    bootstrap: Arc<[PeerAddress]>,
+    identity: Option<Arc<Identity>>,
+    timeout: Duration,
+}
+
+/// A peer that was pinged.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PingReport {
+    /// Who answered, and where.
+    pub node: NodeInfo,
+    /// What it answered.
+    pub pong: Pong,
+    /// How long the answer took.
+    pub rtt: Option<Duration>,
+    /// The peer's clock minus this machine's, in milliseconds, give or take half of `rtt`.
+    pub clock_difference_ms: i64,
+}
+
+impl ClientBuilder {
+    /// Adds a peer to ask first; give several, so that one may be away.
+    #[must_use]
+    pub fn bootstrap(mut self, peer: PeerAddress) -> Self {
+        self.bootstrap.push(peer);
+        self
+    }
+
+    /// Signs what is put and deleted. Without one the client only reads.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// How long each operation may take, joining the network included; [`DEFAULT_TIMEOUT`] if not
+    /// given.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Starts the client: it joins the network in the background, under a node key of its own that
+    /// is forgotten with it. Needs a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the configuration cannot be used, or no socket or entropy is to be had.
+    pub fn start(self) -> Result<Client, ClientError> {
+        let network = self.network;
+        let mut config = ContextConfig::new(network.clone(), Mode::Client, self.bootstrap.clone());
+        config.version = concat!("dht-client ", env!("CARGO_PKG_VERSION")).to_owned();
+        config.check()?;
+        // Chance has to differ between clients, and nothing more.
+        let seed = *NodeKey::generate()?.to_seed_bytes();
+        let clock = Arc::new(SystemClock);
+        let foundations = Foundations {
+            transport: bind(&NodeKey::generate()?, &network)?,
+            // A client stores nothing: there is no room in this store.
+            store: Arc::new(MemoryStore::new(
+                network.clone(),
+                clock.clone(),
+                Limits::default_for(0),
+            )),
+            verifier: Arc::new(InlineVerifier::new(network)),
+            clock,
+            resolver: Arc::new(SystemResolver),
+            seed,
+        };
+        Ok(Client {
+            context: DhtContext::start(config, foundations)?,
+            bootstrap: self.bootstrap.into(),
+            identity: self.identity.map(Arc::new),
+            timeout: self.timeout,
+        })
+    }
+}
+
+impl Client {
+    /// Begins to make a client of this network. It needs at least one bootstrap peer.
+    #[must_use]
+    pub fn builder(network: NetworkName) -> ClientBuilder {
+        ClientBuilder { network, bootstrap: Vec::new(), identity: None, timeout: DEFAULT_TIMEOUT }
+    }
+
+    /// The label of the application's own name for something.
+    #[must_use]
+    pub fn label(&self, name: &str) -> [u8; 32] {
+        domain::label(self.network(), name)
+    }
+
+    /// The network that it belongs to.
+    #[must_use]
+    pub fn network(&self) -> &NetworkName {
+        self.context.network()
+    }
+
+    /// The name of this client's node, which is made anew for each.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.context.node_id()
+    }
+
+    /// Waits until a put can succeed. Every operation but a ping does this by itself.
+    ///
+    /// # Errors
+    /// [`ClientError`] says why the network cannot be joined: nobody answers, or somebody else than
+    /// the pinned node does.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.limited(async { Ok(()) }).await
+    }
+
+    /// Signs a value and puts it.
+    ///
+    /// # Errors
+    /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says.
+    pub async fn put(&self, put: Put) -> Result<PutReport, ClientError> {
+        let identity = self.identity.as_ref().ok_or(ClientError::NoIdentity)?;
+        self.limited(async { Ok(self.context.put(identity.signing_key(), put).await?) }).await
+    }
+
+    /// Deletes what this client's identity keeps in a slot.
+    ///
+    /// # Errors
+    /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says; that nothing
+    /// is there is an error, too.
+    pub async fn delete(&self, delete: Delete) -> Result<PutReport, ClientError> {
+        let identity = self.identity.as_ref().ok_or(ClientError::NoIdentity)?;
+        self.limited(async { Ok(self.context.delete(identity.signing_key(), delete).await?) }).await
+    }
+
+    /// Gets the newest version of a slot.
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`GetError`](crate::GetError) says; that nothing is there is one.
+    pub async fn get(&self, slot: &Slot, options: GetOptions) -> Result<GetReport, ClientError> {
+        self.limited(async { Ok(self.context.get(slot, options).await?) }).await
+    }
+
+    /// Gets the immutable content at a key.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_content(
+        &self,
+        key: Key,
+        options: GetOptions,
+    ) -> Result<GetReport, ClientError> {
+        self.get(&Slot::Content { key }, options).await
+    }
+
+    /// Lists what a publisher keeps under a label of its own.
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`ListError`](crate::ListError) says; an empty list is none.
+    pub async fn list(
+        &self,
+        publisher: &[u8; 32],
+        label: &[u8; 32],
+    ) -> Result<ListReport, ClientError> {
+        self.limited(async { Ok(self.context.list_owned(publisher, label).await?) }).await
+    }
+
+    /// Lists what everyone keeps under a topic.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn list_topic(&self, label: &[u8; 32]) -> Result<ListReport, ClientError> {
+        self.limited(async { Ok(self.context.list_topic(label).await?) }).await
+    }
+
+    /// Looks up the servers closest to a key, closest first; at least one.
+    ///
+    /// # Errors
+    /// [`ClientError`] if nobody answers.
+    pub async fn lookup(&self, key: &Key) -> Result<Vec<NodeInfo>, ClientError> {
+        let found = self.limited(async { Ok(self.context.lookup(key).await) }).await?;
+        match found.is_empty() {
+            true => Err(GetError::NoPeers.into()),
+            false => Ok(found),
+        }
+    }
+
+    /// Asks one peer how it is, be it part of the network or not.
+    ///
+    /// # Errors
+    /// [`ClientError`] if it does not answer, or is not the node that was named.
+    pub async fn ping(&self, peer: &PeerAddress) -> Result<PingReport, ClientError> {
+        let (node, pong) = timeout(self.timeout, self.context.ping(peer))
+            .await
+            .map_err(|_| ClientError::TimedOut(self.timeout))??;
+        let known = self.context.peers().into_iter().find(|known| known.id == node.id);
+        let rtt = known.and_then(|known| known.rtt);
+        let one_way_ms = rtt.map_or(0, |rtt| u64::try_from(rtt.as_millis() / 2).unwrap_or(0));
+        let theirs = pong.clock.after(one_way_ms).0;
+        let clock_difference_ms = theirs.wrapping_sub(SystemClock.now().0).cast_signed();
+        Ok(PingReport { node, pong, rtt, clock_difference_ms })
+    }
+
+    /// What is known of each peer.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerSummary> {
+        self.context.peers()
+    }
+
+    /// What this client counted.
+    #[must_use]
+    pub fn stats(&self) -> StatsSnapshot {
+        self.context.stats()
+    }
+
+    /// Finishes what is under way and takes leave of the peers.
+    pub async fn stop(&self) {
+        // A peer that went silent is not waited for.
+        let _ = timeout(STOP_LIMIT, self.context.stop()).await;
+    }
+
+    /// Does `operation` once the client is ready, both within the time limit.
+    async fn limited<T>(
+        &self,
+        operation: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let mut unready = None;
+        let done = timeout(self.timeout, async {
+            if !self.context.is_ready() {
+                self.join(&mut unready).await?;
+            }
+            operation.await
+        });
+        match done.await {
+            Ok(result) => result,
+            Err(_) if self.context.is_ready() => Err(ClientError::TimedOut(self.timeout)),
+            Err(_) => Err(unready.unwrap_or(GetError::NoPeers.into())),
+        }
+    }
+
+    /// Waits until the client is ready, and meanwhile finds out why it is not: into `unready`, or
+    /// as an error if waiting will not help.
+    async fn join(&self, unready: &mut Option<ClientError>) -> Result<(), ClientError> {
+        let hopeless = async {
+            sleep(DIAGNOSE_AFTER.min(self.timeout / 2)).await;
+            loop {
+                let error = self.diagnose().await;
+                if let Some(ClientError::Ask(error)) = error {
+                    return ClientError::Ask(error);
+                }
+                *unready = error.or(unready.take());
+                sleep(DIAGNOSE_EVERY).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.context.ready() => Ok(()),
+            error = hopeless => Err(error),
+        }
+    }
+
+    /// Asks the bootstrap peers one by one why the network cannot be joined; nothing if one of them
+    /// answers as it should.
+    async fn diagnose(&self) -> Option<ClientError> {
+        let mut last = None;
+        let (mut refused, mut clients) = (None, false);
+        for peer in self.bootstrap.iter() {
+            match self.context.ping(peer).await {
+                Ok((_, pong)) if pong.mode == Mode::Server => return None,
+                Ok(_) => clients = true,
+                Err(error) if is_lasting(&error) => refused = refused.or(Some(error)),
+                Err(error) => last = Some(error),
+            }
+        }
+        match (refused, last) {
+            // Somebody answers, and not as he should: that will not change by waiting, unless
+            // another peer, which is silent now, comes back.
+            (Some(error), None) if !clients => Some(ClientError::Ask(error)),
+            (Some(last), _) | (None, Some(last)) => Some(ClientError::NoPeers { last }),
+            (None, None) => clients.then_some(ClientError::NoServer),
+        }
+    }
+}
+
+/// Whether a peer answered in a way that waiting will not change.
+fn is_lasting(error: &AskError) -> bool {
+    matches!(error, AskError::Dial(DialError::WrongNode { .. } | DialError::Refused { .. }))
+}
+
+/// A socket on any port for both IPv6 and IPv4, or for IPv4 alone where there is no IPv6.
+fn bind(key: &NodeKey, network: &NetworkName) -> Result<Arc<QuicTransport>, BindError> {
+    let config = |listen| QuicConfig {
+        key: key.clone(),
+        network: network.clone(),
+        listen: vec![listen],
+        limits: TransportLimits::default(),
+    };
+    QuicTransport::bind(config(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))))
+        .or_else(|_| QuicTransport::bind(config(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))))
+}

@@ -1,0 +1,78 @@
+//! [`ClientError`]: why the client did not do what it was asked for.
+
+use std::time::Duration;
+
+use dht_context::config::ConfigError;
+use dht_context::node_key::EntropyError;
+use dht_context::quic::BindError;
+use dht_context::requests::AskError;
+use dht_context::{GetError, ListError, PutError};
+use dht_kad::ErrorNumber;
+use thiserror::Error;
+
+use crate::identity::IdentityError;
+
+/// Why the client did not do what it was asked for: one sentence, which says what to do next.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The builder was given something that cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No socket could be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system gave no random bytes.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Something is to be signed, and nobody is there to sign.
+    #[error("nothing can be signed without an identity; give one to the client's builder")]
+    NoIdentity,
+    /// No bootstrap peer answers.
+    #[error("no bootstrap peer answers; the last one tried: {last}")]
+    NoPeers {
+        /// What the last attempt came to, with what to do about it.
+        last: AskError,
+    },
+    /// The bootstrap peers answer, but only ask themselves.
+    #[error("the bootstrap peers are clients and store nothing; give the address of a server")]
+    NoServer,
+    /// The time that was given has passed.
+    #[error("it was not done within {0:?}; try again, or allow more time")]
+    TimedOut(Duration),
+    /// A peer that was asked by name gave no answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// A put or delete failed.
+    #[error(transparent)]
+    Put(#[from] PutError),
+    /// A get failed.
+    #[error(transparent)]
+    Get(#[from] GetError),
+    /// A listing failed.
+    #[error(transparent)]
+    List(#[from] ListError),
+}
+
+impl ClientError {
+    /// The error's number, the same as on the wire, in exit statuses and in logs.
+    #[must_use]
+    pub fn number(&self) -> ErrorNumber {
+        match self {
+            ClientError::Config(_) => ErrorNumber::BadConfig,
+            ClientError::Bind(error) => error.number(),
+            ClientError::Entropy(_) => ErrorNumber::Internal,
+            ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
+            ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
+            ClientError::NoServer => ErrorNumber::NotAServer,
+            ClientError::TimedOut(_) => ErrorNumber::TimedOut,
+            ClientError::Ask(error) => error.number(),
+            ClientError::Put(error) => error.number(),
+            ClientError::Get(error) => error.number(),
+            ClientError::List(error) => error.number(),
+        }
+    }
+}

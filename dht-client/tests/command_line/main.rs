@@ -1,0 +1,12 @@
+//! The command line, through the real binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in what it calls too"
+)]
+
+mod live;
+mod offline;
+mod program;
