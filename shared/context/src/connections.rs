@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use dht_kad::NodeId;
 use dht_kad::message::{ADDRS_MAX, NodeInfo};
-use tokio::sync::watch;
+use futures_util::future::{BoxFuture, FutureExt, Shared};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +38,10 @@ const DIALS_MAX: usize = 256;
 
 type DialResult = Result<Arc<dyn Connection>, DialError>;
 
+/// A dial under way, for all who wait for it. They wake in the order in which they came: tokio's
+/// own `watch` wakes them in a random one, which no seed reproduces.
+type SharedDial = Shared<BoxFuture<'static, DialResult>>;
+
 /// Makes, takes and serves the connections of one node.
 pub struct Connections {
     transport: Arc<dyn Transport>,
@@ -47,7 +52,7 @@ pub struct Connections {
     finishing: TaskTracker,
     stop: CancellationToken,
     dial_limit: Duration,
-    dials: Mutex<BTreeMap<NodeId, watch::Receiver<Option<DialResult>>>>,
+    dials: Mutex<BTreeMap<NodeId, SharedDial>>,
 }
 
 impl Connections {
@@ -131,9 +136,7 @@ impl Connections {
         if let Some(connection) = self.registry.connection(&node.id) {
             return Ok(connection);
         }
-        let mut dial = self.join_dial(node);
-        let done = dial.wait_for(Option::is_some).await.map_err(|_| DialError::Stopping)?;
-        done.clone().unwrap_or(Err(DialError::Stopping))
+        self.join_dial(node).await
     }
 
     /// Connects to whoever answers at `addr`.
@@ -152,18 +155,20 @@ impl Connections {
     }
 
     /// Joins the dial that is under way to this peer, or starts one.
-    fn join_dial(self: &Arc<Self>, node: &NodeInfo) -> watch::Receiver<Option<DialResult>> {
+    fn join_dial(self: &Arc<Self>, node: &NodeInfo) -> SharedDial {
         let mut dials = self.lock_dials();
         if let Some(dial) = dials.get(&node.id) {
             return dial.clone();
         }
-        let (report, dial) = watch::channel(None);
         if dials.len() >= DIALS_MAX {
             let addr = node.addrs.first().copied().unwrap_or_else(unknown_address);
             let reason = "too many dials are under way".to_owned();
-            report.send_replace(Some(Err(DialError::Local { addr, reason })));
-            return dial;
+            let refused = std::future::ready(Err(DialError::Local { addr, reason }));
+            return refused.boxed().shared();
         }
+        let (report, done) = oneshot::channel();
+        let stopping = |_| Err(DialError::Stopping);
+        let dial = done.map(move |done| done.unwrap_or_else(stopping)).boxed().shared();
         dials.insert(node.id, dial.clone());
         drop(dials);
         let connections = Arc::clone(self);
@@ -171,7 +176,7 @@ impl Connections {
         self.spawn(async move {
             let result = connections.dial_each(&node).await;
             connections.lock_dials().remove(&node.id);
-            report.send_replace(Some(result));
+            let _ = report.send(result);
         });
         dial
     }
@@ -231,7 +236,7 @@ impl Connections {
         winner
     }
 
-    fn lock_dials(&self) -> MutexGuard<'_, BTreeMap<NodeId, watch::Receiver<Option<DialResult>>>> {
+    fn lock_dials(&self) -> MutexGuard<'_, BTreeMap<NodeId, SharedDial>> {
         self.dials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -66,11 +66,14 @@ impl PeerRegistry {
     }
 
     /// A peer says that it is a server. Whether that is true is to be asked, unless it has shown it
-    /// lately: two nodes that are not in each other's tables must not ping each other for ever.
+    /// lately and has not failed since, as one does that is restarted: two nodes that are not in
+    /// each other's tables must not ping each other for ever.
     pub fn introduced(&self, id: &NodeId) {
         let known = {
             let state = self.lock();
-            let shown = |peer: &Peer| peer.mode == Some(Mode::Server) && peer.heard_within(ALIVE);
+            let shown = |peer: &Peer| {
+                peer.mode == Some(Mode::Server) && peer.failures == 0 && peer.heard_within(ALIVE)
+            };
             state.peers.get(id).is_some_and(shown)
         };
         if !known {
