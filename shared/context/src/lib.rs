@@ -4,6 +4,7 @@
 mod allowance;
 mod chance;
 pub mod clock;
+mod clock_watch;
 pub mod config;
 mod connections;
 pub mod context;

@@ -4,7 +4,7 @@
 //! join:      bootstrap and saved peers ─▶ ping ─▶ look up the own id ─▶ joined ─▶ settled
 //!            nobody answers ─▶ wait, longer each time, with jitter ─▶ again, for ever
 //! upkeep:    peers questioned by others ─▶ ping;  unheard peers ─▶ ping;  stale buckets ─▶ look up
-//!            table changed ─▶ save the peers
+//!            table changed ─▶ save the peers;  clock ─▶ compare with long-lived peers' (clock_watch)
 //! ```
 
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub(crate) fn start(inner: &Arc<Inner>, saved: Vec<SavedPeer>) {
     inner.connections.spawn(async move { joining.stay_joined(saved).await });
     let answering = Arc::clone(inner);
     inner.connections.spawn(async move { answering.answer_questions().await });
+    let watching = Arc::clone(inner);
+    inner.connections.spawn(async move { watching.watch_clock().await });
     let upkeep = Arc::clone(inner);
     inner.connections.spawn(async move { upkeep.keep_up().await });
 }

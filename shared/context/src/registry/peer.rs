@@ -48,6 +48,8 @@ pub(super) struct Peer {
     pub(super) connection: Option<Held>,
     pub(super) rtt: Option<Duration>,
     pub(super) failures: u32,
+    /// Since when it has been in the table.
+    pub(super) entered: Option<Instant>,
     /// When it last answered; `None` sorts as longest ago.
     pub(super) heard: Option<Instant>,
 }

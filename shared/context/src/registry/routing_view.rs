@@ -54,6 +54,7 @@ impl PeerRegistry {
         match state.table.insert(heard.id, Prefix::of(&heard.addr), now) {
             Insertion::Added => {
                 state.unsaved = true;
+                state.entry(heard.id).entered = Some(Instant::now());
                 self.entered.notify_one();
                 None
             }
@@ -130,6 +131,19 @@ impl PeerRegistry {
         self.lock().table.len()
     }
 
+    /// Up to `count` servers that have been in the table longest.
+    #[must_use]
+    pub fn longest_known(&self, count: usize) -> Vec<NodeInfo> {
+        let state = self.lock();
+        let mut known: Vec<(Option<Instant>, NodeId)> = Vec::new();
+        for id in state.table.ids() {
+            known.extend(state.peers.get(&id).map(|peer| (peer.entered, id)));
+        }
+        known.sort_unstable();
+        let ids = known.into_iter().take(count).map(|(_, id)| id);
+        ids.filter_map(|id| Some(state.peers.get(&id)?.info(id))).collect()
+    }
+
     /// Servers that were not heard for `span`, longest unheard first.
     #[must_use]
     pub fn unheard_for(&self, span: Duration) -> Vec<NodeInfo> {
@@ -193,8 +207,12 @@ impl PeerRegistry {
 
 impl State {
     fn leave_table(&mut self, id: &NodeId) {
-        if self.table.remove(id).removed {
+        let removal = self.table.remove(id);
+        if removal.removed {
             self.unsaved = true;
+        }
+        if let Some(promoted) = removal.promoted {
+            self.entry(promoted).entered = Some(Instant::now());
         }
     }
 }
