@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use dht_kad::NodeId;
 use dht_kad::message::{ADDRS_MAX, NodeInfo};
+use futures_util::future::{BoxFuture, FutureExt, Shared};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -47,7 +48,6 @@ const IDLE_AFTER: Duration = Duration::from_secs(120);
 const DIALLED_MAX: usize = 1024;
 
 type DialResult = Result<Arc<dyn Connection>, DialError>;
-type SharedDial = watch::Receiver<Option<DialResult>>;
 
 /// What a dial is to reach: a node wherever it is, or whoever is at an address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,10 @@ impl Drop for UnderWay {
         self.connections.lock_dials().remove(&self.goal);
     }
 }
+
+/// A dial under way, for all who wait for it. They wake in the order in which they came: tokio's
+/// own `watch` wakes them in a random one, which no seed reproduces.
+type SharedDial = Shared<BoxFuture<'static, DialResult>>;
 
 /// Makes, takes and serves the connections of one node.
 pub struct Connections {
@@ -200,9 +204,7 @@ impl Connections {
         goal: Goal,
         dial: impl Future<Output = DialResult> + Send + 'static,
     ) -> DialResult {
-        let mut shared = self.join_dial(goal, dial)?;
-        let done = shared.wait_for(Option::is_some).await.map_err(|_| DialError::Stopping)?;
-        done.clone().unwrap_or(Err(DialError::Stopping))
+        self.join_dial(goal, dial)?.await
     }
 
     fn join_dial(
@@ -217,14 +219,17 @@ impl Connections {
         if dials.len() >= DIALS_MAX {
             return Err(DialError::TooMany);
         }
-        let (report, shared) = watch::channel(None);
+        let (report, done) = oneshot::channel();
+        let stopping = |_| Err(DialError::Stopping);
+        let shared = done.map(move |done| done.unwrap_or_else(stopping)).boxed().shared();
         dials.insert(goal, shared.clone());
         drop(dials);
         let under_way = UnderWay { connections: Arc::clone(self), goal };
         self.spawn(async move {
             let result = dial.await;
             drop(under_way);
-            report.send_replace(Some(result));
+            // Whoever asked may have given up.
+            let _ = report.send(result);
         });
         Ok(shared)
     }

@@ -1,8 +1,10 @@
 //! The running node that servers and clients share: QUIC, peers, lookups, and [`DhtContext`], the
 //! handle that both binaries hold.
 
+mod allowance;
 mod chance;
 pub mod clock;
+mod clock_watch;
 pub mod config;
 mod connections;
 pub mod context;

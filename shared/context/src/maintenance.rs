@@ -5,6 +5,7 @@
 //!            nobody answers ─▶ wait, longer each time, with jitter ─▶ again, for ever
 //! upkeep:    peers questioned by others ─▶ ping;  unheard peers ─▶ ping;  stale buckets ─▶ look up
 //!            table changed ─▶ save the peers;  connections that nobody uses ─▶ close
+//!            clock ─▶ compare with long-lived peers' (clock_watch)
 //! ```
 
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(crate) fn start(inner: &Arc<Inner>, saved: Vec<SavedPeer>) {
     inner.connections.spawn(async move { joining.stay_joined(saved).await });
     let answering = Arc::clone(inner);
     inner.connections.spawn(async move { answering.answer_questions().await });
+    let watching = Arc::clone(inner);
+    inner.connections.spawn(async move { watching.watch_clock().await });
     let upkeep = Arc::clone(inner);
     inner.connections.spawn(async move { upkeep.keep_up().await });
 }
@@ -171,6 +174,7 @@ impl Inner {
             tokio::time::sleep(self.chance.jittered(timing.tick)).await;
             self.save_peers().await;
             self.connections.close_idle();
+            self.server.allowances.prune();
             let unheard = self.registry.unheard_for(timing.revalidate);
             for node in unheard.into_iter().take(UPKEEP_PER_ROUND) {
                 self.registry.question(node.id);

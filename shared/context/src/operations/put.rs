@@ -123,6 +123,12 @@ pub enum PutError {
         /// How many were asked.
         targets: usize,
     },
+    /// The newest version is not the one that the writer expected. Nothing was sent.
+    #[error("version {stored} is stored, not the one you expected; read it, decide and try again")]
+    UnexpectedSeq {
+        /// The newest version's number; 0 if nothing is stored.
+        stored: u64,
+    },
     /// Too few acknowledged in time.
     #[error("{stored} of {targets} nodes acknowledged, {quorum} are needed; try again")]
     QuorumNotReached {
@@ -152,6 +158,7 @@ impl PutError {
             PutError::Plan(error) => error.number(),
             PutError::NoPeers => ErrorNumber::NoPeers,
             PutError::Refused { refusal, .. } => refusal.number(),
+            PutError::UnexpectedSeq { .. } => ErrorNumber::UnexpectedSeq,
             PutError::QuorumNotReached { .. } => ErrorNumber::QuorumNotReached,
             PutError::NothingToDelete => ErrorNumber::NotFound,
             PutError::ContentStays => ErrorNumber::Usage,
@@ -338,8 +345,7 @@ impl Inner {
             && expected != stored
             && !wanted.first_version
         {
-            let refusal = Refusal::UnexpectedSeq { stored };
-            return Err(PutError::Refused { refusal, refused: 0, targets: 0 });
+            return Err(PutError::UnexpectedSeq { stored });
         }
         if wanted.kind == Kind::Tombstone && predecessor.is_none_or(|before| before.deleted) {
             return Err(PutError::NothingToDelete);

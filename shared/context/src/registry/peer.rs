@@ -50,6 +50,8 @@ pub(super) struct Peer {
     pub(super) failures: u32,
     /// When the last of these was counted.
     pub(super) failed: Option<Instant>,
+    /// Since when it has been in the table.
+    pub(super) entered: Option<Instant>,
     /// When it last answered; `None` sorts as longest ago.
     pub(super) heard: Option<Instant>,
 }

@@ -58,6 +58,7 @@ impl PeerRegistry {
         match state.table.insert(heard.id, Prefix::of(&heard.addr), now) {
             Insertion::Added => {
                 state.unsaved = true;
+                state.entry(heard.id).entered = Some(Instant::now());
                 self.entered.notify_one();
                 None
             }
@@ -70,11 +71,14 @@ impl PeerRegistry {
     }
 
     /// A peer says that it is a server. Whether that is true is to be asked, unless it has shown it
-    /// lately: two nodes that are not in each other's tables must not ping each other for ever.
+    /// lately and has not failed since, as one does that is restarted: two nodes that are not in
+    /// each other's tables must not ping each other for ever.
     pub fn introduced(&self, id: &NodeId) {
         let known = {
             let state = self.lock();
-            let shown = |peer: &Peer| peer.mode == Some(Mode::Server) && peer.heard_within(ALIVE);
+            let shown = |peer: &Peer| {
+                peer.mode == Some(Mode::Server) && peer.failures == 0 && peer.heard_within(ALIVE)
+            };
             state.peers.get(id).is_some_and(shown)
         };
         if !known {
@@ -137,6 +141,19 @@ impl PeerRegistry {
     #[must_use]
     pub fn table_len(&self) -> usize {
         self.lock().table.len()
+    }
+
+    /// Up to `count` servers that have been in the table longest.
+    #[must_use]
+    pub fn longest_known(&self, count: usize) -> Vec<NodeInfo> {
+        let state = self.lock();
+        let mut known: Vec<(Option<Instant>, NodeId)> = Vec::new();
+        for id in state.table.ids() {
+            known.extend(state.peers.get(&id).map(|peer| (peer.entered, id)));
+        }
+        known.sort_unstable();
+        let ids = known.into_iter().take(count).map(|(_, id)| id);
+        ids.filter_map(|id| Some(state.peers.get(&id)?.info(id))).collect()
     }
 
     /// Servers that were not heard for `span`, longest unheard first.
@@ -209,7 +226,8 @@ impl State {
         self.unsaved |= removal.removed;
         // Of those who only waited some may have been forgotten: nobody could ask these.
         while let Some(promoted) = removal.promoted {
-            if self.peers.contains_key(&promoted) {
+            if let Some(peer) = self.peers.get_mut(&promoted) {
+                peer.entered = Some(Instant::now());
                 return self.questions.len() < QUESTIONS_MAX && self.questions.insert(promoted);
             }
             removal = self.table.remove(&promoted);
