@@ -116,9 +116,19 @@ pub(crate) fn find_slot(id: &RecordId, heads_only: bool, want_closer: bool) -> F
 impl Inner {
     /// Looks up the servers closest to `key`, closest first, this one among them if it is one.
     pub(crate) async fn closest_servers(self: &Arc<Self>, key: &Key) -> Vec<AnsweredNode> {
+        self.closest_servers_among(key, Vec::new()).await
+    }
+
+    /// As [`Self::closest_servers`], beginning with `named` besides those of the table.
+    pub(crate) async fn closest_servers_among(
+        self: &Arc<Self>,
+        key: &Key,
+        named: Vec<NodeInfo>,
+    ) -> Vec<AnsweredNode> {
         let key = *key;
         let own = self.registry.own();
-        let seeds = self.registry.closest(&key, K, None);
+        let mut seeds = self.registry.closest(&key, K, None);
+        seeds.extend(named);
         let mut machine = ClosestLookup::new(key, own, seeds, LookupConfig::default());
         let ask = |node: NodeInfo| -> BoxFuture<'static, Result<Nodes, AskError>> {
             let requests = Arc::clone(&self.requests);
