@@ -1,5 +1,6 @@
 //! Finding the servers responsible for a key, and asking one of them what it holds.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::requests::AskError;
 use crate::server::page_query;
 use crate::walk::walk;
 
-/// The most verified heads that one operation remembers, to recognise the same one from others:
+/// The most verified heads that an operation on one slot remembers, to recognise the same one from others:
 /// one version from each of two halves of a network, and a few lies.
 const RECOGNISED_MAX: usize = 8;
 
@@ -82,19 +83,33 @@ pub struct Holding {
 
 /// Heads that were found valid during one operation, so that the same one from another server costs
 /// a comparison and not a second signature check.
-#[derive(Debug, Default)]
-pub(crate) struct Recognised(Mutex<Vec<ValidRecord>>);
+#[derive(Debug)]
+pub(crate) struct Recognised {
+    heads: Mutex<BTreeMap<Bytes, ValidRecord>>,
+    max: usize,
+}
+
+impl Default for Recognised {
+    fn default() -> Self {
+        Recognised::up_to(RECOGNISED_MAX)
+    }
+}
 
 impl Recognised {
+    /// For so many heads; more are checked each time.
+    pub(crate) fn up_to(max: usize) -> Self {
+        Recognised { heads: Mutex::default(), max }
+    }
+
     fn find(&self, head: &Bytes) -> Option<ValidRecord> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|record| record.bytes() == head).cloned()
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).get(head).cloned()
     }
 
     fn note(&self, record: &ValidRecord) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() < RECOGNISED_MAX {
-            known.push(record.head_only());
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        if heads.len() < self.max {
+            let head = record.head_only();
+            heads.insert(head.bytes().clone(), head);
         }
     }
 }

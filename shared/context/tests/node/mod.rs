@@ -8,20 +8,25 @@
 )]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dht_context::clock::{Clock, SystemClock};
 use dht_context::node_key::NodeKey;
 use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
+use dht_context::registry::SavedPeer;
 use dht_context::resolver::SystemResolver;
-use dht_context::store::MemoryStore;
+use dht_context::store::{
+    Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
+};
 use dht_context::verify::InlineVerifier;
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
-use dht_kad::NetworkName;
 use dht_kad::admission::Limits;
 use dht_kad::message::Mode;
+use dht_kad::message::Stored;
+use dht_kad::{NetworkName, Refusal, ValidRecord};
+use futures_util::future::BoxFuture;
 
 /// The most that anything here may take: generous, since the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -64,6 +69,61 @@ impl NodeOptions {
 /// A running context.
 pub(crate) struct Node {
     pub(crate) context: DhtContext,
+    pub(crate) store: Arc<WithholdingStore>,
+}
+
+/// A store that also claims to hold versions of which it only ever shows the heads.
+pub(crate) struct WithholdingStore {
+    kept: MemoryStore,
+    withheld: Mutex<Vec<ValidRecord>>,
+}
+
+impl WithholdingStore {
+    /// Shows this head from now on in place of what is in its slot.
+    pub(crate) fn withhold(&self, head: ValidRecord) {
+        self.withheld.lock().unwrap().push(head);
+    }
+}
+
+impl RecordStore for WithholdingStore {
+    fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
+        let withheld = self.withheld.lock().unwrap();
+        match withheld.iter().find(|head| head.id().key == query.key) {
+            None => self.kept.find(query),
+            Some(head) => {
+                let records = vec![head.bytes().clone()];
+                Fetch::Ready(Ok(Page { records, next: None }))
+            }
+        }
+    }
+
+    fn submit(&self, batch: Vec<Submission>) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>> {
+        self.kept.submit(batch)
+    }
+
+    fn writable(&self) -> Result<(), Refusal> {
+        self.kept.writable()
+    }
+
+    fn usage(&self) -> StoreUsage {
+        self.kept.usage()
+    }
+
+    fn saved_peers(&self) -> Vec<SavedPeer> {
+        self.kept.saved_peers()
+    }
+
+    fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.kept.save_peers(peers)
+    }
+
+    fn note_clock(&self, agrees: Option<bool>) {
+        self.kept.note_clock(agrees);
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.kept.close()
+    }
 }
 
 impl Node {
@@ -83,11 +143,13 @@ impl Node {
             solo: options.solo,
             ..ContextConfig::new(network(), options.mode, options.bootstrap)
         };
+        let kept = MemoryStore::new(network(), clock.clone(), limits);
+        let store = Arc::new(WithholdingStore { kept, withheld: Mutex::default() });
         let context = DhtContext::start(
             config,
             Foundations {
                 transport,
-                store: Arc::new(MemoryStore::new(network(), clock.clone(), limits)),
+                store: store.clone(),
                 verifier: Arc::new(InlineVerifier::new(network())),
                 clock,
                 resolver: Arc::new(SystemResolver),
@@ -95,7 +157,7 @@ impl Node {
             },
         )
         .unwrap();
-        Node { context }
+        Node { context, store }
     }
 
     pub(crate) fn address(&self) -> PeerAddress {
