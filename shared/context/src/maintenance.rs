@@ -4,7 +4,8 @@
 //! join:      bootstrap and saved peers ─▶ ping ─▶ look up the own id ─▶ joined ─▶ settled
 //!            nobody answers ─▶ wait, longer each time, with jitter ─▶ again, for ever
 //! upkeep:    peers questioned by others ─▶ ping;  unheard peers ─▶ ping;  stale buckets ─▶ look up
-//!            table changed ─▶ save the peers;  clock ─▶ compare with long-lived peers' (clock_watch)
+//!            table changed ─▶ save the peers;  connections that nobody uses ─▶ close
+//!            clock ─▶ compare with long-lived peers' (clock_watch)
 //! ```
 
 use std::sync::Arc;
@@ -165,13 +166,15 @@ impl Inner {
         }
     }
 
-    /// Looks after unheard peers, stale buckets and the saved peers, a little at each tick.
+    /// Looks after unheard peers, stale buckets, idle connections and the saved peers, a little at
+    /// each tick.
     async fn keep_up(self: Arc<Self>) {
         let timing = self.config.timing;
         loop {
             tokio::time::sleep(self.chance.jittered(timing.tick)).await;
             self.save_peers().await;
             self.server.allowances.prune();
+            self.connections.close_idle();
             let unheard = self.registry.unheard_for(timing.revalidate);
             for node in unheard.into_iter().take(UPKEEP_PER_ROUND) {
                 self.registry.question(node.id);

@@ -128,9 +128,12 @@ impl Inner {
             machine.on_answer(&from, answer.nodes, answer.settled);
         })
         .await;
-        self.registry.note_lookup(&key);
-        self.observe();
         let mut closest = machine.result().closest;
+        // A lookup that nobody answered has refreshed nothing.
+        if !closest.is_empty() {
+            self.registry.note_lookup(&key);
+        }
+        self.observe();
         if self.config.mode == Mode::Server {
             let info = NodeInfo { id: own, addrs: Vec::new() };
             let settled = self.membership.is_settled();
