@@ -49,6 +49,10 @@ const DIALLED_MAX: usize = 1024;
 
 type DialResult = Result<Arc<dyn Connection>, DialError>;
 
+/// A dial under way, for all who wait for it. They wake in the order in which they came: tokio's
+/// own `watch` wakes them in a random one, which no seed reproduces.
+type SharedDial = Shared<BoxFuture<'static, DialResult>>;
+
 /// What a dial is to reach: a node wherever it is, or whoever is at an address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Goal {
@@ -67,10 +71,6 @@ impl Drop for UnderWay {
         self.connections.lock_dials().remove(&self.goal);
     }
 }
-
-/// A dial under way, for all who wait for it. They wake in the order in which they came: tokio's
-/// own `watch` wakes them in a random one, which no seed reproduces.
-type SharedDial = Shared<BoxFuture<'static, DialResult>>;
 
 /// Makes, takes and serves the connections of one node.
 pub struct Connections {
@@ -228,7 +228,7 @@ impl Connections {
         self.spawn(async move {
             let result = dial.await;
             drop(under_way);
-            // Whoever asked may have given up.
+            // Who asked may have given up, and nobody else joined.
             let _ = report.send(result);
         });
         Ok(shared)

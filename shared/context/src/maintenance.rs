@@ -229,8 +229,8 @@ impl Inner {
         loop {
             tokio::time::sleep(self.chance.jittered(timing.tick)).await;
             self.save_peers().await;
-            self.connections.close_idle();
             self.server.allowances.prune();
+            self.connections.close_idle();
             let unheard = self.registry.unheard_for(timing.revalidate);
             for node in unheard.into_iter().take(UPKEEP_PER_ROUND) {
                 self.registry.question(node.id);

@@ -48,10 +48,10 @@ pub(super) struct Peer {
     pub(super) connection: Option<Held>,
     pub(super) rtt: Option<Duration>,
     pub(super) failures: u32,
-    /// When the last of these was counted.
-    pub(super) failed: Option<Instant>,
     /// Since when it has been in the table.
     pub(super) entered: Option<Instant>,
+    /// When the last of these was counted.
+    pub(super) failed: Option<Instant>,
     /// When it last answered; `None` sorts as longest ago.
     pub(super) heard: Option<Instant>,
 }
