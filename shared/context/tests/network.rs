@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dht_context::operations::GetError;
 use dht_context::store::{RecordStore, Submission};
-use dht_context::{Delete, GetOptions, PeerAddress, Put, PutError, Slot};
+use dht_context::{Delete, GetOptions, ListError, PeerAddress, Put, PutError, Slot};
 use dht_kad::admission::Path;
 use dht_kad::domain;
 use dht_kad::lookup::Consistency;
@@ -287,4 +287,14 @@ async fn a_head_without_its_body_does_not_hide_what_can_be_read() {
         let bodies: Vec<_> = list.records.iter().map(|record| record.body().unwrap()).collect();
         assert_eq!(bodies, ["whole"]);
     }
+}
+
+#[tokio::test]
+async fn a_listing_is_not_held_for_ever_by_pages_without_records() {
+    let nodes = start_network(1).await;
+    let client = Node::start(NodeOptions::client(vec![nodes[0].address()])).await;
+    within(client.context.ready()).await;
+    nodes[0].store.never_end();
+    let listed = within(client.context.list_topic(&[1; 32])).await;
+    assert_eq!(listed.unwrap_err(), ListError::Inconclusive { answered: 0, needed: 1 });
 }

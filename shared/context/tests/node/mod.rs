@@ -8,7 +8,7 @@
 )]
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,8 +23,7 @@ use dht_context::store::{
 use dht_context::verify::InlineVerifier;
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
 use dht_kad::admission::Limits;
-use dht_kad::message::Mode;
-use dht_kad::message::Stored;
+use dht_kad::message::{Mode, Position, Stored};
 use dht_kad::{NetworkName, Refusal, ValidRecord};
 use futures_util::future::BoxFuture;
 
@@ -69,24 +68,36 @@ impl NodeOptions {
 /// A running context.
 pub(crate) struct Node {
     pub(crate) context: DhtContext,
-    pub(crate) store: Arc<WithholdingStore>,
+    pub(crate) store: Arc<LyingStore>,
 }
 
-/// A store that also claims to hold versions of which it only ever shows the heads.
-pub(crate) struct WithholdingStore {
+/// A store that also lies: it claims versions of which it only ever shows the heads, or to have more
+/// on the next page for ever.
+pub(crate) struct LyingStore {
     kept: MemoryStore,
     withheld: Mutex<Vec<ValidRecord>>,
+    endless: AtomicBool,
 }
 
-impl WithholdingStore {
+impl LyingStore {
+    /// Shows empty pages from now on, each with a next one.
+    pub(crate) fn never_end(&self) {
+        self.endless.store(true, Ordering::Relaxed);
+    }
+
     /// Shows this head from now on in place of what is in its slot.
     pub(crate) fn withhold(&self, head: ValidRecord) {
         self.withheld.lock().unwrap().push(head);
     }
 }
 
-impl RecordStore for WithholdingStore {
+impl RecordStore for LyingStore {
     fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
+        if self.endless.load(Ordering::Relaxed) {
+            let slot = query.after.map_or(0, |after| after.slot + 1);
+            let next = Some(Position { publisher: [0; 32], slot });
+            return Fetch::Ready(Ok(Page { records: Vec::new(), next }));
+        }
         let withheld = self.withheld.lock().unwrap();
         match withheld.iter().find(|head| head.id().key == query.key) {
             None => self.kept.find(query),
@@ -144,7 +155,11 @@ impl Node {
             ..ContextConfig::new(network(), options.mode, options.bootstrap)
         };
         let kept = MemoryStore::new(network(), clock.clone(), limits);
-        let store = Arc::new(WithholdingStore { kept, withheld: Mutex::default() });
+        let store = Arc::new(LyingStore {
+            kept,
+            withheld: Mutex::default(),
+            endless: AtomicBool::default(),
+        });
         let context = DhtContext::start(
             config,
             Foundations {
