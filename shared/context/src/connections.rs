@@ -32,8 +32,10 @@ const DRAIN_QUIET: Duration = Duration::from_secs(1);
 /// A connection that lost is closed after so long whatever is under way.
 const DRAIN_LONGEST: Duration = Duration::from_secs(15);
 /// A stop lets what was promised to be finished run on for so long: the answers that a put no longer
-/// needs come within this, unless their node has just died.
+/// needs come within this, unless their node has just died, and so do the answers that others await.
 const FINISH_LONGEST: Duration = Duration::from_secs(1);
+/// How often a stop looks whether all is answered: a connection does not say so by itself.
+const FINISH_LOOK: Duration = Duration::from_millis(10);
 /// The most dials at once: what a burst of lookups may have open.
 const DIALS_MAX: usize = 256;
 /// A peer's next address is tried beside the earlier ones after so long (RFC 8305, section 5): false
@@ -147,10 +149,16 @@ impl Connections {
         }
     }
 
-    /// Ends all tasks and connections, after what is to be finished.
+    /// Ends all tasks and connections, after what is to be finished and what is to be answered.
     pub async fn stop(&self) {
         self.finishing.close();
-        let _ = tokio::time::timeout(FINISH_LONGEST, self.finishing.wait()).await;
+        let finished = async {
+            self.finishing.wait().await;
+            while self.registry.connections().iter().any(|connection| connection.in_flight() > 0) {
+                tokio::time::sleep(FINISH_LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(FINISH_LONGEST, finished).await;
         self.stop.cancel();
         self.transport.close().await;
         self.tasks.close();
@@ -332,6 +340,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, ManualClock};
+    use crate::quiet_end::QuietEnd;
     use crate::transport::{Answer, Asker};
 
     const DIAL_LIMIT: Duration = Duration::from_secs(1);
@@ -420,6 +429,22 @@ mod tests {
         });
         connections.stop().await;
         assert!(finished.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_lets_answers_arrive() {
+        let connections = connections();
+        let end = Arc::new(QuietEnd::new(NodeId::from_bytes([2; 32]), false));
+        end.in_flight.store(1, Ordering::Relaxed);
+        connections.registry.register(end.clone());
+        let started = Instant::now();
+        let answer = async {
+            tokio::time::sleep(FINISH_LONGEST / 4).await;
+            end.in_flight.store(0, Ordering::Relaxed);
+        };
+        tokio::join!(connections.stop(), answer);
+        let took = started.elapsed();
+        assert!((FINISH_LONGEST / 4..FINISH_LONGEST / 2).contains(&took), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]

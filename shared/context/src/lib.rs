@@ -14,6 +14,8 @@ pub mod node_key;
 pub mod operations;
 pub mod peer_address;
 pub mod quic;
+#[cfg(test)]
+mod quiet_end;
 pub mod registry;
 pub mod requests;
 pub mod resolver;

@@ -118,66 +118,22 @@ impl PeerRegistry {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::Ordering;
 
-    use bytes::Bytes;
     use dht_kad::UnixMs;
-    use futures_util::future::BoxFuture;
 
     use super::*;
     use crate::clock::{Clock, ManualClock};
+    use crate::quiet_end::QuietEnd;
     use crate::registry::Heard;
-    use crate::transport::{CloseReason, RequestError, Service};
-
-    /// One end of a connection that carries nothing.
-    struct End {
-        peer: NodeId,
-        dialled: bool,
-        open: AtomicBool,
-        in_flight: AtomicUsize,
-    }
-
-    impl Connection for End {
-        fn peer(&self) -> NodeId {
-            self.peer
-        }
-
-        fn remote_addr(&self) -> SocketAddr {
-            SocketAddr::from(([127, 0, 0, 1], 1 + u16::from(self.peer.key().0[0])))
-        }
-
-        fn dialled(&self) -> bool {
-            self.dialled
-        }
-
-        fn request(&self, _: Bytes) -> BoxFuture<'static, Result<Bytes, RequestError>> {
-            Box::pin(std::future::pending())
-        }
-
-        fn serve(&self, _: Arc<dyn Service>) -> BoxFuture<'static, CloseReason> {
-            Box::pin(std::future::pending())
-        }
-
-        fn close(&self, _: CloseReason) {
-            self.open.store(false, Ordering::Relaxed);
-        }
-
-        fn is_open(&self) -> bool {
-            self.open.load(Ordering::Relaxed)
-        }
-
-        fn in_flight(&self) -> usize {
-            self.in_flight.load(Ordering::Relaxed)
-        }
-    }
+    use crate::transport::CloseReason;
 
     fn id(number: u8) -> NodeId {
         NodeId::from_bytes([number; 32])
     }
 
-    fn end(peer: u8, dialled: bool) -> Arc<End> {
-        let (open, in_flight) = (AtomicBool::new(true), AtomicUsize::new(0));
-        Arc::new(End { peer: id(peer), dialled, open, in_flight })
+    fn end(peer: u8, dialled: bool) -> Arc<QuietEnd> {
+        Arc::new(QuietEnd::new(id(peer), dialled))
     }
 
     fn registry(own: u8) -> PeerRegistry {
@@ -197,9 +153,9 @@ mod tests {
                     if lower_first { (&by_lower, &by_higher) } else { (&by_higher, &by_lower) };
                 registry.register(first.clone());
                 let registered = registry.register(second.clone());
-                assert_eq!(registered.winner.dialled(), by_lower.dialled);
-                assert_eq!(registered.loser.unwrap().dialled(), by_higher.dialled);
-                assert_eq!(registry.connection(&id(peer)).unwrap().dialled(), by_lower.dialled);
+                assert_eq!(registered.winner.dialled(), by_lower.dialled());
+                assert_eq!(registered.loser.unwrap().dialled(), by_higher.dialled());
+                assert_eq!(registry.connection(&id(peer)).unwrap().dialled(), by_lower.dialled());
             }
         }
     }
