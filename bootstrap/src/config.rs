@@ -67,9 +67,6 @@ pub struct ConfigFile {
     /// The least severe of what is logged: `error`, `warn`, `info`, `debug` or `trace`; default
     /// `info`. `debug` writes some lines a request.
     pub log: Option<String>,
-    /// Addresses to tell others instead of those that they see, `ip:port`, at most 4; default none.
-    /// For a node behind a forwarded port.
-    pub advertise: Option<Vec<String>>,
     /// Threads that check signatures; default half the cores, at least 1. Each checks some 30,000
     /// records a second.
     pub verify_threads: Option<usize>,
@@ -141,8 +138,6 @@ pub struct Config {
     pub solo: bool,
     /// The least severe of what is logged.
     pub log: tracing::Level,
-    /// Addresses to tell others instead of those that they see.
-    pub advertise: Vec<SocketAddr>,
     /// Threads that check signatures; at least one.
     pub verify_threads: usize,
     /// The store's part.
@@ -242,7 +237,6 @@ impl Config {
             admin: from.admin(flags.admin.as_ref(), file.admin, admin_public)?,
             solo: flags.solo || file.solo.unwrap_or(false),
             log: from.log(file.log.as_deref())?,
-            advertise: from.advertise(file.advertise)?,
             verify_threads: from.verify_threads(file.verify_threads)?,
             store: from.store(&file.store)?,
         })
