@@ -30,9 +30,10 @@ pub struct NodeOptions {
     pub bootstrap: Vec<String>,
     /// Whether it may be the only one.
     pub solo: bool,
-    /// Lines of its configuration file before the section of the store.
+    /// Lines of its configuration file before the section of the store. A field that stands here is
+    /// not written from elsewhere.
     pub top: String,
-    /// Lines of the section of the store, beside its cache and the floor of the disk's free bytes.
+    /// Lines of the section of the store.
     pub store: String,
     /// The program that runs it and its arguments, such as strace; empty for none.
     pub under: Vec<String>,
@@ -123,13 +124,17 @@ impl NodeProcess {
         let Ok(line) = running.stdout.recv_timeout(waiting::LIMIT) else {
             panic!("the node ended or was not ready within {:?}\n{}", waiting::LIMIT, self.tail());
         };
-        let expected = format!(" listen={}", self.addr);
-        let id = line.strip_prefix("ready node=").and_then(|line| line.strip_suffix(&expected));
-        let id = id.and_then(|id| id.parse::<NodeId>().ok());
-        let id = id.unwrap_or_else(|| panic!("«{line}» is not the ready line"));
+        let id = self.named_in(&line).unwrap_or_else(|| panic!("«{line}» is not the ready line"));
         assert!(self.id.is_none_or(|before| before == id), "a node keeps its name");
         self.id = Some(id);
         started.elapsed()
+    }
+
+    /// The node that a ready line names, if it is one that also names this place.
+    fn named_in(&self, line: &str) -> Option<NodeId> {
+        let (id, listen) = line.strip_prefix("ready node=")?.split_once(" listen=")?;
+        let here = listen.split(',').any(|addr| addr == self.addr.to_string());
+        id.parse().ok().filter(|_| here)
     }
 
     /// Whether the ready line has come by now. It is then not waited for again.
@@ -281,17 +286,23 @@ impl NodeProcess {
         command
     }
 
-    /// A small cache, and a floor of free bytes that no machine these tests run on is below.
+    /// A small cache, and a floor of free bytes that no machine these tests run on is below; what
+    /// the options say stands in place of it.
     fn configuration(&self) -> String {
         let NodeOptions { bootstrap, solo, top, store, .. } = &self.options;
-        let (addr, dir) = (self.addr, self.data_dir());
-        let floor =
-            if store.contains("min_free_bytes") { "" } else { "min_free_bytes = 1048576\n" };
-        format!(
-            "network = \"{NETWORK}\"\ndata_dir = {dir:?}\nlisten = [\"{addr}\"]\n\
-             admin = \"{addr}\"\nbootstrap = {bootstrap:?}\nsolo = {solo}\nverify_threads = 1\n\
-             {top}\n[store]\ncache_bytes = 16777216\n{floor}{store}\n"
-        )
+        let (addr, dir) = (format!("{:?}", self.addr.to_string()), self.data_dir());
+        let top_defaults = [
+            ("network", format!("{NETWORK:?}")),
+            ("data_dir", format!("{dir:?}")),
+            ("listen", format!("[{addr}]")),
+            ("admin", addr.clone()),
+            ("bootstrap", format!("{bootstrap:?}")),
+            ("solo", solo.to_string()),
+            ("verify_threads", "1".to_owned()),
+        ];
+        let store_defaults =
+            [("cache_bytes", "16777216".to_owned()), ("min_free_bytes", "1048576".to_owned())];
+        format!("{}\n[store]\n{}", section(top, &top_defaults), section(store, &store_defaults))
     }
 
     fn log_path(&self) -> PathBuf {
@@ -318,6 +329,16 @@ impl Drop for NodeProcess {
             let _ = running.child.wait();
         }
     }
+}
+
+/// These lines, and the defaults of fields that they do not give.
+fn section(lines: &str, defaults: &[(&str, String)]) -> String {
+    let given = |field: &str| lines.lines().any(|line| line.starts_with(&format!("{field} =")));
+    let mut section = lines.to_owned();
+    for (field, value) in defaults.iter().filter(|(field, _)| !given(field)) {
+        section.push_str(&format!("\n{field} = {value}"));
+    }
+    section
 }
 
 /// Copies a folder with all that is in it.
