@@ -37,7 +37,7 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
 pub struct Running {
     name: String,
     child: Child,
-    lines: Receiver<String>,
+    lines: Receiver<(Instant, String)>,
 }
 
 impl Running {
@@ -54,7 +54,7 @@ impl Running {
         thread::spawn(move || {
             // It ends with the process's stdout, or when nobody reads on.
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
+                if sender.send((Instant::now(), line)).is_err() {
                     return;
                 }
             }
@@ -62,11 +62,11 @@ impl Running {
         Ok(Running { name: name.to_owned(), child, lines })
     }
 
-    /// The next line of its stdout; `None` once it has ended well.
+    /// The next line of its stdout and when it came; `None` once the process has ended well.
     ///
     /// # Errors
     /// Where none came until `deadline`, or the process failed.
-    pub fn line(&mut self, deadline: Instant) -> anyhow::Result<Option<String>> {
+    pub fn line(&mut self, deadline: Instant) -> anyhow::Result<Option<(Instant, String)>> {
         match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => Ok(Some(line)),
             Err(RecvTimeoutError::Timeout) => {
@@ -82,14 +82,14 @@ impl Running {
         }
     }
 
-    /// What follows `listen=` in the line that says that it is ready.
+    /// When it said that it is ready, and what follows `listen=` in the line that says so.
     ///
     /// # Errors
     /// Where it ends, or says nothing until `deadline`.
-    pub fn ready(&mut self, deadline: Instant) -> anyhow::Result<String> {
-        while let Some(line) = self.line(deadline)? {
+    pub fn ready(&mut self, deadline: Instant) -> anyhow::Result<(Instant, String)> {
+        while let Some((at, line)) = self.line(deadline)? {
             if let Some((_, listen)) = line.split_once("listen=") {
-                return Ok(listen.to_owned());
+                return Ok((at, listen.to_owned()));
             }
         }
         bail!("{} ended before it was ready", self.name)

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -52,7 +52,7 @@ impl Rounds {
     /// Where something does not start until `deadline`.
     pub fn start(dir: &Path, deadline: Instant) -> anyhow::Result<Self> {
         let mut echo = Running::start("quinn-echo", &["server"], Stdio::inherit())?;
-        let echo_listen = echo.ready(deadline)?;
+        let (_, echo_listen) = echo.ready(deadline)?;
         let solo = Node::start(dir, None, deadline)?;
         let mut network = vec![Node::start(dir, None, deadline)?];
         while let (Some(first), true) = (network.first(), network.len() < NETWORK_NODES) {
@@ -176,7 +176,8 @@ impl Ask<'_> {
 
     fn next_phase(&mut self, op: &str) -> anyhow::Result<Value> {
         let line = self.client.line(self.deadline)?;
-        let line: Value = serde_json::from_str(&line.unwrap_or_default())?;
+        let (_, line) = line.with_context(|| format!("a client ended before {op}"))?;
+        let line: Value = serde_json::from_str(&line)?;
         let told = line.get("op").and_then(Value::as_str);
         ensure!(told == Some(op), "a client measured {told:?} where {op} is due");
         Ok(line)
