@@ -1,4 +1,4 @@
-//! Tests through the real binaries: the harness that they share.
+//! Tests through the real binaries: the harness that they share, and the benchmark ([`bench`]).
 //!
 //! Everything here works with processes, sockets and files as an operator's machine has them: the
 //! daemon is started, killed and started again, the command line is run, and what needs thousands
@@ -23,6 +23,7 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
+pub mod bench;
 pub mod command_line;
 pub mod network;
 pub mod node_process;
