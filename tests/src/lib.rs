@@ -24,6 +24,7 @@
 )]
 
 pub mod command_line;
+pub mod crash;
 pub mod network;
 pub mod node_process;
 pub mod ports;

@@ -3,7 +3,7 @@
 //! record that was acknowledged, bit for bit.
 //!
 //! To see it fail, put the fault back: in `bootstrap/src/store/database.rs` let `Database::write`
-//! ignore `sync` (`options.set_sync(false)`). Nothing of the log is then left to start on.
+//! forget `synced` (`options.set_sync(false)`). Nothing of the log is then left to start on.
 
 use std::thread;
 

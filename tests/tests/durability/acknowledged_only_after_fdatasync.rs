@@ -2,7 +2,7 @@
 //! at all.
 //!
 //! To see it fail, put the fault back: in `bootstrap/src/store/database.rs` let `Database::write`
-//! ignore `sync` (`options.set_sync(false)`). No sync then lies between a write and its answer.
+//! forget `synced` (`options.set_sync(false)`). No sync then lies between a write and its answer.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -10,4 +10,5 @@
 
 mod a_log_cut_at_the_last_synced_byte;
 mod acknowledged_only_after_fdatasync;
+mod kill_under_load;
 mod load;
