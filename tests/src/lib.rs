@@ -25,6 +25,7 @@
 
 pub mod bench;
 pub mod command_line;
+pub mod crash;
 pub mod network;
 pub mod node_process;
 pub mod ports;

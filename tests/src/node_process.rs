@@ -35,7 +35,7 @@ pub struct NodeOptions {
     pub top: String,
     /// Lines of the section of the store.
     pub store: String,
-    /// The program that runs it and its arguments, such as strace; empty for none.
+    /// A program that becomes the node's process, with its arguments; empty for none.
     pub under: Vec<String>,
     /// Further arguments of `run`.
     pub arguments: Vec<String>,
@@ -152,12 +152,7 @@ impl NodeProcess {
     /// Kills the process with -9.
     pub fn kill(&mut self) {
         if let Some(mut running) = self.running.take() {
-            if self.options.under.is_empty() {
-                let _ = running.child.kill();
-            } else {
-                // The program in between ends with the node.
-                self.send(&running, Signal::KILL);
-            }
+            let _ = running.child.kill();
             let _ = running.child.wait();
         }
     }
@@ -165,7 +160,7 @@ impl NodeProcess {
     /// Sends a signal and returns the exit status; fails if the node takes longer than allowed.
     pub fn end_by(&mut self, signal: Signal) -> i32 {
         let mut running = self.running.take().expect("the node runs");
-        self.send(&running, signal);
+        let _ = kill_process(pid_of(&running.child), signal);
         let ended = programs::wait(&mut running.child, STOP_LIMIT);
         let _ = running.child.kill();
         let _ = running.child.wait();
@@ -251,27 +246,10 @@ impl NodeProcess {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// The process itself, beneath the program it may run under.
+    /// The process.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        self.pid_of(self.running.as_ref().expect("the node runs"))
-    }
-
-    fn send(&self, running: &Running, signal: Signal) {
-        let _ = kill_process(self.pid_of(running), signal);
-    }
-
-    fn pid_of(&self, running: &Running) -> Pid {
-        let own = running.child.id();
-        let pid = match self.options.under.is_empty() {
-            true => own,
-            // The only child of the program in between.
-            false => std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"))
-                .ok()
-                .and_then(|children| children.split_whitespace().next()?.parse().ok())
-                .expect("the node runs under the other program"),
-        };
-        i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id")
+        pid_of(&self.running.as_ref().expect("the node runs").child)
     }
 
     fn command(&self) -> Command {
@@ -322,13 +300,14 @@ impl Drop for NodeProcess {
             eprintln!("--- the log of {}\n{}\n---", self.addr, self.tail());
         }
         if let Some(mut running) = self.running.take() {
-            if !self.options.under.is_empty() && matches!(running.child.try_wait(), Ok(None)) {
-                self.send(&running, Signal::KILL);
-            }
             let _ = running.child.kill();
             let _ = running.child.wait();
         }
     }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id")
 }
 
 /// These lines, and the defaults of fields that they do not give.

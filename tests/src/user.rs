@@ -39,9 +39,14 @@ impl User {
     /// A user with an identity made from a number, who asks these peers first.
     #[must_use]
     pub fn new(identity: u8, peers: &[String]) -> Self {
-        let identity = Identity::from_secret(&[identity; 32]);
+        Self::with_identity(&Identity::from_secret(&[identity; 32]), peers)
+    }
+
+    /// A user with this identity.
+    #[must_use]
+    pub fn with_identity(identity: &Identity, peers: &[String]) -> Self {
         let publisher = identity.public_key();
-        let mut builder = Client::builder(network()).identity(identity).timeout(TIMEOUT);
+        let mut builder = Client::builder(network()).identity(identity.clone()).timeout(TIMEOUT);
         for peer in peers {
             builder = builder.bootstrap(peer.parse().expect("a peer"));
         }
