@@ -67,10 +67,12 @@ pub(crate) fn run() -> Result<(), Failure> {
     }
 }
 
-/// Clap's explanation as one sentence.
+/// Clap's explanation, its first paragraph, as one sentence: what is missing stands on lines below.
 fn usage(error: &clap::Error) -> Failure {
     let text = error.to_string();
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no command is given");
-    let what = first.trim_start_matches("error: ").trim_end_matches([':', '.']);
+    let first = text.split("\n\n").find(|paragraph| !paragraph.trim().is_empty());
+    let words: Vec<&str> = first.unwrap_or("no command is given").split_whitespace().collect();
+    let what = words.join(" ");
+    let what = what.trim_start_matches("error: ").trim_end_matches([':', '.']);
     Failure::new(ErrorNumber::Usage, format!("{what}; see dht-bootstrap --help"))
 }

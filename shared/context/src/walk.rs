@@ -9,7 +9,7 @@ use std::time::Duration;
 use dht_kad::NodeId;
 use dht_kad::lookup::{ClosestLookup, Step, ValueLookup, ValueStep, Want};
 use dht_kad::message::NodeInfo;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
@@ -77,9 +77,6 @@ impl Machine for ValueLookup {
     }
 }
 
-/// One answer that came in, or did not.
-type Answered<A> = (NodeId, Result<A, AskError>);
-
 /// Runs a machine to its end. `ask` starts a question, `take` hands an answer to the machine.
 pub(crate) async fn walk<M: Machine, A: Send + 'static>(
     machine: &mut M,
@@ -87,14 +84,14 @@ pub(crate) async fn walk<M: Machine, A: Send + 'static>(
     ask: impl Fn(M::Question) -> BoxFuture<'static, Result<A, AskError>>,
     mut take: impl FnMut(&mut M, NodeId, A),
 ) {
-    let mut under_way: FuturesUnordered<BoxFuture<'static, Answered<A>>> = FuturesUnordered::new();
+    let mut under_way = FuturesUnordered::new();
     let mut not_slow_yet: VecDeque<(Instant, NodeId)> = VecDeque::new();
     loop {
         match machine.next_move() {
             Move::Ask(id, question) => {
                 let answer = ask(question);
                 not_slow_yet.push_back((Instant::now() + slow, id));
-                under_way.push(Box::pin(async move { (id, answer.await) }));
+                under_way.push(answer.map(move |answer| (id, answer)));
                 continue;
             }
             Move::Done => return,

@@ -217,25 +217,27 @@ impl Inner {
         verify: bool,
     ) -> Option<ValidRecord> {
         let record = ParsedRecord::parse(bytes).ok()?;
-        let network = &self.config.network;
-        let id = record.claimed_id(network);
+        if !alive(&record, self.clock.now()) {
+            return None;
+        }
+        let known = (verify && !record.has_body()).then(|| recognised.find(record.bytes()));
+        let (record, anew) = match known.flatten() {
+            Some(known) => (known, false),
+            None if verify => (self.verifier.verify(vec![record]).await.pop()?.ok()?, true),
+            None => (record.trust_own_store(&self.config.network), false),
+        };
+        // A record's own name is a hash, made once. One that was not asked for costs a signature
+        // check before it is seen to be such, as a forged one does in any case.
+        let id = record.id();
         let asked_for = id.key == find.key
             && find.publisher.is_none_or(|publisher| publisher.0 == id.publisher)
             && find.slots.is_none_or(|(first, last)| (first..=last).contains(&id.slot));
-        if !asked_for || !alive(&record, self.clock.now()) {
+        if !asked_for {
             return None;
         }
-        if !verify {
-            return Some(record.trust_own_store(network));
+        if anew {
+            recognised.note(&record);
         }
-        if !record.has_body()
-            && let Some(known) = recognised.find(record.bytes())
-        {
-            return Some(known);
-        }
-        let verdict = self.verifier.verify(vec![record]).await.pop()?;
-        let record = verdict.ok()?;
-        recognised.note(&record);
         Some(record)
     }
 }

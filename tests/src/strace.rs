@@ -1,0 +1,1 @@
+//! What strace saw a node do.
