@@ -298,3 +298,22 @@ async fn a_listing_is_not_held_for_ever_by_pages_without_records() {
     let listed = within(client.context.list_topic(&[1; 32])).await;
     assert_eq!(listed.unwrap_err(), ListError::Inconclusive { answered: 0, needed: 1 });
 }
+
+/// A put that is signed again meets the copies that its first attempt has left: these are its own, and
+/// no other writer's.
+#[tokio::test]
+async fn a_compare_and_swap_does_not_lose_to_its_own_first_attempt() {
+    let nodes = start_network(3).await;
+    let alice = identity(8);
+    let label = domain::label(&network(), "swapped");
+    let put = |text| Put { quorum: Some(3), ..Put::owned(label, Bytes::from(text)) };
+    let first = nodes[0].context.put(&alice, put("first")).await.unwrap().record.seq();
+    for node in &nodes[1..] {
+        node.store.refuse_once();
+    }
+    let swap = Put { expected_seq: Some(first), ..put("second") };
+    let report = nodes[0].context.put(&alice, swap.clone()).await.unwrap();
+    assert_eq!(report.outcome.stored.len(), 3);
+    let stale = nodes[0].context.put(&alice, swap).await;
+    assert_eq!(stale.unwrap_err(), PutError::UnexpectedSeq { stored: report.record.seq() });
+}

@@ -24,7 +24,7 @@ use dht_context::verify::InlineVerifier;
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Position, Stored};
-use dht_kad::{NetworkName, Refusal, ValidRecord};
+use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
 use futures_util::future::BoxFuture;
 
 /// The most that anything here may take: generous, since the machine may be busy.
@@ -71,18 +71,24 @@ pub(crate) struct Node {
     pub(crate) store: Arc<LyingStore>,
 }
 
-/// A store that also lies: it claims versions of which it only ever shows the heads, or to have more
-/// on the next page for ever.
+/// A store that also lies: it claims versions of which it only ever shows the heads, to have more on
+/// the next page for ever, or that what it is given lives too short.
 pub(crate) struct LyingStore {
     kept: MemoryStore,
     withheld: Mutex<Vec<ValidRecord>>,
     endless: AtomicBool,
+    refuse: AtomicBool,
 }
 
 impl LyingStore {
     /// Shows empty pages from now on, each with a next one.
     pub(crate) fn never_end(&self) {
         self.endless.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses the next batch.
+    pub(crate) fn refuse_once(&self) {
+        self.refuse.store(true, Ordering::Relaxed);
     }
 
     /// Shows this head from now on in place of what is in its slot.
@@ -109,6 +115,10 @@ impl RecordStore for LyingStore {
     }
 
     fn submit(&self, batch: Vec<Submission>) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>> {
+        if self.refuse.swap(false, Ordering::Relaxed) {
+            let refused = Refusal::GuardTooShort { needed: UnixMs(0) };
+            return Box::pin(std::future::ready(vec![Err(refused); batch.len()]));
+        }
         self.kept.submit(batch)
     }
 
@@ -159,6 +169,7 @@ impl Node {
             kept,
             withheld: Mutex::default(),
             endless: AtomicBool::default(),
+            refuse: AtomicBool::default(),
         });
         let context = DhtContext::start(
             config,
