@@ -86,7 +86,6 @@ fn a_damaged_database_is_refused_and_left_as_it_is() {
     for (what, damage) in DAMAGES {
         std::fs::remove_dir_all(&data).unwrap();
         copy_folder(&intact, &data);
-        restrict(&data);
         damage(&data.join("db"));
         let before = contents(&data);
         let ended = net[0].run_to_end();
@@ -99,18 +98,11 @@ fn a_damaged_database_is_refused_and_left_as_it_is() {
     }
     std::fs::remove_dir_all(&data).unwrap();
     copy_folder(&intact, &data);
-    restrict(&data);
     net.start_all();
     for record in &put {
         let got = user.get(&user.slot("kept", record.slot())).unwrap();
         assert_eq!(got.record.bytes(), record.bytes(), "the intact copy has it all");
     }
-}
-
-/// The key's file is its owner's alone, in a copy too.
-fn restrict(data: &Path) {
-    let owner_only = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(data.join("node.key"), owner_only).unwrap();
 }
 
 #[test]
@@ -139,7 +131,7 @@ fn a_node_key_that_is_damaged_or_exposed_is_refused() {
     std::fs::write(&key, good).unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     net[0].run_to_end().expect_failure(IDENTITY_FILE, "chmod 600");
-    restrict(&net[0].data_dir());
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     net.start_all();
 }
 
