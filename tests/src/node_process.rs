@@ -1,13 +1,13 @@
 //! [`NodeProcess`]: one `dht-bootstrap run`, with a folder of its own, that can be killed and started
 //! again at the same place.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dht_kad::NodeId;
 use rustix::process::{Pid, Signal, kill_process};
@@ -117,9 +117,8 @@ impl NodeProcess {
         self.running = Some(Running { child, stdout });
     }
 
-    /// Waits for the line by which the node says that it is usable, and returns how long that took.
-    pub fn await_ready(&mut self) -> Duration {
-        let started = Instant::now();
+    /// Waits for the line by which the node says that it is usable.
+    pub fn await_ready(&mut self) {
         let running = self.running.as_ref().expect("the node was started");
         let Ok(line) = running.stdout.recv_timeout(waiting::LIMIT) else {
             panic!("the node ended or was not ready within {:?}\n{}", waiting::LIMIT, self.tail());
@@ -127,7 +126,6 @@ impl NodeProcess {
         let id = self.named_in(&line).unwrap_or_else(|| panic!("«{line}» is not the ready line"));
         assert!(self.id.is_none_or(|before| before == id), "a node keeps its name");
         self.id = Some(id);
-        started.elapsed()
     }
 
     /// The node that a ready line names, if it is one that also names this place.
@@ -332,5 +330,4 @@ pub fn copy_folder(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), &target).expect("a copy");
         }
     }
-    File::open(to).expect("the copy");
 }

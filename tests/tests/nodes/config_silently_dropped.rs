@@ -194,9 +194,8 @@ fn peers_are_joined_and_alone_it_is_ready_only_if_told() {
     alone.await_ready();
     let field = place.started("field", NodeOptions::joining(vec![alone.peer()]));
     assert!(field.status()["table"].as_u64() >= Some(1));
-    let mut flag = NodeOptions::default();
-    flag.arguments = vec!["--bootstrap".to_owned(), field.pinned()];
-    let flag = place.started("flag", flag);
+    let arguments = vec!["--bootstrap".to_owned(), field.pinned()];
+    let flag = place.started("flag", NodeOptions { arguments, ..NodeOptions::default() });
     assert!(flag.status()["table"].as_u64() >= Some(1));
 }
 

@@ -17,3 +17,4 @@ mod join_with_bootstrap_down;
 mod lock_across_io;
 mod ready_before_usable;
 mod sigterm_loses_data;
+mod three_peers_in_a_second;

@@ -1,13 +1,9 @@
 //! Elsewhere, "ready" was reported before a put worked. Here the first put after the ready line
 //! succeeds: of a lone node, of each that joins, and of a network that was killed as a whole.
 
-use std::time::Duration;
-
 use dht_tests::{Network, User};
 
 const ROUNDS: u64 = 8;
-/// On loopback a node has three peers in less than this; the ready line waits for some of them.
-const JOINS_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]
 fn ready_before_usable() {
@@ -30,7 +26,7 @@ fn ready_before_usable() {
             let one = usize::try_from(round).unwrap() % network.nodes().len();
             network[one].kill();
             network[one].spawn();
-            assert!(network[one].await_ready() < JOINS_WITHIN);
+            network[one].await_ready();
         }
         for node in network.nodes() {
             let user = User::new(2, &[node.peer()]);

@@ -2,8 +2,9 @@
 //! a flush. Here both do the same, in time and under load: what was acknowledged is there, and the
 //! exit status is 0.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use dht_kad::ValidRecord;
 use dht_tests::{Network, NodeProcess, User};
 use rustix::process::Signal;
 
@@ -39,10 +40,6 @@ fn sigterm_loses_data() {
         }
     }
 }
-
-use std::sync::atomic::AtomicUsize;
-
-use dht_kad::ValidRecord;
 
 /// Puts until the node is gone; returns what was acknowledged.
 fn write_until(user: &User, ended: &AtomicBool, count: &AtomicUsize) -> Vec<ValidRecord> {

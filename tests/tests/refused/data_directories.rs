@@ -46,6 +46,30 @@ fn a_second_process_on_one_data_directory_is_refused_and_the_first_goes_on() {
     assert_eq!(user.put(user.first("more", 0, "y")).outcome.stored.len(), 1);
 }
 
+/// Something that happens to a database between two starts.
+type Damage = fn(&Path);
+
+const DAMAGES: [(&str, Damage); 4] = [
+    ("a table is missing", |db| {
+        std::fs::remove_file(&files_ending(db, ".sst")[0]).unwrap();
+    }),
+    ("CURRENT names nothing", |db| {
+        std::fs::write(db.join("CURRENT"), "MANIFEST-999999\n").unwrap();
+    }),
+    ("the manifest is missing", |db| {
+        std::fs::remove_file(manifest(db)).unwrap();
+    }),
+    ("the manifest is damaged", |db| {
+        let file = std::fs::File::options().write(true).open(manifest(db)).unwrap();
+        file.write_all_at(&[0xff; 64], 8).unwrap();
+    }),
+];
+
+fn manifest(db: &Path) -> PathBuf {
+    let mut files = contents(db).into_keys();
+    files.find(|path| path.to_string_lossy().contains("MANIFEST")).unwrap()
+}
+
 #[test]
 fn a_damaged_database_is_refused_and_left_as_it_is() {
     let mut net = Network::start(1);
@@ -59,27 +83,9 @@ fn a_damaged_database_is_refused_and_left_as_it_is() {
     let (data, intact) = (net[0].data_dir(), net.folder().join("intact"));
     copy_folder(&data, &intact);
 
-    let damages: [(&str, &dyn Fn(&Path)); 4] = [
-        ("a table is missing", &|db| std::fs::remove_file(&files_ending(db, ".sst")[0]).unwrap()),
-        ("CURRENT names nothing", &|db| {
-            std::fs::write(db.join("CURRENT"), "MANIFEST-999999\n").unwrap()
-        }),
-        ("the manifest is missing", &|db| {
-            let manifest =
-                contents(db).into_keys().find(|path| path.to_string_lossy().contains("MANIFEST"));
-            std::fs::remove_file(manifest.unwrap()).unwrap();
-        }),
-        ("the manifest is damaged", &|db| {
-            let manifest =
-                contents(db).into_keys().find(|path| path.to_string_lossy().contains("MANIFEST"));
-            let file = std::fs::File::options().write(true).open(manifest.unwrap()).unwrap();
-            file.write_all_at(&[0xff; 64], 8).unwrap();
-        }),
-    ];
-    for (what, damage) in damages {
+    for (what, damage) in DAMAGES {
         std::fs::remove_dir_all(&data).unwrap();
         copy_folder(&intact, &data);
-        restrict(&data);
         damage(&data.join("db"));
         let before = contents(&data);
         let ended = net[0].run_to_end();
@@ -92,18 +98,11 @@ fn a_damaged_database_is_refused_and_left_as_it_is() {
     }
     std::fs::remove_dir_all(&data).unwrap();
     copy_folder(&intact, &data);
-    restrict(&data);
     net.start_all();
     for record in &put {
         let got = user.get(&user.slot("kept", record.slot())).unwrap();
         assert_eq!(got.record.bytes(), record.bytes(), "the intact copy has it all");
     }
-}
-
-/// The key's file is its owner's alone, in a copy too.
-fn restrict(data: &Path) {
-    let owner_only = std::fs::Permissions::from_mode(0o600);
-    std::fs::set_permissions(data.join("node.key"), owner_only).unwrap();
 }
 
 #[test]
@@ -132,7 +131,7 @@ fn a_node_key_that_is_damaged_or_exposed_is_refused() {
     std::fs::write(&key, good).unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     net[0].run_to_end().expect_failure(IDENTITY_FILE, "chmod 600");
-    restrict(&net[0].data_dir());
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     net.start_all();
 }
 
