@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
+use dht_context::config::DEFAULT_NETWORK;
 use dht_context::peer_address::PeerAddress;
 use dht_kad::{ErrorNumber, NetworkName};
 use serde::Deserialize;
@@ -23,8 +24,6 @@ mod check;
 
 use self::check::Origin;
 
-/// The network unless configured.
-pub const NETWORK: &str = "main";
 /// The data directory unless configured.
 pub const DATA_DIR: &str = "/var/lib/dht-bootstrap";
 /// Where the node listens unless configured; an IPv6 socket that also takes IPv4.
@@ -67,9 +66,6 @@ pub struct ConfigFile {
     /// The least severe of what is logged: `error`, `warn`, `info`, `debug` or `trace`; default
     /// `info`. `debug` writes some lines a request.
     pub log: Option<String>,
-    /// Addresses to tell others instead of those that they see, `ip:port`, at most 4; default none.
-    /// For a node behind a forwarded port.
-    pub advertise: Option<Vec<String>>,
     /// Threads that check signatures; default half the cores, at least 1. Each checks some 30,000
     /// records a second.
     pub verify_threads: Option<usize>,
@@ -141,8 +137,6 @@ pub struct Config {
     pub solo: bool,
     /// The least severe of what is logged.
     pub log: tracing::Level,
-    /// Addresses to tell others instead of those that they see.
-    pub advertise: Vec<SocketAddr>,
     /// Threads that check signatures; at least one.
     pub verify_threads: usize,
     /// The store's part.
@@ -234,7 +228,7 @@ impl Config {
         let listen = from.list(&flags.listen, file.listen, "listen")?;
         let admin_public = file.admin_public.unwrap_or(false);
         Ok(Config {
-            network: from.one(flags.network.as_ref(), file.network, "network", NETWORK)?,
+            network: from.one(flags.network.as_ref(), file.network, "network", DEFAULT_NETWORK)?,
             data_dir: data_dir.unwrap_or_else(|| DATA_DIR.into()),
             listen: from.listen(listen)?,
             bootstrap: from.list(&flags.bootstrap, file.bootstrap, "bootstrap")?.1,
@@ -242,7 +236,6 @@ impl Config {
             admin: from.admin(flags.admin.as_ref(), file.admin, admin_public)?,
             solo: flags.solo || file.solo.unwrap_or(false),
             log: from.log(file.log.as_deref())?,
-            advertise: from.advertise(file.advertise)?,
             verify_threads: from.verify_threads(file.verify_threads)?,
             store: from.store(&file.store)?,
         })

@@ -8,6 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dht_context::clock::{Clock, SystemClock};
 use dht_context::config::ConfigError as ContextConfigError;
@@ -35,6 +36,10 @@ use crate::verify_threads::VerifyThreads;
 
 /// What a pong says of this program.
 pub const VERSION: &str = concat!("dht-bootstrap ", env!("CARGO_PKG_VERSION"));
+
+/// A stop waits so long for who is asking the admin address: a request that never ends must not hold
+/// up the node's own end until systemd kills it.
+const ADMIN_LONGEST: Duration = Duration::from_secs(1);
 
 /// A node cannot start.
 #[derive(Debug, Error)]
@@ -169,7 +174,10 @@ impl Node {
         self.context.stop().await;
         // The admin task may be gone already; either way nothing is left to stop.
         let _ = self.stop_admin.send(());
-        let _ = self.admin.await;
+        let closer = self.admin.abort_handle();
+        if tokio::time::timeout(ADMIN_LONGEST, self.admin).await.is_err() {
+            closer.abort();
+        }
     }
 }
 

@@ -28,7 +28,7 @@ impl Rocks {
             StoreConfig { dir, network, clock, limits, cache_bytes: 16 << 20, min_free_bytes: 0 };
         let store = RocksStore::open(config).unwrap();
         // The rules set the clock by weeks, which a store does not believe by itself.
-        store.set_clock_agrees(Some(true));
+        store.note_clock(Some(true));
         store
     }
 }

@@ -24,7 +24,7 @@ const NOTHING: RowCounts = RowCounts { records: 0, bodies: 0, index: 0, usage: 0
 async fn expired_records_leave_no_row_behind() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    store.set_clock_agrees(Some(true));
+    store.note_clock(Some(true));
     // More than one step of the sweep, bodies apart among them, and one that outlives the others.
     let bodies = [vec![1; 100], vec![2; 9_000]];
     let batch = (0..600).map(|slot| submission(&value(slot, 1, bodies[slot as usize % 2].clone())));
@@ -54,7 +54,7 @@ async fn expired_records_leave_no_row_behind() {
 async fn a_body_that_ends_before_its_head_leaves_the_head() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    store.set_clock_agrees(Some(true));
+    store.note_clock(Some(true));
     let guard_until = START.after(100 * DAY_MS);
     let guarded = sign(&RecordDraft { guard_until, ..draft(1, 1, vec![4; 50_000]) });
     put(&store, &guarded).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_body_that_ends_before_its_head_leaves_the_head() {
 async fn body_and_head_that_ended_before_one_sweep_both_go() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    store.set_clock_agrees(Some(true));
+    store.note_clock(Some(true));
     let guard_until = START.after(8 * DAY_MS);
     let guarded = sign(&RecordDraft { guard_until, ..draft(1, 1, vec![4; 50_000]) });
     put(&store, &guarded).await.unwrap();

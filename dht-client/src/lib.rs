@@ -21,7 +21,7 @@
 //!     let identity = Identity::load("alice.identity".as_ref())?;
 //!     let publisher = identity.public_key();
 //!     let client = Client::builder("main".parse()?)
-//!         .bootstrap("node.example.org:4433".parse()?)
+//!         .bootstrap("node.example.org:4400".parse()?)
 //!         .identity(identity)
 //!         .start()?;
 //!

@@ -1,3 +1,47 @@
-//! Tests through the real binaries, and the benchmark that compares them with a bare QUIC echo.
+//! Tests through the real binaries: the harness that they share, and the benchmark ([`bench`]).
+//!
+//! Everything here works with processes, sockets and files as an operator's machine has them: the
+//! daemon is started, killed and started again, the command line is run, and what needs thousands
+//! of operations goes through the client library in this process.
+//!
+//! ```text
+//! Network ─▶ NodeProcess (dht-bootstrap run, its data directory, its log)
+//! CommandLine ─▶ dht-client … --json          User ─▶ the client library, an identity
+//! WirePeer ─▶ one node, frame by frame        Trace ─▶ what strace saw a node do
+//! ```
+//!
+//! Nothing sleeps to wait for something: what has to come is read from a pipe, or looked for again
+//! and again until a limit that only a fault exceeds ([`waiting`]). Every process that is started is
+//! killed when its handle is dropped.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking, in what it calls too"
+)]
 
 pub mod bench;
+pub mod command_line;
+pub mod crash;
+pub mod network;
+pub mod node_process;
+pub mod ports;
+pub mod programs;
+pub mod records;
+pub mod strace;
+pub mod user;
+pub mod waiting;
+pub mod wire;
+
+pub use command_line::CommandLine;
+pub use network::Network;
+pub use node_process::{NodeOptions, NodeProcess};
+pub use user::User;
+pub use waiting::eventually;
+pub use wire::WirePeer;
+
+/// The network that all tests use, unless they are about another one.
+pub const NETWORK: &str = "test";

@@ -7,6 +7,7 @@ mod status;
 
 use std::fmt;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use dht_kad::ErrorNumber;
 
@@ -67,10 +68,15 @@ pub(crate) fn run() -> Result<(), Failure> {
     }
 }
 
-/// Clap's explanation as one sentence.
+/// Clap's explanation, its first paragraph, as one sentence: what is missing stands on lines below.
 fn usage(error: &clap::Error) -> Failure {
-    let text = error.to_string();
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no command is given");
-    let what = first.trim_start_matches("error: ").trim_end_matches([':', '.']);
+    let text = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing".to_owned(),
+        _ => error.to_string(),
+    };
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let what = words.join(" ");
+    let what = what.trim_start_matches("error: ").trim_end_matches([':', '.']);
     Failure::new(ErrorNumber::Usage, format!("{what}; see dht-bootstrap --help"))
 }

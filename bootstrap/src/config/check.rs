@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 
-use dht_kad::message::ADDRS_MAX;
-
 use super::{ADMIN, ConfigError, LISTEN, MAX_BYTES, StoreFile, StoreSettings};
 use crate::store::{CACHE_BYTES, MIN_FREE_BYTES};
 
@@ -107,24 +105,6 @@ impl Origin<'_> {
                     format!("«{other}» is no level; write error, warn, info, debug or trace");
                 Err(unusable(self.place(false, "log"), reason))
             }
-        }
-    }
-
-    pub(super) fn advertise(
-        &self,
-        file: Option<Vec<String>>,
-    ) -> Result<Vec<SocketAddr>, ConfigError> {
-        let (_, addrs) = self.list::<SocketAddr>(&[], file, "advertise")?;
-        let place = self.place(false, "advertise");
-        if addrs.len() > ADDRS_MAX {
-            return Err(unusable(place, format!("more than {ADDRS_MAX} addresses; give fewer")));
-        }
-        match addrs.iter().find(|addr| addr.ip().is_unspecified() || addr.port() == 0) {
-            Some(addr) => Err(unusable(
-                place,
-                format!("nobody can dial {addr}; give a real address and port"),
-            )),
-            None => Ok(addrs),
         }
     }
 

@@ -35,7 +35,7 @@ fn nothing_configured_means_the_documented_defaults() {
     assert_eq!(config.admin, "127.0.0.1:4401".parse().unwrap());
     assert_eq!((config.mode, config.solo), (RunMode::Server, false));
     assert_eq!(config.log, tracing::Level::INFO);
-    assert!(config.bootstrap.is_empty() && config.advertise.is_empty());
+    assert!(config.bootstrap.is_empty());
     assert!(config.verify_threads >= 1);
     let expected =
         StoreSettings { max_bytes: 20 << 30, cache_bytes: 192 << 20, min_free_bytes: 512 << 20 };
@@ -64,9 +64,6 @@ fn each_field_of_the_file_has_its_effect() {
     });
     assert_sets("solo = true", |c| c.solo = true);
     assert_sets("log = \"trace\"", |c| c.log = tracing::Level::TRACE);
-    assert_sets("advertise = [\"192.0.2.1:9\"]", |c| {
-        c.advertise = vec!["192.0.2.1:9".parse().unwrap()];
-    });
     assert_sets("verify_threads = 63", |c| c.verify_threads = 63);
     assert_sets("[store]\nmax_bytes = 50_000_000", |c| c.store.max_bytes = 50_000_000);
     assert_sets("[store]\ncache_bytes = 50_000_000", |c| c.store.cache_bytes = 50_000_000);
@@ -121,7 +118,6 @@ fn values_that_cannot_be_are_refused_by_file_and_field() {
     assert_refused("mode = \"both\"", &["mode in node.toml", "both"]);
     assert_refused("admin = \"0.0.0.0:1\"", &["admin in node.toml", "loopback"]);
     assert_refused("log = \"loud\"", &["log in node.toml", "loud"]);
-    assert_refused("advertise = [\"0.0.0.0:1\"]", &["advertise in node.toml"]);
     assert_refused("verify_threads = 0", &["verify_threads in node.toml"]);
     assert_refused("[store]\nmax_bytes = 1", &["store.max_bytes in node.toml"]);
     assert_refused("[store]\ncache_bytes = 1", &["store.cache_bytes in node.toml"]);

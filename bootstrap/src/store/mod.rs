@@ -179,11 +179,6 @@ impl RocksStore {
         self.shared.writer_turns.load(Ordering::Relaxed)
     }
 
-    /// Notes whether long-lived peers agree with this machine's clock; `None` if nobody can say.
-    pub fn set_clock_agrees(&self, agrees: Option<bool>) {
-        self.shared.clock.set_agrees(agrees);
-    }
-
     /// Takes out everything that has ended by now; resolves when that is done. It looks at more
     /// rows than the store's own sweep, which waits until a period is over.
     pub fn sweep(&self) -> BoxFuture<'static, ()> {
@@ -281,6 +276,10 @@ impl RecordStore for RocksStore {
             queued?;
             saved.await.unwrap_or(Err(Refusal::Restarting))
         })
+    }
+
+    fn note_clock(&self, agrees: Option<bool>) {
+        self.shared.clock.set_agrees(agrees);
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

@@ -40,7 +40,7 @@ pub enum OpenError {
     InUse(PathBuf),
     /// What is there is not what was written.
     #[error(
-        "the database in {} is damaged ({reason}) and was left as it is; move it away and start with an empty one, which the other nodes fill",
+        "the database in {} is damaged ({reason}) and was left as it is; restore the directory from a backup, or move it away to start empty",
         dir.display()
     )]
     Damaged {

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use dht_kad::NodeId;
 use dht_kad::message::{ADDRS_MAX, NodeInfo};
-use tokio::sync::watch;
+use futures_util::future::{BoxFuture, FutureExt, Shared};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,12 +32,47 @@ const DRAIN_QUIET: Duration = Duration::from_secs(1);
 /// A connection that lost is closed after so long whatever is under way.
 const DRAIN_LONGEST: Duration = Duration::from_secs(15);
 /// A stop lets what was promised to be finished run on for so long: the answers that a put no longer
-/// needs come within this, unless their node has just died.
+/// needs come within this, unless their node has just died, and so do the answers that others await.
 const FINISH_LONGEST: Duration = Duration::from_secs(1);
+/// How often a stop looks whether all is answered: a connection does not say so by itself.
+const FINISH_LOOK: Duration = Duration::from_millis(10);
 /// The most dials at once: what a burst of lookups may have open.
 const DIALS_MAX: usize = 256;
+/// A peer's next address is tried beside the earlier ones after so long (RFC 8305, section 5): false
+/// addresses that others name cost little time then.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// A connection that this node dialled and has not used for so long is closed, unless its peer is in
+/// the table: longer than an application rests between two requests, and than revalidation takes to
+/// come around.
+const IDLE_AFTER: Duration = Duration::from_secs(120);
+/// The most connections that this node keeps of those it dialled, at about 40 KiB each: a table's
+/// worth, and the peers of a burst of lookups.
+const DIALLED_MAX: usize = 1024;
 
 type DialResult = Result<Arc<dyn Connection>, DialError>;
+
+/// A dial under way, for all who wait for it. They wake in the order in which they came: tokio's
+/// own `watch` wakes them in a random one, which no seed reproduces.
+type SharedDial = Shared<BoxFuture<'static, DialResult>>;
+
+/// What a dial is to reach: a node wherever it is, or whoever is at an address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Goal {
+    Node(NodeId),
+    Place(SocketAddr),
+}
+
+/// Takes a dial off the list when it ends, in whatever way: nobody may join one that is over.
+struct UnderWay {
+    connections: Arc<Connections>,
+    goal: Goal,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.connections.lock_dials().remove(&self.goal);
+    }
+}
 
 /// Makes, takes and serves the connections of one node.
 pub struct Connections {
@@ -47,7 +84,7 @@ pub struct Connections {
     finishing: TaskTracker,
     stop: CancellationToken,
     dial_limit: Duration,
-    dials: Mutex<BTreeMap<NodeId, watch::Receiver<Option<DialResult>>>>,
+    dials: Mutex<BTreeMap<Goal, SharedDial>>,
 }
 
 impl Connections {
@@ -112,10 +149,16 @@ impl Connections {
         }
     }
 
-    /// Ends all tasks and connections, after what is to be finished.
+    /// Ends all tasks and connections, after what is to be finished and what is to be answered.
     pub async fn stop(&self) {
         self.finishing.close();
-        let _ = tokio::time::timeout(FINISH_LONGEST, self.finishing.wait()).await;
+        let finished = async {
+            self.finishing.wait().await;
+            while self.registry.connections().iter().any(|connection| connection.in_flight() > 0) {
+                tokio::time::sleep(FINISH_LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(FINISH_LONGEST, finished).await;
         self.stop.cancel();
         self.transport.close().await;
         self.tasks.close();
@@ -131,12 +174,11 @@ impl Connections {
         if let Some(connection) = self.registry.connection(&node.id) {
             return Ok(connection);
         }
-        let mut dial = self.join_dial(node);
-        let done = dial.wait_for(Option::is_some).await.map_err(|_| DialError::Stopping)?;
-        done.clone().unwrap_or(Err(DialError::Stopping))
+        let (connections, node) = (Arc::clone(self), node.clone());
+        self.share(Goal::Node(node.id), async move { connections.dial_each(&node).await }).await
     }
 
-    /// Connects to whoever answers at `addr`.
+    /// Connects to whoever answers at `addr`, or takes the connection that there is.
     ///
     /// # Errors
     /// [`DialError`].
@@ -145,49 +187,83 @@ impl Connections {
         addr: SocketAddr,
         expected: Option<NodeId>,
     ) -> DialResult {
-        if let Some(connection) = expected.and_then(|id| self.registry.connection(&id)) {
+        if let Some(id) = expected {
+            return self.to(&NodeInfo { id, addrs: vec![addr] }).await;
+        }
+        if let Some(connection) = self.registry.connection_at(&addr) {
             return Ok(connection);
         }
-        self.dial(addr, expected).await.map(|connection| self.adopt(connection))
-    }
-
-    /// Joins the dial that is under way to this peer, or starts one.
-    fn join_dial(self: &Arc<Self>, node: &NodeInfo) -> watch::Receiver<Option<DialResult>> {
-        let mut dials = self.lock_dials();
-        if let Some(dial) = dials.get(&node.id) {
-            return dial.clone();
-        }
-        let (report, dial) = watch::channel(None);
-        if dials.len() >= DIALS_MAX {
-            let addr = node.addrs.first().copied().unwrap_or_else(unknown_address);
-            let reason = "too many dials are under way".to_owned();
-            report.send_replace(Some(Err(DialError::Local { addr, reason })));
-            return dial;
-        }
-        dials.insert(node.id, dial.clone());
-        drop(dials);
         let connections = Arc::clone(self);
-        let node = node.clone();
-        self.spawn(async move {
-            let result = connections.dial_each(&node).await;
-            connections.lock_dials().remove(&node.id);
-            report.send_replace(Some(result));
-        });
-        dial
+        let dial = async move { Ok(connections.adopt(connections.dial(addr, None).await?)) };
+        self.share(Goal::Place(addr), dial).await
     }
 
-    /// Tries a peer's addresses one after the other: first those where it was reached before, so that
-    /// nobody can hide it by naming false ones.
+    /// Closes what this node dialled and does not use any more.
+    pub fn close_idle(&self) {
+        for connection in self.registry.take_idle(IDLE_AFTER, DIALLED_MAX) {
+            connection.close(CloseReason::Idle);
+        }
+    }
+
+    /// Joins the dial that is under way to this goal, or starts this one. It goes on even if who
+    /// asked for it gives up: others may have joined.
+    async fn share(
+        self: &Arc<Self>,
+        goal: Goal,
+        dial: impl Future<Output = DialResult> + Send + 'static,
+    ) -> DialResult {
+        self.join_dial(goal, dial)?.await
+    }
+
+    fn join_dial(
+        self: &Arc<Self>,
+        goal: Goal,
+        dial: impl Future<Output = DialResult> + Send + 'static,
+    ) -> Result<SharedDial, DialError> {
+        let mut dials = self.lock_dials();
+        if let Some(shared) = dials.get(&goal) {
+            return Ok(shared.clone());
+        }
+        if dials.len() >= DIALS_MAX {
+            return Err(DialError::TooMany);
+        }
+        let (report, done) = oneshot::channel();
+        let stopping = |_| Err(DialError::Stopping);
+        let shared = done.map(move |done| done.unwrap_or_else(stopping)).boxed().shared();
+        dials.insert(goal, shared.clone());
+        drop(dials);
+        let under_way = UnderWay { connections: Arc::clone(self), goal };
+        self.spawn(async move {
+            let result = dial.await;
+            drop(under_way);
+            // Who asked may have given up, and nobody else joined.
+            let _ = report.send(result);
+        });
+        Ok(shared)
+    }
+
+    /// Tries a peer's addresses, each a moment after the one before: first those where it was reached
+    /// before, so that nobody can hide it by naming false ones.
     async fn dial_each(self: &Arc<Self>, node: &NodeInfo) -> DialResult {
-        let mut last = None;
         let mut addrs = self.registry.info(&node.id).map(|known| known.addrs).unwrap_or_default();
         for addr in &node.addrs {
             if !addrs.contains(addr) {
                 addrs.push(*addr);
             }
         }
-        for addr in addrs.into_iter().take(2 * ADDRS_MAX) {
-            match self.dial(addr, Some(node.id)).await {
+        addrs.truncate(2 * ADDRS_MAX);
+        let mut last = None;
+        let mut wait = Duration::ZERO;
+        let mut attempts = FuturesUnordered::new();
+        for addr in addrs {
+            attempts.push(async move {
+                tokio::time::sleep(wait).await;
+                self.dial(addr, Some(node.id)).await
+            });
+            wait += NEXT_ADDRESS_AFTER;
+        }
+        while let Some(result) = attempts.next().await {
+            match result {
                 Ok(connection) => return Ok(self.adopt(connection)),
                 Err(error) => last = Some(error),
             }
@@ -231,7 +307,7 @@ impl Connections {
         winner
     }
 
-    fn lock_dials(&self) -> MutexGuard<'_, BTreeMap<NodeId, watch::Receiver<Option<DialResult>>>> {
+    fn lock_dials(&self) -> MutexGuard<'_, BTreeMap<Goal, SharedDial>> {
         self.dials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -264,9 +340,12 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, ManualClock};
+    use crate::quiet_end::QuietEnd;
     use crate::transport::{Answer, Asker};
 
-    /// A transport that reaches nobody.
+    const DIAL_LIMIT: Duration = Duration::from_secs(1);
+
+    /// A transport that reaches nobody, after as long as a packet to nowhere takes.
     struct Nowhere;
 
     impl Transport for Nowhere {
@@ -279,7 +358,10 @@ mod tests {
         }
 
         fn dial(&self, addr: SocketAddr, _: Option<NodeId>) -> BoxFuture<'static, DialResult> {
-            Box::pin(std::future::ready(Err(DialError::TimedOut(addr))))
+            Box::pin(async move {
+                tokio::time::sleep(DIAL_LIMIT).await;
+                Err(DialError::TimedOut(addr))
+            })
         }
 
         fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
@@ -301,7 +383,38 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(UnixMs(1)));
         let registry = Arc::new(PeerRegistry::new(Nowhere.local_id(), &[], &clock));
         let (transport, service) = (Arc::new(Nowhere), Arc::new(Nowhere));
-        Connections::new(transport, registry, service, Arc::default(), Duration::from_secs(1))
+        Connections::new(transport, registry, service, Arc::default(), DIAL_LIMIT)
+    }
+
+    fn places(count: u16) -> Vec<SocketAddr> {
+        (1..=count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn false_addresses_cost_little_more_time_than_one() {
+        let connections = connections();
+        let node = NodeInfo { id: NodeId::from_bytes([2; 32]), addrs: places(4) };
+        let started = Instant::now();
+        assert!(connections.to(&node).await.is_err());
+        assert_eq!(started.elapsed(), 3 * NEXT_ADDRESS_AFTER + DIAL_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_ask_for_one_address_share_a_dial_and_none_is_left_on_the_list() {
+        let connections = connections();
+        let place = places(1)[0];
+        let (first, second) =
+            tokio::join!(connections.to_address(place, None), connections.to_address(place, None));
+        assert!(first.is_err() && second.is_err());
+        assert_eq!(connections.stats.dials_failed.load(Ordering::Relaxed), 1);
+        assert!(connections.lock_dials().is_empty());
+
+        let given_up = connections.to_address(place, None);
+        assert!(tokio::time::timeout(DIAL_LIMIT / 2, given_up).await.is_err());
+        connections.stop().await;
+        assert!(connections.lock_dials().is_empty(), "not even after a stop");
+        let after = connections.to_address(place, None).await;
+        assert_eq!(after.err(), Some(DialError::Stopping));
     }
 
     #[tokio::test(start_paused = true)]
@@ -316,6 +429,22 @@ mod tests {
         });
         connections.stop().await;
         assert!(finished.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_lets_answers_arrive() {
+        let connections = connections();
+        let end = Arc::new(QuietEnd::new(NodeId::from_bytes([2; 32]), false));
+        end.in_flight.store(1, Ordering::Relaxed);
+        connections.registry.register(end.clone());
+        let started = Instant::now();
+        let answer = async {
+            tokio::time::sleep(FINISH_LONGEST / 4).await;
+            end.in_flight.store(0, Ordering::Relaxed);
+        };
+        tokio::join!(connections.stop(), answer);
+        let took = started.elapsed();
+        assert!((FINISH_LONGEST / 4..FINISH_LONGEST / 2).contains(&took), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId};
 
+use crate::allowance::Allowances;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{ConfigError, ContextConfig};
@@ -96,6 +97,7 @@ impl DhtContext {
             verifier: Arc::clone(&on.verifier),
             clock: Arc::clone(&on.clock),
             stats: Arc::clone(&stats),
+            allowances: Allowances::new(),
         });
         let connections = Connections::new(
             on.transport,

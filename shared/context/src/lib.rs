@@ -1,8 +1,10 @@
 //! The running node that servers and clients share: QUIC, peers, lookups, and [`DhtContext`], the
 //! handle that both binaries hold.
 
+mod allowance;
 mod chance;
 pub mod clock;
+mod clock_watch;
 pub mod config;
 mod connections;
 pub mod context;
@@ -12,6 +14,8 @@ pub mod node_key;
 pub mod operations;
 pub mod peer_address;
 pub mod quic;
+#[cfg(test)]
+mod quiet_end;
 pub mod registry;
 pub mod requests;
 pub mod resolver;

@@ -4,9 +4,11 @@
 //! join:      bootstrap and saved peers ─▶ ping ─▶ look up the own id ─▶ joined ─▶ settled
 //!            nobody answers ─▶ wait, longer each time, with jitter ─▶ again, for ever
 //! upkeep:    peers questioned by others ─▶ ping;  unheard peers ─▶ ping;  stale buckets ─▶ look up
-//!            table changed ─▶ save the peers
+//!            table changed ─▶ save the peers;  connections that nobody uses ─▶ close
+//!            clock ─▶ compare with long-lived peers' (clock_watch)
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +22,13 @@ use tokio::time::Instant;
 use crate::context::Inner;
 use crate::peer_address::PeerAddress;
 use crate::registry::SavedPeer;
+use crate::transport::DialError;
 
 /// How many peers are dialled at once while joining: all of a small network, a part of a large one.
 const JOIN_PARALLEL: usize = 16;
-/// A node whose table holds fewer servers than this asks its bootstrap peers again now and then, so
-/// that two halves of a network that lost each other meet.
+/// A node whose table holds fewer servers than this asks its bootstrap peers again every
+/// [`LONELY_EVERY`], others as often as they refresh their buckets: two halves of a network that lost
+/// each other do not hear of each other in any other way.
 const LONELY: usize = K;
 /// How often a lonely node asks its bootstrap peers again.
 const LONELY_EVERY: Duration = Duration::from_secs(30);
@@ -37,34 +41,65 @@ pub(crate) fn start(inner: &Arc<Inner>, saved: Vec<SavedPeer>) {
     inner.connections.spawn(async move { joining.stay_joined(saved).await });
     let answering = Arc::clone(inner);
     inner.connections.spawn(async move { answering.answer_questions().await });
+    let watching = Arc::clone(inner);
+    inner.connections.spawn(async move { watching.watch_clock().await });
     let upkeep = Arc::clone(inner);
     inner.connections.spawn(async move { upkeep.keep_up().await });
 }
 
+/// What joining remembers from one attempt to the next.
+struct Joining {
+    saved: Vec<SavedPeer>,
+    /// Bootstrap peers whose pinned id was found wrong: each is told once. At most as many as are
+    /// configured.
+    warned: BTreeSet<PeerAddress>,
+}
+
+/// What came of asking one peer.
+enum Met {
+    Node(NodeInfo),
+    Nobody,
+    Wrong(PeerAddress, DialError),
+}
+
+impl Joining {
+    fn say_wrong(&mut self, peer: PeerAddress, error: &DialError) {
+        if self.warned.contains(&peer) {
+            tracing::debug!(%peer, %error, "a bootstrap peer is still another node");
+        } else {
+            tracing::warn!(%peer, %error, "a bootstrap peer is not the node that it is pinned to");
+            self.warned.insert(peer);
+        }
+    }
+}
+
 impl Inner {
-    /// Joins, and joins again whenever the table has run empty.
+    /// Joins, and joins again whenever the table has run empty; asks the bootstrap peers again now
+    /// and then even if it has not.
     async fn stay_joined(self: Arc<Self>, saved: Vec<SavedPeer>) {
+        let timing = self.config.timing;
+        let mut joining = Joining { saved, warned: BTreeSet::new() };
         let mut attempt = 0;
         let mut asked_bootstrap = Instant::now();
         let mut lonely_before = true;
         loop {
-            let lonely = self.registry.table_len() < LONELY
-                && (lonely_before || asked_bootstrap.elapsed() >= LONELY_EVERY);
-            if self.registry.table_len() == 0 || lonely {
+            let lonely = self.registry.table_len() < LONELY;
+            let every = if lonely { LONELY_EVERY } else { timing.refresh };
+            let due = lonely && lonely_before || asked_bootstrap.elapsed() >= every;
+            if self.registry.table_len() == 0 || due {
                 asked_bootstrap = Instant::now();
-                self.join_once(&saved).await;
+                self.join_once(&mut joining).await;
             }
             self.observe();
             let joined = self.registry.table_len() > 0;
             lonely_before = !joined;
             if joined {
                 attempt = 0;
-                tokio::time::sleep(self.config.timing.tick).await;
+                tokio::time::sleep(timing.tick).await;
                 continue;
             }
-            let timing = &self.config.timing;
             let wait = self.chance.backoff(attempt, timing.join_first, timing.join_longest);
-            if !self.config.bootstrap.is_empty() || !saved.is_empty() {
+            if !self.config.bootstrap.is_empty() || !joining.saved.is_empty() {
                 self.say_unjoined(attempt, wait);
             }
             attempt = attempt.saturating_add(1);
@@ -86,62 +121,86 @@ impl Inner {
         }
     }
 
-    /// Asks every bootstrap and saved peer, and then the network for this node's neighbours.
-    async fn join_once(self: &Arc<Self>, saved: &[SavedPeer]) {
-        let mut tasks: Vec<BoxFuture<'static, ()>> = Vec::new();
+    /// Asks every bootstrap and saved peer, and then, through all who answered, for this node's
+    /// neighbours: so two halves of a network that lost each other grow together again, although
+    /// each has full tables.
+    async fn join_once(self: &Arc<Self>, joining: &mut Joining) {
+        let mut tasks: Vec<BoxFuture<'static, Met>> = Vec::new();
         for peer in self.config.bootstrap.iter().cloned() {
-            let inner = Arc::clone(self);
-            tasks.push(Box::pin(async move { inner.meet_address(peer).await }));
+            tasks.push(Box::pin(Arc::clone(self).meet_address(peer)));
         }
-        for peer in saved.iter().cloned() {
-            let inner = Arc::clone(self);
+        for peer in joining.saved.iter().cloned() {
             let node = NodeInfo { id: peer.id, addrs: peer.addrs };
-            tasks.push(Box::pin(async move { inner.meet(node).await }));
+            tasks.push(Box::pin(Arc::clone(self).meet(node)));
         }
         let mut meetings = stream::iter(tasks).buffer_unordered(JOIN_PARALLEL);
-        let mut looked_up = 0;
-        while meetings.next().await.is_some() {
+        let mut met = Vec::new();
+        let mut looked_around = false;
+        while let Some(meeting) = meetings.next().await {
+            match meeting {
+                Met::Node(node) => met.push(node),
+                Met::Wrong(peer, error) => joining.say_wrong(peer, &error),
+                Met::Nobody => {}
+            }
             // The first to answer already knows the way to the others: do not wait for the dead.
-            let known = self.registry.table_len();
-            if known > 0 && looked_up == 0 {
-                looked_up = known;
-                self.look_around().await;
+            if !met.is_empty() && !looked_around {
+                looked_around = true;
+                self.look_around(&met).await;
                 self.observe();
             }
         }
         drop(meetings);
-        if self.registry.table_len() > looked_up {
-            self.look_around().await;
+        if met.len() > 1 {
+            self.look_around(&met).await;
         }
     }
 
-    /// Looks up the node's own place, which fills the table with its neighbours.
-    async fn look_around(self: &Arc<Self>) {
+    /// Looks up the node's own place, which fills the table with its neighbours. The lookup itself
+    /// asks only those closest to it, so others who were met say first whom they know there.
+    async fn look_around(self: &Arc<Self>, met: &[NodeInfo]) {
+        if self.config.mode == Mode::Client {
+            return;
+        }
         let own = *self.registry.own().key();
-        if self.config.mode == Mode::Server {
-            self.closest_servers(&own).await;
-        }
+        let answers = met.iter().take(K).cloned().map(|node| {
+            let requests = Arc::clone(&self.requests);
+            async move { requests.find_node(&node, &own).await }
+        });
+        let answers: Vec<_> = stream::iter(answers).buffered(ALPHA).collect().await;
+        let named = answers.into_iter().flatten().flat_map(|answer| answer.nodes).collect();
+        self.closest_servers_among(&own, named).await;
     }
 
-    async fn meet_address(self: Arc<Self>, peer: PeerAddress) {
+    async fn meet_address(self: Arc<Self>, peer: PeerAddress) -> Met {
+        // All nodes of a network may share one list of bootstrap peers.
+        if peer.id == Some(self.registry.own()) {
+            return Met::Nobody;
+        }
+        let mut wrong = None;
         for addr in self.resolver.resolve(&peer).await.into_iter().take(ALPHA) {
             match self.connections.to_address(addr, peer.id).await {
                 Ok(connection) => {
                     let node = NodeInfo { id: connection.peer(), addrs: vec![addr] };
                     return self.meet(node).await;
                 }
+                Err(error @ DialError::WrongNode { .. }) => wrong = Some(error),
                 Err(error) => tracing::debug!(%peer, %error, "a bootstrap peer did not answer"),
             }
         }
+        wrong.map_or(Met::Nobody, |error| Met::Wrong(peer, error))
     }
 
-    async fn meet(self: Arc<Self>, node: NodeInfo) {
-        if node.id != self.registry.own()
-            && !self.registry.in_table(&node.id)
+    async fn meet(self: Arc<Self>, node: NodeInfo) -> Met {
+        if node.id == self.registry.own() {
+            return Met::Nobody;
+        }
+        if !self.registry.in_table(&node.id)
             && let Err(error) = self.requests.ping(&node).await
         {
             tracing::debug!(peer = %node.id, %error, "a peer did not answer");
+            return Met::Nobody;
         }
+        Met::Node(node)
     }
 
     /// Tells the membership what the table holds.
@@ -163,12 +222,15 @@ impl Inner {
         }
     }
 
-    /// Looks after unheard peers, stale buckets and the saved peers, a little at each tick.
+    /// Looks after unheard peers, stale buckets, idle connections and the saved peers, a little at
+    /// each tick.
     async fn keep_up(self: Arc<Self>) {
         let timing = self.config.timing;
         loop {
             tokio::time::sleep(self.chance.jittered(timing.tick)).await;
             self.save_peers().await;
+            self.server.allowances.prune();
+            self.connections.close_idle();
             let unheard = self.registry.unheard_for(timing.revalidate);
             for node in unheard.into_iter().take(UPKEEP_PER_ROUND) {
                 self.registry.question(node.id);

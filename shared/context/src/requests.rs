@@ -98,10 +98,11 @@ impl Requests {
                 Ok(connection) => self.exchange(&connection, request, frame.clone()).await,
                 Err(error) => Err(error.into()),
             };
-            self.note(to.id, request.frame_type(), &result, started);
-            match result {
-                Err(AskError::Request(RequestError::ConnectionLost(_))) if attempts < 2 => {}
-                other => return other,
+            let lost = matches!(result, Err(AskError::Request(RequestError::ConnectionLost(_))));
+            let again = lost && attempts < 2;
+            self.note(to.id, request.frame_type(), &result, started, again);
+            if !again {
+                return result;
             }
         }
     }
@@ -156,7 +157,7 @@ impl Requests {
             let Ok(frame) = codec::encode_request(&request) else { return };
             let started = Instant::now();
             let result = requests.exchange(&connection, &request, frame).await;
-            requests.note(connection.peer(), request.frame_type(), &result, started);
+            requests.note(connection.peer(), request.frame_type(), &result, started, false);
         });
     }
 
@@ -188,7 +189,7 @@ impl Requests {
                 Err(AskError::WrongAnswer(peer))
             }
             Response::Pong(pong) => {
-                self.registry.note_observed(&pong.observed);
+                self.registry.note_observed(&pong.observed, &heard.addr);
                 self.heard(heard, pong.mode);
                 Ok(Response::Pong(pong))
             }
@@ -217,13 +218,19 @@ impl Requests {
         frame_type: u16,
         result: &Result<Response, AskError>,
         started: Instant,
+        asked_again: bool,
     ) {
         let ending = match result {
             Ok(_) => Ending::Ok,
             Err(AskError::Refused(_)) => Ending::Refused,
             Err(_) => Ending::Failed,
         };
-        if ending == Ending::Failed {
+        // Not the peer's fault: that this node cannot, or that the connection gave way to another.
+        let own_fault = matches!(
+            result,
+            Err(AskError::Dial(DialError::TooMany | DialError::Stopping) | AskError::Codec(_))
+        );
+        if ending == Ending::Failed && !own_fault && !asked_again {
             self.registry.failed(&peer);
         }
         self.stats.note_asked(frame_type, ending, started.elapsed());

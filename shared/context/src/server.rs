@@ -22,6 +22,7 @@ use dht_kad::routing::K;
 use dht_kad::{ParsedRecord, Refusal, ValidRecord};
 use tokio::time::Instant;
 
+use crate::allowance::Allowances;
 use crate::clock::Clock;
 use crate::membership::Membership;
 use crate::registry::PeerRegistry;
@@ -40,6 +41,7 @@ pub struct Server {
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) allowances: Allowances,
 }
 
 /// What an answer leads to: itself, or something to wait for first.
@@ -57,6 +59,11 @@ impl Service for Arc<Server> {
             Err(error) => return Answer::Ready(encode(&Response::Refused(error.into()))),
         };
         let frame_type = request.frame_type();
+        if !self.allowances.take(&asker.addr, &request) {
+            let response = Response::Refused(Refusal::Busy);
+            self.note(frame_type, &response, started);
+            return Answer::Ready(encode(&response));
+        }
         match self.begin(asker, request) {
             Outcome::Now(response) => {
                 self.note(frame_type, &response, started);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use dht_kad::message::{TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_STORE};
 
-/// Buckets of a latency histogram: the upper bound of bucket `n` is `2^n` microseconds, so the
-/// last one begins at about 34 s, more than any time limit here.
+/// Buckets of a latency histogram: the upper bound of bucket `n` is `2^n` microseconds, and the
+/// last one, from 17 s on, is more than any time limit here.
 const LATENCY_BUCKETS: usize = 26;
 
 /// Counts of one kind of request.

@@ -139,6 +139,9 @@ pub enum DialError {
         /// What the operating system said.
         reason: String,
     },
+    /// This node dials as many others as it may already.
+    #[error("this node is dialling too many others; try again in a moment")]
+    TooMany,
     /// The transport was closed.
     #[error("this node is stopping; start it again")]
     Stopping,
@@ -163,6 +166,7 @@ impl DialError {
         match self {
             DialError::WrongNode { .. } => ErrorNumber::WrongNode,
             DialError::TimedOut(_) => ErrorNumber::TimedOut,
+            DialError::TooMany => ErrorNumber::Busy,
             DialError::Refused { .. } | DialError::Local { .. } | DialError::Stopping => {
                 ErrorNumber::Unreachable
             }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dht_context::operations::GetError;
-use dht_context::{Delete, GetOptions, PeerAddress, Put, PutError, Slot};
+use dht_context::store::{RecordStore, Submission};
+use dht_context::{Delete, GetOptions, ListError, PeerAddress, Put, PutError, Slot};
+use dht_kad::admission::Path;
+use dht_kad::domain;
 use dht_kad::lookup::Consistency;
-use dht_kad::record::{Retention, Space};
-use dht_kad::{Refusal, domain};
+use dht_kad::record::{Kind, RecordDraft, Retention, Space};
 use ed25519_dalek::SigningKey;
 
 use node::{Node, NodeOptions, network, within};
@@ -72,9 +74,7 @@ async fn versions_replace_each_other_and_a_delete_ends_them() {
     assert!(seqs.is_sorted_by(|a, b| a < b));
     let stale = Put { expected_seq: Some(seqs[0]), ..put("four") };
     match nodes[1].context.put(&alice, stale).await {
-        Err(PutError::Refused { refusal: Refusal::UnexpectedSeq { stored }, .. }) => {
-            assert_eq!(stored, seqs[2]);
-        }
+        Err(PutError::UnexpectedSeq { stored }) => assert_eq!(stored, seqs[2]),
         other => panic!("a stale writer must be told: {other:?}"),
     }
     let delete =
@@ -219,4 +219,101 @@ async fn join_with_bootstrap_down() {
     within(early.context.ready()).await;
     within(late.context.ready()).await;
     assert!(early.context.lookup(late.context.node_id().key()).await.len() == 2);
+}
+
+/// A delete that reached too few nodes is not done: saying so again has to finish it.
+#[tokio::test]
+async fn a_delete_that_only_some_nodes_have_can_be_repeated() {
+    let nodes = start_network(3).await;
+    let alice = identity(6);
+    let label = domain::label(&network(), "half-deleted");
+    let put = Put { quorum: Some(3), ..Put::owned(label, Bytes::from("x")) };
+    let value = nodes[0].context.put(&alice, put).await.unwrap().record;
+    let tombstone = RecordDraft {
+        space: Space::Owned,
+        kind: Kind::Tombstone,
+        retention: value.retention(),
+        label,
+        slot: 0,
+        seq: value.seq() + 1,
+        created_at: value.created_at().after(1),
+        guard_until: value.keep_until(),
+        work_bits: 0,
+        ext: Bytes::new(),
+        body: Bytes::new(),
+    };
+    let tombstone = tombstone.sign(&alice, &network()).unwrap();
+    nodes[2].store.submit(vec![Submission { record: tombstone, path: Path::Repair }]).await;
+    let delete =
+        Delete { space: Space::Owned, label, slot: 0, expected_seq: None, quorum: Some(3) };
+    nodes[2].context.delete(&alice, delete).await.expect("two nodes do not have it yet");
+    let again = nodes[2].context.delete(&alice, delete).await;
+    assert_eq!(again.unwrap_err(), PutError::NothingToDelete);
+}
+
+/// A version that nobody shows whole, because its put failed or because a holder withholds it, must
+/// not hide the one before it.
+#[tokio::test]
+async fn a_head_without_its_body_does_not_hide_what_can_be_read() {
+    let nodes = start_network(3).await;
+    let alice = identity(7);
+    let label = domain::label(&network(), "withheld");
+    let put = |space| Put { space, quorum: Some(3), ..Put::owned(label, Bytes::from("whole")) };
+    let value = nodes[0].context.put(&alice, put(Space::Owned)).await.unwrap().record;
+    nodes[0].context.put(&alice, put(Space::Topic)).await.unwrap();
+    for space in [Space::Owned, Space::Topic] {
+        let later = RecordDraft {
+            space,
+            kind: Kind::Value,
+            retention: value.retention(),
+            label,
+            slot: 0,
+            seq: value.seq() + (1 << 24),
+            created_at: value.created_at().after(1000),
+            guard_until: value.keep_until(),
+            work_bits: 0,
+            ext: Bytes::new(),
+            body: Bytes::from("withheld"),
+        };
+        nodes[1].store.withhold(later.sign(&alice, &network()).unwrap().head_only());
+    }
+    for node in &nodes {
+        for consistency in [Consistency::Default, Consistency::Quorum] {
+            let options = GetOptions { consistency, verify: true };
+            let got = node.context.get(&slot_of(&alice, label, 0), options).await.unwrap();
+            assert_eq!(got.record.body().unwrap(), "whole");
+        }
+        let list = node.context.list_topic(&label).await.unwrap();
+        let bodies: Vec<_> = list.records.iter().map(|record| record.body().unwrap()).collect();
+        assert_eq!(bodies, ["whole"]);
+    }
+}
+
+#[tokio::test]
+async fn a_listing_is_not_held_for_ever_by_pages_without_records() {
+    let nodes = start_network(1).await;
+    let client = Node::start(NodeOptions::client(vec![nodes[0].address()])).await;
+    within(client.context.ready()).await;
+    nodes[0].store.never_end();
+    let listed = within(client.context.list_topic(&[1; 32])).await;
+    assert_eq!(listed.unwrap_err(), ListError::Inconclusive { answered: 0, needed: 1 });
+}
+
+/// A put that is signed again meets the copies that its first attempt has left: these are its own, and
+/// no other writer's.
+#[tokio::test]
+async fn a_compare_and_swap_does_not_lose_to_its_own_first_attempt() {
+    let nodes = start_network(3).await;
+    let alice = identity(8);
+    let label = domain::label(&network(), "swapped");
+    let put = |text| Put { quorum: Some(3), ..Put::owned(label, Bytes::from(text)) };
+    let first = nodes[0].context.put(&alice, put("first")).await.unwrap().record.seq();
+    for node in &nodes[1..] {
+        node.store.refuse_once();
+    }
+    let swap = Put { expected_seq: Some(first), ..put("second") };
+    let report = nodes[0].context.put(&alice, swap.clone()).await.unwrap();
+    assert_eq!(report.outcome.stored.len(), 3);
+    let stale = nodes[0].context.put(&alice, swap).await;
+    assert_eq!(stale.unwrap_err(), PutError::UnexpectedSeq { stored: report.record.seq() });
 }

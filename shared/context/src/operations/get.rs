@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::locate::{Holding, Recognised, Slot, find_slot};
 use crate::context::{DhtContext, Inner};
 use crate::requests::AskError;
-use crate::walk::walk;
+use crate::walk::{gather, walk};
 
 /// How to get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,7 +91,12 @@ impl DhtContext {
         let id = slot.id(self.network());
         let head = self.inner.newest(&id, options).await?;
         let Some(newest) = head.newest else { return Err(GetError::NotFound) };
-        let record = self.inner.with_body(newest, &head.holders, options).await?;
+        let record = match self.inner.with_body(newest, &head.holders, options).await {
+            Err(withheld @ GetError::BodyUnavailable(_)) => {
+                self.inner.newest_whole(&id, options).await.unwrap_or(Err(withheld))?
+            }
+            other => other?,
+        };
         Ok(GetReport { record, holders: head.holders.len(), answered: head.answered })
     }
 }
@@ -121,8 +126,11 @@ impl Inner {
         let mut machine = ValueLookup::new(id.key, own, seeds, options.consistency, config);
         let recognised = Arc::new(Recognised::default());
         let mut holders = self.own_holding(&id, &recognised).await;
+        let quorum = options.consistency == Consistency::Quorum;
         if alone || (options.consistency == Consistency::One && !holders.is_empty()) {
-            return self.sum_up(holders, 1, self.membership.is_settled(), true);
+            // Who has lost the others, and not their traces, may have missed what they acknowledged.
+            let settled = self.membership.is_settled();
+            return self.sum_up(holders, 1, settled, settled || !quorum);
         }
         let ask = |(node, want)| -> BoxFuture<'static, Result<Holding, AskError>> {
             let find = find_slot(&id, want == Want::Head, true);
@@ -139,6 +147,9 @@ impl Inner {
         };
         walk(&mut machine, self.config.timing.slow, ask, take).await;
         let conclusive = machine.outcome().is_some_and(|outcome| outcome.conclusive);
+        // A miss, and a quorum, need proof. Otherwise a signed value is better than none, where too
+        // few are left to answer or all are still gathering.
+        let conclusive = conclusive || (!quorum && !holders.is_empty());
         self.sum_up(holders, answered, any_settled, conclusive)
     }
 
@@ -210,18 +221,53 @@ impl Inner {
             match holding.await {
                 // A newer version that has come meanwhile is as good.
                 Ok(answer) => {
-                    let whole = answer.records.into_iter().find(|record| {
-                        record.has_body()
-                            && record.kind() == Kind::Value
-                            && record.precedence() >= newest.precedence()
-                    });
-                    if let Some(record) = whole {
-                        return Ok(record);
+                    let as_new = |record: &ValidRecord| record.precedence() >= newest.precedence();
+                    match answer.records.into_iter().find(as_new) {
+                        Some(record) if record.kind() == Kind::Tombstone => {
+                            return Err(GetError::Deleted);
+                        }
+                        Some(record) if record.has_body() => return Ok(record),
+                        _ => last = Some(AskError::WrongAnswer(node.id)),
                     }
                 }
                 Err(error) => last = Some(error),
             }
         }
+        if newest.expires_at() <= self.clock.now() {
+            return Err(GetError::NotFound);
+        }
         Err(last.map_or(GetError::NotFound, GetError::BodyUnavailable))
+    }
+
+    /// The newest version that anyone of T shows whole: for when those who have shown the head of a
+    /// newer one do not give its body. Either its put did not succeed, or they hide it; had it been
+    /// acknowledged, a majority of T would have it. A deleted or expired version is whole. `None` if
+    /// nobody shows any.
+    async fn newest_whole(
+        self: &Arc<Self>,
+        id: &RecordId,
+        options: GetOptions,
+    ) -> Option<Result<ValidRecord, GetError>> {
+        let found = self.closest_servers(&id.key).await;
+        let asked = found.into_iter().map(|node| -> BoxFuture<'static, _> {
+            let (find, recognised) = (find_slot(id, false, false), Arc::new(Recognised::default()));
+            Box::pin(Arc::clone(self).holding(node.info, find, recognised, options.verify))
+        });
+        let now = self.clock.now();
+        let ended =
+            |record: &ValidRecord| record.kind() == Kind::Tombstone || record.expires_at() <= now;
+        let mut newest: Option<ValidRecord> = None;
+        gather(asked, |answer: Result<Holding, AskError>| {
+            let shown = answer.into_iter().flat_map(|holding| holding.records.into_iter().take(1));
+            let whole = shown.filter(|record| record.has_body() || ended(record));
+            newest = whole.chain(newest.take()).max_by_key(ValidRecord::precedence);
+            false
+        })
+        .await;
+        newest.map(|record| match record.kind() {
+            Kind::Tombstone => Err(GetError::Deleted),
+            Kind::Value if record.has_body() => Ok(record),
+            Kind::Value => Err(GetError::NotFound),
+        })
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use dht_kad::domain;
 use dht_kad::message::{Find, NodeInfo, PAGE_RECORDS, PublisherKey};
 use dht_kad::put::quorum_of;
-use dht_kad::record::Kind;
 use dht_kad::{ErrorNumber, Key, RecordId, ValidRecord};
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt};
 use thiserror::Error;
 
 use super::get::{GetError, GetOptions};
@@ -20,6 +20,19 @@ use crate::walk::gather;
 /// The most records of one listing: what a key may hold by default.
 pub const LIST_RECORDS_MAX: usize = 20_000;
 
+/// The most bytes of one listing: what a small client has to spare.
+pub const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Pages without anything of use that one server may send: as many as all records of a key take. A
+/// clock that differs by a little makes a page of records that end together look empty.
+const EMPTY_PAGES_MAX: usize = LIST_RECORDS_MAX / PAGE_RECORDS;
+
+/// Versions of one slot that a listing remembers: the newest may be one whose body nobody gives.
+const VERSIONS_MAX: usize = 3;
+
+/// Bodies that are fetched at once.
+const BODIES_AT_ONCE: usize = 16;
+
 /// What is at a key.
 #[derive(Clone, Debug)]
 pub struct ListReport {
@@ -27,7 +40,8 @@ pub struct ListReport {
     pub records: Vec<ValidRecord>,
     /// How many servers answered.
     pub answered: usize,
-    /// Whether there is more than [`LIST_RECORDS_MAX`].
+    /// Whether something is left out: there is more than [`LIST_RECORDS_MAX`] or [`LIST_BYTES_MAX`],
+    /// or nobody gives a body.
     pub truncated: bool,
 }
 
@@ -67,8 +81,8 @@ impl ListError {
     }
 }
 
-/// One version of a slot, and who holds it.
-type Versions = BTreeMap<RecordId, (ValidRecord, Vec<NodeInfo>)>;
+/// The versions of each slot, greatest first, each with who holds it.
+type Versions = BTreeMap<RecordId, Vec<(ValidRecord, Vec<NodeInfo>)>>;
 
 impl DhtContext {
     /// Lists what `publisher` keeps under its own label.
@@ -107,8 +121,10 @@ impl Inner {
         }
         let needed = quorum_of(found.len());
         let settled = found.iter().any(|node| node.settled);
+        let recognised = Arc::new(Recognised::up_to(LIST_RECORDS_MAX));
         let asked = found.iter().enumerate().map(|(place, node)| {
-            let listing = Arc::clone(self).list_at(node.info.clone(), key, publisher, place > 0);
+            let find = find_all(key, publisher, place > 0);
+            let listing = Arc::clone(self).list_at(node.info.clone(), find, recognised.clone());
             Box::pin(listing) as BoxFuture<'static, _>
         });
         let mut answered = 0;
@@ -134,31 +150,30 @@ impl Inner {
     async fn list_at(
         self: Arc<Self>,
         node: NodeInfo,
-        key: Key,
-        publisher: Option<[u8; 32]>,
-        heads_only: bool,
+        mut find: Find,
+        recognised: Arc<Recognised>,
     ) -> Result<(NodeInfo, Vec<ValidRecord>), AskError> {
-        let mut find = Find {
-            key,
-            publisher: publisher.map(PublisherKey),
-            slots: None,
-            after: None,
-            heads_only,
-            min_work: 0,
-            limit: u32::try_from(PAGE_RECORDS).unwrap_or(u32::MAX),
-            want_closer: false,
-        };
         let mut records = Vec::new();
+        let (mut bytes, mut empty_pages) = (0, 0);
         loop {
-            let recognised = Arc::new(Recognised::default());
-            let page =
-                Arc::clone(&self).holding(node.clone(), find.clone(), recognised, true).await?;
+            let asked = Arc::clone(&self).holding(
+                node.clone(),
+                find.clone(),
+                Arc::clone(&recognised),
+                true,
+            );
+            let page = asked.await?;
+            empty_pages += usize::from(page.records.is_empty());
+            bytes += page.records.iter().map(|record| record.bytes().len()).sum::<usize>();
             records.extend(page.records);
-            // A page must move on: a server that repeats itself must not hold us for ever.
+            // A page must move on: a server that repeats itself, or that has nothing to say and never
+            // ends, must not hold us for ever.
+            if empty_pages > EMPTY_PAGES_MAX {
+                return Err(AskError::WrongAnswer(node.id));
+            }
+            let enough = records.len() > LIST_RECORDS_MAX || bytes > LIST_BYTES_MAX;
             match page.next {
-                Some(next) if Some(next) > find.after && records.len() <= LIST_RECORDS_MAX => {
-                    find.after = Some(next);
-                }
+                Some(next) if Some(next) > find.after && !enough => find.after = Some(next),
                 _ => return Ok((node, records)),
             }
         }
@@ -170,43 +185,85 @@ impl Inner {
         versions: Versions,
         answered: usize,
     ) -> Result<ListReport, ListError> {
-        let now = self.clock.now();
-        let truncated = versions.len() > LIST_RECORDS_MAX;
+        let mut truncated = versions.len() > LIST_RECORDS_MAX;
+        let slots = versions.into_values().take(LIST_RECORDS_MAX);
+        let wholes = slots.map(|versions| Arc::clone(self).whole(versions));
+        let mut wholes = std::pin::pin!(stream::iter(wholes).buffered(BODIES_AT_ONCE));
         let mut records = Vec::new();
-        for (newest, nodes) in versions.into_values().take(LIST_RECORDS_MAX) {
-            if newest.kind() == Kind::Tombstone || newest.expires_at() <= now {
-                continue;
-            }
-            let holders: Vec<_> = nodes.into_iter().map(|node| (node, newest.clone())).collect();
-            match self.with_body(newest, &holders, GetOptions::default()).await {
-                Ok(record) => records.push(record),
-                // It ended or was deleted while we looked.
+        let mut bytes = 0;
+        while let Some(whole) = wholes.next().await {
+            match whole {
+                Ok(record) => {
+                    bytes += record.bytes().len();
+                    records.push(record);
+                }
+                // It ended or was deleted, perhaps while we looked.
                 Err(GetError::NotFound | GetError::Deleted) => {}
-                Err(error) => return Err(error.into()),
+                // One whose holders hide it must not hide the others.
+                Err(error) => {
+                    tracing::debug!(%error, "a listing leaves out a record");
+                    truncated = true;
+                }
+            }
+            if bytes > LIST_BYTES_MAX {
+                truncated = true;
+                break;
             }
         }
         Ok(ListReport { records, answered, truncated })
     }
+
+    /// The greatest version of one slot whose body can be had.
+    async fn whole(
+        self: Arc<Self>,
+        versions: Vec<(ValidRecord, Vec<NodeInfo>)>,
+    ) -> Result<ValidRecord, GetError> {
+        let mut result = Err(GetError::NotFound);
+        for (version, nodes) in versions {
+            let holders: Vec<_> = nodes.into_iter().map(|node| (node, version.clone())).collect();
+            let got = self.with_body(version, &holders, GetOptions::default()).await;
+            match got {
+                Err(withheld @ GetError::BodyUnavailable(_)) => result = Err(withheld),
+                other => return other,
+            }
+        }
+        result
+    }
 }
 
-/// Keeps the greater version of each slot, with its body if it came with one, and who holds it.
+/// A request for the first page of what is at a key.
+fn find_all(key: Key, publisher: Option<[u8; 32]>, heads_only: bool) -> Find {
+    Find {
+        key,
+        publisher: publisher.map(PublisherKey),
+        slots: None,
+        after: None,
+        heads_only,
+        min_work: 0,
+        limit: u32::try_from(PAGE_RECORDS).unwrap_or(u32::MAX),
+        want_closer: false,
+    }
+}
+
+/// Adds what one server showed to the versions of each slot, greatest first, with its body if one
+/// came with it, and who holds it.
 fn merge(versions: &mut Versions, node: &NodeInfo, records: Vec<ValidRecord>) {
     for record in records {
-        let id = *record.id();
-        match versions.get_mut(&id) {
-            None => {
-                versions.insert(id, (record, vec![node.clone()]));
-            }
-            Some((known, nodes)) if known.digest() == record.digest() => {
+        let of_slot = versions.entry(*record.id()).or_default();
+        match of_slot.iter_mut().find(|(known, _)| known.digest() == record.digest()) {
+            Some((known, nodes)) => {
                 nodes.push(node.clone());
                 if !known.has_body() {
                     *known = record;
                 }
             }
-            Some(held) if held.0.precedence() < record.precedence() => {
-                *held = (record, vec![node.clone()]);
+            None => {
+                let greater =
+                    |(known, _): &(ValidRecord, _)| known.precedence() > record.precedence();
+                let place = of_slot.partition_point(greater);
+                of_slot.insert(place, (record, vec![node.clone()]));
+                of_slot.truncate(VERSIONS_MAX);
             }
-            Some(_) => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Finding the servers responsible for a key, and asking one of them what it holds.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::requests::AskError;
 use crate::server::page_query;
 use crate::walk::walk;
 
-/// The most verified heads that one operation remembers, to recognise the same one from others:
+/// The most verified heads that an operation on one slot remembers, to recognise the same one from others:
 /// one version from each of two halves of a network, and a few lies.
 const RECOGNISED_MAX: usize = 8;
 
@@ -82,19 +83,33 @@ pub struct Holding {
 
 /// Heads that were found valid during one operation, so that the same one from another server costs
 /// a comparison and not a second signature check.
-#[derive(Debug, Default)]
-pub(crate) struct Recognised(Mutex<Vec<ValidRecord>>);
+#[derive(Debug)]
+pub(crate) struct Recognised {
+    heads: Mutex<BTreeMap<Bytes, ValidRecord>>,
+    max: usize,
+}
+
+impl Default for Recognised {
+    fn default() -> Self {
+        Recognised::up_to(RECOGNISED_MAX)
+    }
+}
 
 impl Recognised {
+    /// For so many heads; more are checked each time.
+    pub(crate) fn up_to(max: usize) -> Self {
+        Recognised { heads: Mutex::default(), max }
+    }
+
     fn find(&self, head: &Bytes) -> Option<ValidRecord> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|record| record.bytes() == head).cloned()
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).get(head).cloned()
     }
 
     fn note(&self, record: &ValidRecord) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() < RECOGNISED_MAX {
-            known.push(record.head_only());
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        if heads.len() < self.max {
+            let head = record.head_only();
+            heads.insert(head.bytes().clone(), head);
         }
     }
 }
@@ -116,9 +131,19 @@ pub(crate) fn find_slot(id: &RecordId, heads_only: bool, want_closer: bool) -> F
 impl Inner {
     /// Looks up the servers closest to `key`, closest first, this one among them if it is one.
     pub(crate) async fn closest_servers(self: &Arc<Self>, key: &Key) -> Vec<AnsweredNode> {
+        self.closest_servers_among(key, Vec::new()).await
+    }
+
+    /// As [`Self::closest_servers`], beginning with `named` besides those of the table.
+    pub(crate) async fn closest_servers_among(
+        self: &Arc<Self>,
+        key: &Key,
+        named: Vec<NodeInfo>,
+    ) -> Vec<AnsweredNode> {
         let key = *key;
         let own = self.registry.own();
-        let seeds = self.registry.closest(&key, K, None);
+        let mut seeds = self.registry.closest(&key, K, None);
+        seeds.extend(named);
         let mut machine = ClosestLookup::new(key, own, seeds, LookupConfig::default());
         let ask = |node: NodeInfo| -> BoxFuture<'static, Result<Nodes, AskError>> {
             let requests = Arc::clone(&self.requests);
@@ -128,9 +153,12 @@ impl Inner {
             machine.on_answer(&from, answer.nodes, answer.settled);
         })
         .await;
-        self.registry.note_lookup(&key);
-        self.observe();
         let mut closest = machine.result().closest;
+        // A lookup that nobody answered has refreshed nothing.
+        if !closest.is_empty() {
+            self.registry.note_lookup(&key);
+        }
+        self.observe();
         if self.config.mode == Mode::Server {
             let info = NodeInfo { id: own, addrs: Vec::new() };
             let settled = self.membership.is_settled();

@@ -7,6 +7,6 @@ mod locate;
 mod put;
 
 pub use get::{GetError, GetOptions, GetReport};
-pub use list::{LIST_RECORDS_MAX, ListError, ListReport};
+pub use list::{LIST_BYTES_MAX, LIST_RECORDS_MAX, ListError, ListReport};
 pub use locate::{Holding, Slot};
 pub use put::{Delete, Put, PutError, PutReport};

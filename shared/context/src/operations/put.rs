@@ -123,6 +123,12 @@ pub enum PutError {
         /// How many were asked.
         targets: usize,
     },
+    /// The newest version is not the one that the writer expected. Nothing was sent.
+    #[error("version {stored} is stored, not the one you expected; read it, decide and try again")]
+    UnexpectedSeq {
+        /// The newest version's number; 0 if nothing is stored.
+        stored: u64,
+    },
     /// Too few acknowledged in time.
     #[error("{stored} of {targets} nodes acknowledged, {quorum} are needed; try again")]
     QuorumNotReached {
@@ -152,6 +158,7 @@ impl PutError {
             PutError::Plan(error) => error.number(),
             PutError::NoPeers => ErrorNumber::NoPeers,
             PutError::Refused { refusal, .. } => refusal.number(),
+            PutError::UnexpectedSeq { .. } => ErrorNumber::UnexpectedSeq,
             PutError::QuorumNotReached { .. } => ErrorNumber::QuorumNotReached,
             PutError::NothingToDelete => ErrorNumber::NotFound,
             PutError::ContentStays => ErrorNumber::Usage,
@@ -170,6 +177,16 @@ struct Wanted {
     expected_seq: Option<u64>,
     quorum: Option<usize>,
     first_version: bool,
+}
+
+/// Compare and swap: which version is to be replaced.
+#[derive(Clone)]
+struct Expected {
+    /// The one that the writer named, 0 meaning none; any if absent.
+    seq: Option<u64>,
+    /// Earlier attempts of the same put, at most [`ATTEMPTS_MAX`], which some nodes may have taken:
+    /// to meet one of these is no conflict.
+    own_attempts: Vec<u64>,
 }
 
 /// What was in the slot before.
@@ -239,7 +256,8 @@ impl DhtContext {
         quorum: Option<usize>,
     ) -> Result<PutOutcome, PutError> {
         let found = self.inner.closest_servers(&record.id().key).await;
-        self.inner.store_on(&found, record, expected_seq, quorum).await
+        let expected = Expected { seq: expected_seq, own_attempts: Vec::new() };
+        self.inner.store_on(&found, record, &expected, quorum).await
     }
 }
 
@@ -255,20 +273,21 @@ impl Inner {
         let mut reread = !wanted.first_version;
         let mut work_bits = 0;
         let mut attempt = 0;
+        let mut expected = Expected { seq: wanted.expected_seq, own_attempts: Vec::new() };
         loop {
             attempt += 1;
             let found = self.closest_servers(&id.key).await;
             let predecessor = match reread {
-                true => self.predecessor(&found, &id).await?,
+                true => self.predecessor(&found, &id, attempt > 1).await?,
                 false => None,
             };
-            let draft = self.draft(&wanted, predecessor, work_bits)?;
+            let draft = self.draft(&wanted, predecessor, &expected, work_bits)?;
             let record = draft.sign(identity, &network)?;
-            let error =
-                match self.store_on(&found, &record, wanted.expected_seq, wanted.quorum).await {
-                    Ok(outcome) => return Ok(PutReport { record, outcome }),
-                    Err(error) => error,
-                };
+            let error = match self.store_on(&found, &record, &expected, wanted.quorum).await {
+                Ok(outcome) => return Ok(PutReport { record, outcome }),
+                Err(error) => error,
+            };
+            expected.own_attempts.push(record.seq());
             let PutError::Refused { refusal, .. } = &error else { return Err(error) };
             match refusal {
                 _ if attempt >= ATTEMPTS_MAX => return Err(error),
@@ -278,7 +297,11 @@ impl Inner {
                     reread = true;
                 }
                 Refusal::GuardTooShort { .. } => reread = true,
-                Refusal::WorkTooLow { needed } if *needed > work_bits => work_bits = *needed,
+                Refusal::WorkTooLow { needed } if *needed > work_bits => {
+                    work_bits = *needed;
+                    // Some may have taken this attempt: the next has to supersede it there.
+                    reread = wanted.space != Space::Content;
+                }
                 _ => return Err(error),
             }
             // Two writers of one slot that act in step would meet again and again.
@@ -288,11 +311,14 @@ impl Inner {
         }
     }
 
-    /// The newest version in a slot, by the word of a majority of T.
+    /// The newest version in a slot, by the word of a majority of T; or, after a refusal, of all of T
+    /// that answer, since whoever knows of a later version may not be in that majority. A refusal's
+    /// own numbers are not taken for it: they are not signed.
     async fn predecessor(
         self: &Arc<Self>,
         found: &[AnsweredNode],
         id: &RecordId,
+        of_all: bool,
     ) -> Result<Option<Predecessor>, PutError> {
         let needed = dht_kad::put::quorum_of(found.len());
         let recognised = Arc::new(Recognised::default());
@@ -302,14 +328,14 @@ impl Inner {
                 Arc::clone(self).holding(node.info.clone(), find, recognised.clone(), true);
             Box::pin(holding)
         });
-        let (mut answered, mut newest): (usize, Option<ValidRecord>) = (0, None);
+        let mut answered = 0;
+        let mut held: Vec<ValidRecord> = Vec::with_capacity(found.len());
         gather(asked, |answer| {
             if let Ok(holding) = answer {
                 answered += 1;
-                let held = holding.records.into_iter().chain(newest.take());
-                newest = held.max_by_key(|record| record.precedence());
+                held.extend(holding.records.into_iter().next());
             }
-            answered >= needed
+            answered >= needed && !of_all
         })
         .await;
         if answered < needed {
@@ -318,11 +344,16 @@ impl Inner {
                 targets => Err(PutError::QuorumNotReached { stored: 0, quorum: needed, targets }),
             };
         }
-        Ok(newest.map(|record| Predecessor {
-            precedence: record.precedence(),
-            created_at: record.created_at(),
-            retention: record.retention(),
-            deleted: record.kind() == Kind::Tombstone,
+        let newest = held.iter().max_by_key(|record| record.precedence());
+        Ok(newest.map(|record| {
+            let holders = held.iter().filter(|other| other.digest() == record.digest()).count();
+            Predecessor {
+                precedence: record.precedence(),
+                created_at: record.created_at(),
+                retention: record.retention(),
+                // A tombstone that a minority has is a delete that did not succeed yet.
+                deleted: record.kind() == Kind::Tombstone && holders >= needed,
+            }
         }))
     }
 
@@ -331,17 +362,16 @@ impl Inner {
         &self,
         wanted: &Wanted,
         predecessor: Option<Predecessor>,
+        expected: &Expected,
         work_bits: u32,
     ) -> Result<RecordDraft, PutError> {
         let stored = predecessor.map_or(0, |before| before.precedence.seq);
-        if let Some(expected) = wanted.expected_seq
-            && expected != stored
-            && !wanted.first_version
-        {
-            let refusal = Refusal::UnexpectedSeq { stored };
-            return Err(PutError::Refused { refusal, refused: 0, targets: 0 });
+        let own_attempt = expected.own_attempts.contains(&stored);
+        if expected.seq.is_some_and(|seq| seq != stored) && !own_attempt && !wanted.first_version {
+            return Err(PutError::UnexpectedSeq { stored });
         }
-        if wanted.kind == Kind::Tombstone && predecessor.is_none_or(|before| before.deleted) {
+        let nothing_there = predecessor.is_none_or(|before| before.deleted && !own_attempt);
+        if wanted.kind == Kind::Tombstone && nothing_there {
             return Err(PutError::NothingToDelete);
         }
         let now = self.clock.now();
@@ -377,7 +407,7 @@ impl Inner {
         self: &Arc<Self>,
         found: &[AnsweredNode],
         record: &ValidRecord,
-        expected_seq: Option<u64>,
+        expected: &Expected,
         quorum: Option<usize>,
     ) -> Result<PutOutcome, PutError> {
         if found.is_empty() {
@@ -389,7 +419,7 @@ impl Inner {
         let mut under_way: FuturesUnordered<_> = plan
             .targets()
             .iter()
-            .map(|node| Arc::clone(self).store_at(node.clone(), record.clone(), expected_seq))
+            .map(|node| Arc::clone(self).store_at(node.clone(), record.clone(), expected.clone()))
             .collect();
         while plan.progress() == PutProgress::Pending {
             let Some((node, result)) = under_way.next().await else { break };
@@ -431,34 +461,49 @@ impl Inner {
         let _ = tokio::time::timeout(self.config.timing.slow, rest).await;
     }
 
-    /// Stores a record at one server, which may be this one.
+    /// Stores a record at one server, which may be this one. Where an earlier attempt of the same put
+    /// has got to, that is the version to replace.
     async fn store_at(
         self: Arc<Self>,
         node: NodeInfo,
         record: ValidRecord,
-        expected_seq: Option<u64>,
+        expected: Expected,
     ) -> (NodeId, NodeResult) {
+        let mut result = self.store_once(&node, &record, expected.seq).await;
+        if let NodeResult::Refused(Refusal::UnexpectedSeq { stored }) = result
+            && expected.own_attempts.contains(&stored)
+        {
+            result = self.store_once(&node, &record, Some(stored)).await;
+        }
+        (node.id, result)
+    }
+
+    async fn store_once(
+        &self,
+        node: &NodeInfo,
+        record: &ValidRecord,
+        expected_seq: Option<u64>,
+    ) -> NodeResult {
         let result = if node.id == self.registry.own() {
-            self.server.store_own(record, Path::Store { expected_seq }).await
+            self.server.store_own(record.clone(), Path::Store { expected_seq }).await
         } else {
             let record = RecordBytes(record.bytes().clone());
             let request = Request::Store(Store { items: vec![StoreItem { record, expected_seq }] });
-            match self.requests.ask(&node, &request).await {
+            match self.requests.ask(node, &request).await {
                 Ok(Response::StoreResults(StoreResults { results })) => {
                     match <[Result<Stored, Refusal>; 1]>::try_from(results) {
                         Ok([result]) => result,
-                        Err(_) => return (node.id, NodeResult::Silent),
+                        Err(_) => return NodeResult::Silent,
                     }
                 }
                 Err(AskError::Refused(refusal)) => Err(refusal),
-                Ok(_) | Err(_) => return (node.id, NodeResult::Silent),
+                Ok(_) | Err(_) => return NodeResult::Silent,
             }
         };
-        let result = match result {
+        match result {
             Ok(stored) => NodeResult::Stored(stored),
             Err(refusal) => NodeResult::Refused(refusal),
-        };
-        (node.id, result)
+        }
     }
 }
 

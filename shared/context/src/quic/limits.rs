@@ -7,9 +7,11 @@
 //! a connection is let go of, and a prefix without connections is forgotten; nothing is stored.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dht_kad::routing::Prefix;
 
 use super::parameters::FRAME_BYTES;
 
@@ -43,43 +45,6 @@ impl Default for TransportLimits {
             request_bytes: 128 * 1024 * 1024,
         }
     }
-}
-
-/// What shares one allowance of connections.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Prefix {
-    V4([u8; 3]),
-    V6([u8; 6]),
-    /// A loopback, private or link-local address, by itself.
-    Local(IpAddr),
-}
-
-impl Prefix {
-    fn of(ip: IpAddr) -> Self {
-        let ip = ip.to_canonical();
-        match ip {
-            IpAddr::V4(v4) if !is_local_v4(v4) => {
-                let [a, b, c, _] = v4.octets();
-                Prefix::V4([a, b, c])
-            }
-            IpAddr::V6(v6) if !is_local_v6(v6) => {
-                let [a, b, c, d, e, f, ..] = v6.octets();
-                Prefix::V6([a, b, c, d, e, f])
-            }
-            local => Prefix::Local(local),
-        }
-    }
-}
-
-/// Loopback, private (RFC 1918), link-local, and shared by a carrier's customers (RFC 6598).
-fn is_local_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    ip.is_loopback() || ip.is_private() || ip.is_link_local() || (a == 100 && b & 0xc0 == 64)
-}
-
-/// Loopback, unique local (RFC 4193) and link-local.
-fn is_local_v6(ip: Ipv6Addr) -> bool {
-    ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
 }
 
 /// What to do with a connection attempt.
@@ -152,7 +117,7 @@ impl Gate {
         if !proven && under_way >= self.limits.handshakes_before_retry {
             return Verdict::Retry;
         }
-        if under_way >= self.limits.handshakes || !self.has_room(Prefix::of(ip)) {
+        if under_way >= self.limits.handshakes || !self.has_room(Prefix::of_host(&ip)) {
             return Verdict::Refuse;
         }
         let place = if proven {
@@ -169,7 +134,7 @@ impl Gate {
 
     /// A place for a connection from this proven address, if there is one.
     pub(super) fn claim(self: &Arc<Self>, ip: IpAddr) -> Option<ConnectionPlace> {
-        let prefix = Prefix::of(ip);
+        let prefix = Prefix::of_host(&ip);
         let mut connections = self.connections();
         if connections.total >= self.limits.connections {
             return None;
@@ -195,9 +160,10 @@ impl Gate {
     }
 
     fn most_of(&self, prefix: Prefix) -> usize {
-        match prefix {
-            Prefix::V4(_) | Prefix::V6(_) => self.limits.connections_per_prefix,
-            Prefix::Local(_) => self.limits.connections_per_local_address,
+        if prefix.is_local() {
+            self.limits.connections_per_local_address
+        } else {
+            self.limits.connections_per_prefix
         }
     }
 
@@ -265,20 +231,6 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_prefix_is_a_24_a_48_or_one_local_address() {
-        let same = |a, b| Prefix::of(ip(a)) == Prefix::of(ip(b));
-        assert!(same("8.8.8.1", "8.8.8.255") && !same("8.8.8.1", "8.8.9.1"));
-        assert!(
-            same("2001:db8:1:2::1", "2001:db8:1:3::2") && !same("2001:db8:1::", "2001:db8:2::")
-        );
-        assert!(same("::ffff:8.8.8.1", "8.8.8.2"));
-        for local in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1"] {
-            assert_eq!(Prefix::of(ip(local)), Prefix::Local(ip(local)));
-        }
-        assert!(!same("127.0.0.1", "127.0.0.2"));
     }
 
     #[test]

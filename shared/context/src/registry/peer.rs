@@ -48,14 +48,19 @@ pub(super) struct Peer {
     pub(super) connection: Option<Held>,
     pub(super) rtt: Option<Duration>,
     pub(super) failures: u32,
+    /// Since when it has been in the table.
+    pub(super) entered: Option<Instant>,
+    /// When the last of these was counted.
+    pub(super) failed: Option<Instant>,
     /// When it last answered; `None` sorts as longest ago.
     pub(super) heard: Option<Instant>,
 }
 
-/// The one connection to a peer, and since when.
+/// The one connection to a peer, since when, and when this node last took it to ask something.
 pub(super) struct Held {
     pub(super) connection: Arc<dyn Connection>,
     pub(super) since: Instant,
+    pub(super) used: Instant,
 }
 
 impl Peer {

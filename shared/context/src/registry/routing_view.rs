@@ -9,11 +9,15 @@ use dht_kad::{Key, NodeId, UnixMs};
 use tokio::time::Instant;
 
 use super::peer::Peer;
-use super::{PeerRegistry, State};
+use super::{PeerRegistry, QUESTIONS_MAX, State};
 use crate::chance::Chance;
 
 /// After so many requests in a row without an answer a server leaves the table.
 const FAILURES_MAX: u32 = 2;
+
+/// Failures within this span count as one: many requests that are under way when an answerer stalls
+/// or a connection breaks say no more than one of them does.
+const FAILURES_APART: Duration = Duration::from_secs(1);
 
 /// A server that was heard within this span is not moved in the table again: what keeps a busy
 /// node from touching its table at each answer.
@@ -54,6 +58,7 @@ impl PeerRegistry {
         match state.table.insert(heard.id, Prefix::of(&heard.addr), now) {
             Insertion::Added => {
                 state.unsaved = true;
+                state.entry(heard.id).entered = Some(Instant::now());
                 self.entered.notify_one();
                 None
             }
@@ -66,11 +71,14 @@ impl PeerRegistry {
     }
 
     /// A peer says that it is a server. Whether that is true is to be asked, unless it has shown it
-    /// lately: two nodes that are not in each other's tables must not ping each other for ever.
+    /// lately and has not failed since, as one does that is restarted: two nodes that are not in
+    /// each other's tables must not ping each other for ever.
     pub fn introduced(&self, id: &NodeId) {
         let known = {
             let state = self.lock();
-            let shown = |peer: &Peer| peer.mode == Some(Mode::Server) && peer.heard_within(ALIVE);
+            let shown = |peer: &Peer| {
+                peer.mode == Some(Mode::Server) && peer.failures == 0 && peer.heard_within(ALIVE)
+            };
             state.peers.get(id).is_some_and(shown)
         };
         if !known {
@@ -86,16 +94,24 @@ impl PeerRegistry {
         peer.failures = 0;
         peer.heard = Some(Instant::now());
         peer.note_rtt(heard.took);
-        state.leave_table(&heard.id);
+        if state.leave_table(&heard.id) {
+            drop(state);
+            self.questioned.notify_one();
+        }
     }
 
     /// A peer did not answer, or could not be reached.
     pub fn failed(&self, id: &NodeId) {
         let mut state = self.lock();
         let Some(peer) = state.peers.get_mut(id) else { return };
+        if peer.failures > 0 && peer.failed.is_some_and(|at| at.elapsed() < FAILURES_APART) {
+            return;
+        }
         peer.failures = peer.failures.saturating_add(1);
-        if peer.failures >= FAILURES_MAX {
-            state.leave_table(id);
+        peer.failed = Some(Instant::now());
+        if peer.failures >= FAILURES_MAX && state.leave_table(id) {
+            drop(state);
+            self.questioned.notify_one();
         }
     }
 
@@ -127,6 +143,19 @@ impl PeerRegistry {
         self.lock().table.len()
     }
 
+    /// Up to `count` servers that have been in the table longest.
+    #[must_use]
+    pub fn longest_known(&self, count: usize) -> Vec<NodeInfo> {
+        let state = self.lock();
+        let mut known: Vec<(Option<Instant>, NodeId)> = Vec::new();
+        for id in state.table.ids() {
+            known.extend(state.peers.get(&id).map(|peer| (peer.entered, id)));
+        }
+        known.sort_unstable();
+        let ids = known.into_iter().take(count).map(|(_, id)| id);
+        ids.filter_map(|id| Some(state.peers.get(&id)?.info(id))).collect()
+    }
+
     /// Servers that were not heard for `span`, longest unheard first.
     #[must_use]
     pub fn unheard_for(&self, span: Duration) -> Vec<NodeInfo> {
@@ -154,9 +183,10 @@ impl PeerRegistry {
         self.lock().table.note_lookup(target, now);
     }
 
-    /// Notes at which address a peer sees this node.
-    pub fn note_observed(&self, addr: &SocketAddr) {
-        if is_global(&addr.ip()) {
+    /// Notes at which address the peer at `from` sees this node. A peer at a private address cannot
+    /// see it at a global one, and may not cut it off from its private neighbours by saying so.
+    pub fn note_observed(&self, addr: &SocketAddr, from: &SocketAddr) {
+        if is_global(&addr.ip()) && is_global(&from.ip()) {
             self.lock().own_is_global = true;
         }
     }
@@ -189,9 +219,88 @@ impl PeerRegistry {
 }
 
 impl State {
-    fn leave_table(&mut self, id: &NodeId) {
-        if self.table.remove(id).removed {
-            self.unsaved = true;
+    /// Takes a peer out of the table. Who takes its place has waited, perhaps for long, and is to be
+    /// questioned; true if there is one.
+    fn leave_table(&mut self, id: &NodeId) -> bool {
+        let mut removal = self.table.remove(id);
+        self.unsaved |= removal.removed;
+        // Of those who only waited some may have been forgotten: nobody could ask these.
+        while let Some(promoted) = removal.promoted {
+            if let Some(peer) = self.peers.get_mut(&promoted) {
+                peer.entered = Some(Instant::now());
+                return self.questions.len() < QUESTIONS_MAX && self.questions.insert(promoted);
+            }
+            removal = self.table.remove(&promoted);
         }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+
+    fn registry() -> PeerRegistry {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(UnixMs(1 << 40)));
+        PeerRegistry::new(NodeId::from_bytes([0; 32]), &[], &clock)
+    }
+
+    /// A node in the half of the keyspace that the own id is not in, on a port of its own.
+    fn far(number: u16) -> Heard {
+        let mut id = [0xff; 32];
+        id[30..].copy_from_slice(&number.to_be_bytes());
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1000 + number));
+        Heard { id: NodeId::from_bytes(id), addr, took: Duration::from_millis(1) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_fail_together_count_as_one_failure() {
+        let registry = registry();
+        let peer = far(1);
+        registry.heard_server(peer);
+        for _ in 0..50 {
+            registry.failed(&peer.id);
+        }
+        assert!(registry.in_table(&peer.id));
+        tokio::time::advance(FAILURES_APART).await;
+        registry.failed(&peer.id);
+        assert!(!registry.in_table(&peer.id));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_a_failed_peers_place_is_questioned() {
+        let registry = registry();
+        // Half of the own side of the keyspace, so that the far bucket is split off and full.
+        for number in 0..20 {
+            registry.heard_server(far(number));
+        }
+        let mut near = far(100);
+        near.id = NodeId::from_bytes([0x0f; 32]);
+        registry.heard_server(near);
+        let waiting = far(50);
+        registry.heard_server(waiting);
+        assert!(!registry.in_table(&waiting.id));
+        for _ in 0..FAILURES_MAX {
+            registry.failed(&far(3).id);
+            tokio::time::advance(FAILURES_APART).await;
+        }
+        assert!(registry.in_table(&waiting.id));
+        let questioned = registry.questions().await;
+        assert!(questioned.iter().any(|node| node.id == waiting.id));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_private_peer_cannot_cut_a_node_off_from_its_private_neighbours() {
+        let registry = registry();
+        let private: SocketAddr = "192.168.1.2:4".parse().unwrap();
+        let (global, other) = ("8.8.8.8:1".parse().unwrap(), "9.9.9.9:1".parse().unwrap());
+        let neighbour = NodeInfo { id: NodeId::from_bytes([9; 32]), addrs: vec![private] };
+        registry.note_observed(&global, &private);
+        assert_eq!(registry.admit(vec![neighbour.clone()]).len(), 1);
+        registry.note_observed(&global, &other);
+        assert_eq!(registry.admit(vec![neighbour]).len(), 0);
     }
 }

@@ -121,6 +121,9 @@ impl RecordStore for MemoryStore {
         Box::pin(std::future::ready(result))
     }
 
+    /// Nothing is destroyed here but what has ended by the clock that shows it.
+    fn note_clock(&self, _agrees: Option<bool>) {}
+
     fn close(&self) -> BoxFuture<'static, ()> {
         self.state().closed = true;
         Box::pin(std::future::ready(()))

@@ -43,6 +43,10 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Remembers these peers in place of those saved before; resolves when that is done.
     fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>>;
 
+    /// Takes note of whether long-lived peers agree with this machine's clock; `None` while nobody
+    /// can say. A store that destroys by the clock heeds it.
+    fn note_clock(&self, agrees: Option<bool>);
+
     /// Refuses further writes with [`Refusal::Restarting`], finishes those under way, flushes.
     fn close(&self) -> BoxFuture<'static, ()>;
 }

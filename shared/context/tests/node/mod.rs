@@ -8,20 +8,24 @@
 )]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dht_context::clock::{Clock, SystemClock};
 use dht_context::node_key::NodeKey;
 use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
+use dht_context::registry::SavedPeer;
 use dht_context::resolver::SystemResolver;
-use dht_context::store::MemoryStore;
+use dht_context::store::{
+    Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
+};
 use dht_context::verify::InlineVerifier;
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
-use dht_kad::NetworkName;
 use dht_kad::admission::Limits;
-use dht_kad::message::Mode;
+use dht_kad::message::{Mode, Position, Stored};
+use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
+use futures_util::future::BoxFuture;
 
 /// The most that anything here may take: generous, since the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -64,6 +68,83 @@ impl NodeOptions {
 /// A running context.
 pub(crate) struct Node {
     pub(crate) context: DhtContext,
+    pub(crate) store: Arc<LyingStore>,
+}
+
+/// A store that also lies: it claims versions of which it only ever shows the heads, to have more on
+/// the next page for ever, or that what it is given lives too short.
+pub(crate) struct LyingStore {
+    kept: MemoryStore,
+    withheld: Mutex<Vec<ValidRecord>>,
+    endless: AtomicBool,
+    refuse: AtomicBool,
+}
+
+impl LyingStore {
+    /// Shows empty pages from now on, each with a next one.
+    pub(crate) fn never_end(&self) {
+        self.endless.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses the next batch.
+    pub(crate) fn refuse_once(&self) {
+        self.refuse.store(true, Ordering::Relaxed);
+    }
+
+    /// Shows this head from now on in place of what is in its slot.
+    pub(crate) fn withhold(&self, head: ValidRecord) {
+        self.withheld.lock().unwrap().push(head);
+    }
+}
+
+impl RecordStore for LyingStore {
+    fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
+        if self.endless.load(Ordering::Relaxed) {
+            let slot = query.after.map_or(0, |after| after.slot + 1);
+            let next = Some(Position { publisher: [0; 32], slot });
+            return Fetch::Ready(Ok(Page { records: Vec::new(), next }));
+        }
+        let withheld = self.withheld.lock().unwrap();
+        match withheld.iter().find(|head| head.id().key == query.key) {
+            None => self.kept.find(query),
+            Some(head) => {
+                let records = vec![head.bytes().clone()];
+                Fetch::Ready(Ok(Page { records, next: None }))
+            }
+        }
+    }
+
+    fn submit(&self, batch: Vec<Submission>) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>> {
+        if self.refuse.swap(false, Ordering::Relaxed) {
+            let refused = Refusal::GuardTooShort { needed: UnixMs(0) };
+            return Box::pin(std::future::ready(vec![Err(refused); batch.len()]));
+        }
+        self.kept.submit(batch)
+    }
+
+    fn writable(&self) -> Result<(), Refusal> {
+        self.kept.writable()
+    }
+
+    fn usage(&self) -> StoreUsage {
+        self.kept.usage()
+    }
+
+    fn saved_peers(&self) -> Vec<SavedPeer> {
+        self.kept.saved_peers()
+    }
+
+    fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.kept.save_peers(peers)
+    }
+
+    fn note_clock(&self, agrees: Option<bool>) {
+        self.kept.note_clock(agrees);
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.kept.close()
+    }
 }
 
 impl Node {
@@ -83,11 +164,18 @@ impl Node {
             solo: options.solo,
             ..ContextConfig::new(network(), options.mode, options.bootstrap)
         };
+        let kept = MemoryStore::new(network(), clock.clone(), limits);
+        let store = Arc::new(LyingStore {
+            kept,
+            withheld: Mutex::default(),
+            endless: AtomicBool::default(),
+            refuse: AtomicBool::default(),
+        });
         let context = DhtContext::start(
             config,
             Foundations {
                 transport,
-                store: Arc::new(MemoryStore::new(network(), clock.clone(), limits)),
+                store: store.clone(),
                 verifier: Arc::new(InlineVerifier::new(network())),
                 clock,
                 resolver: Arc::new(SystemResolver),
@@ -95,7 +183,7 @@ impl Node {
             },
         )
         .unwrap();
-        Node { context }
+        Node { context, store }
     }
 
     pub(crate) fn address(&self) -> PeerAddress {

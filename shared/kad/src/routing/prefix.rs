@@ -41,6 +41,18 @@ impl Prefix {
             }
         }
     }
+
+    /// The prefix of a host, whatever its ports: each host that is not global is one of its own.
+    #[must_use]
+    pub fn of_host(ip: &IpAddr) -> Self {
+        Prefix::of(&SocketAddr::new(*ip, 0))
+    }
+
+    /// Whether it is one address that means something only locally.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.0, Group::Alone(..))
+    }
 }
 
 /// Whether the address can be reached from anywhere on the Internet, going by the IANA registries
@@ -146,5 +158,9 @@ mod tests {
         assert_ne!(prefix("127.0.0.1:1"), prefix("127.0.0.1:2"));
         assert_ne!(prefix("192.168.1.1:1"), prefix("192.168.1.2:1"));
         assert_eq!(prefix("127.0.0.1:1"), prefix("[::ffff:127.0.0.1]:1"));
+        let host = |ip: &str| Prefix::of_host(&ip.parse().unwrap());
+        assert_eq!(host("127.0.0.1"), host("::ffff:127.0.0.1"));
+        assert_ne!(host("127.0.0.1"), host("127.0.0.2"));
+        assert!(host("127.0.0.1").is_local() && !host("8.8.8.8").is_local());
     }
 }

@@ -1,0 +1,91 @@
+//! Comparing this node's clock with those of its long-lived peers.
+//!
+//! A wrong clock would make a store hide or destroy what is alive. So a node asks the peers that have
+//! been in its table longest for the time, takes the median of the differences, which a minority of
+//! liars cannot move, and tells its store whether that agrees with its own clock. The peers are those
+//! known longest, since whoever wants to outvote a clock has to have been there for as long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dht_kad::UnixMs;
+use dht_kad::admission::FUTURE_TOLERANCE_MS;
+use dht_kad::message::NodeInfo;
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::context::Inner;
+
+/// How many peers are asked: a majority of them is hard to have and cheap to ask.
+const WITNESSES: usize = 7;
+/// With fewer answers than this nobody can say.
+const WITNESSES_MIN: usize = 3;
+/// How often they are asked. A clock that was set wrong is noticed within this.
+const EVERY: Duration = Duration::from_secs(60);
+
+impl Inner {
+    /// Compares the clock again and again, from the moment the node is settled.
+    pub(crate) async fn watch_clock(self: Arc<Self>) {
+        loop {
+            self.membership.settled().await;
+            let witnesses = self.registry.longest_known(WITNESSES);
+            let asked = witnesses.into_iter().map(|node| self.clock_ahead_of(node));
+            let ahead: Vec<i64> = join_all(asked).await.into_iter().flatten().collect();
+            let agrees = judge(ahead);
+            if agrees == Some(false) {
+                tracing::warn!(
+                    "this machine's clock differs from its peers' by more than 10 minutes; set it"
+                );
+            }
+            self.store.note_clock(agrees);
+            tokio::time::sleep(self.chance.jittered(EVERY)).await;
+        }
+    }
+
+    /// By how many milliseconds this node's clock is ahead of a peer's.
+    async fn clock_ahead_of(self: &Arc<Self>, node: NodeInfo) -> Option<i64> {
+        let asked = Instant::now();
+        let pong = self.requests.ping(&node).await.ok()?;
+        let way_back_ms = u64::try_from(asked.elapsed().as_millis() / 2).ok()?;
+        let theirs = pong.clock.after(way_back_ms);
+        Some(difference_ms(self.clock.now(), theirs))
+    }
+}
+
+fn difference_ms(ours: UnixMs, theirs: UnixMs) -> i64 {
+    let ahead = i64::try_from(ours.since(theirs)).unwrap_or(i64::MAX);
+    let behind = i64::try_from(theirs.since(ours)).unwrap_or(i64::MAX);
+    ahead.saturating_sub(behind)
+}
+
+/// Whether the median difference is small; `None` if too few answered.
+fn judge(mut ahead_ms: Vec<i64>) -> Option<bool> {
+    if ahead_ms.len() < WITNESSES_MIN {
+        return None;
+    }
+    ahead_ms.sort_unstable();
+    let median = ahead_ms.get(ahead_ms.len() / 2)?;
+    Some(median.unsigned_abs() <= FUTURE_TOLERANCE_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    #[test]
+    fn the_median_decides_and_a_minority_of_liars_does_not() {
+        assert_eq!(judge(vec![0, 1]), None);
+        assert_eq!(judge(vec![5, -7, HOUR]), Some(true));
+        assert_eq!(judge(vec![HOUR, HOUR, -HOUR, 3, HOUR]), Some(false));
+        assert_eq!(judge(vec![-HOUR, -HOUR, -HOUR, 0]), Some(false));
+    }
+
+    #[test]
+    fn differences_have_a_sign() {
+        assert_eq!(difference_ms(UnixMs(10), UnixMs(4)), 6);
+        assert_eq!(difference_ms(UnixMs(4), UnixMs(10)), -6);
+        assert_eq!(difference_ms(UnixMs(u64::MAX), UnixMs(0)), i64::MAX);
+    }
+}

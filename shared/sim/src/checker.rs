@@ -1,0 +1,371 @@
+//! [`Checker`]: knows every acknowledged record, and whether the promise is kept.
+//!
+//! The promise: *a put that was acknowledged stays readable, unforged and unresurrected until the
+//! expiry that its publisher signed.* Whoever puts says so before ([`Checker::tries`]) and, if it
+//! succeeded, after ([`Attempt::acknowledged`]). Whoever gets asks the checker first
+//! ([`Checker::asks`]), which notes what must be found at least, and shows it the answer
+//! ([`Question::answered`]).
+//!
+//! A version that was tried and not acknowledged may be found or not, and what it replaced may be
+//! gone with it once it has ended. A version that came while the get was under way may be found or
+//! not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use dht_context::operations::{GetError, GetReport, Slot};
+use dht_kad::domain;
+use dht_kad::record::Kind;
+use dht_kad::{NetworkName, RecordId, UnixMs, ValidRecord};
+use thiserror::Error;
+
+/// A broken promise. Says of which slot.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BrokenRule {
+    /// What was acknowledged cannot be found.
+    #[error("an acknowledged record is lost: {} slot {} is answered with «{answer}»", slot.key, slot.slot)]
+    Lost {
+        /// Where.
+        slot: RecordId,
+        /// What the get said.
+        answer: String,
+    },
+    /// An earlier version came back.
+    #[error("a stale version is served: {} slot {} shows seq {found}, seq {acknowledged} was acknowledged", slot.key, slot.slot)]
+    Stale {
+        /// Where.
+        slot: RecordId,
+        /// The seq that was found.
+        found: u64,
+        /// The least seq that should have been.
+        acknowledged: u64,
+    },
+    /// What was deleted came back.
+    #[error("a deleted record came back: {} slot {} shows seq {found}", slot.key, slot.slot)]
+    CameBack {
+        /// Where.
+        slot: RecordId,
+        /// The seq that was found.
+        found: u64,
+    },
+    /// Not the bytes that were acknowledged, or nobody's.
+    #[error("a record was changed or forged: {} slot {}, seq {found}", slot.key, slot.slot)]
+    Forged {
+        /// Where.
+        slot: RecordId,
+        /// The seq that was found.
+        found: u64,
+    },
+    /// It should have ended.
+    #[error("an expired record is served: {} slot {} ended {late_ms} ms ago", slot.key, slot.slot)]
+    ServedExpired {
+        /// Where.
+        slot: RecordId,
+        /// How long ago it ended.
+        late_ms: u64,
+    },
+}
+
+/// Knows what was promised. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Checker {
+    network: NetworkName,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    slots: BTreeMap<RecordId, History>,
+    attempts: u64,
+    acknowledged: usize,
+    answers: usize,
+}
+
+/// What happened to one slot.
+#[derive(Debug)]
+struct History {
+    place: Slot,
+    /// The greatest acknowledged version.
+    greatest: Option<ValidRecord>,
+    /// The canonical bytes of every acknowledged version, by digest.
+    bytes: BTreeMap<[u8; 32], Bytes>,
+    /// The hashes of the bodies that somebody tried to put; `None` stands for a delete.
+    tried: BTreeSet<Option<[u8; 32]>>,
+    /// When attempts end that were not acknowledged, or not yet: what they replaced may be gone
+    /// from then on.
+    open: BTreeMap<u64, UnixMs>,
+}
+
+/// A put or delete that is about to begin.
+#[derive(Debug)]
+pub struct Attempt {
+    checker: Checker,
+    slot: RecordId,
+    number: u64,
+}
+
+/// A get that is about to begin.
+#[derive(Debug)]
+pub struct Question {
+    checker: Checker,
+    place: Slot,
+    slot: RecordId,
+    at_least: Option<ValidRecord>,
+}
+
+impl Checker {
+    /// One that knows of nothing yet.
+    #[must_use]
+    pub fn new(network: NetworkName) -> Self {
+        Checker { network, state: Arc::default() }
+    }
+
+    /// Somebody is about to put this body, or to delete if there is none, which ends then at the
+    /// earliest.
+    pub fn tries(&self, place: &Slot, body: Option<&[u8]>, ends_at: UnixMs) -> Attempt {
+        let slot = place.id(&self.network);
+        let mut state = self.state();
+        state.attempts += 1;
+        let number = state.attempts;
+        let history = state.slots.entry(slot).or_insert_with(|| History::new(*place));
+        history.tried.insert(body.map(domain::body_hash));
+        history.open.insert(number, ends_at);
+        Attempt { checker: self.clone(), slot, number }
+    }
+
+    /// A get of this slot begins.
+    #[must_use]
+    pub fn asks(&self, place: &Slot) -> Question {
+        let slot = place.id(&self.network);
+        let at_least = self.state().slots.get(&slot).and_then(|slot| slot.greatest.clone());
+        Question { checker: self.clone(), place: *place, slot, at_least }
+    }
+
+    /// The slots in which something was acknowledged.
+    #[must_use]
+    pub fn places(&self) -> Vec<Slot> {
+        let state = self.state();
+        let promised = state.slots.values().filter(|history| history.greatest.is_some());
+        promised.map(|history| history.place).collect()
+    }
+
+    /// How many puts and deletes were acknowledged.
+    #[must_use]
+    pub fn acknowledgements(&self) -> usize {
+        self.state().acknowledged
+    }
+
+    /// How many answers were checked.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.state().answers
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl History {
+    fn new(place: Slot) -> Self {
+        let (bytes, tried, open) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        History { place, greatest: None, bytes, tried, open }
+    }
+}
+
+impl Attempt {
+    /// It succeeded.
+    pub fn acknowledged(self, record: &ValidRecord) {
+        let mut state = self.checker.state();
+        state.acknowledged += 1;
+        let Some(history) = state.slots.get_mut(&self.slot) else { return };
+        history.open.remove(&self.number);
+        history.bytes.insert(*record.digest(), record.bytes().clone());
+        let greater = |known: &ValidRecord| known.precedence() < record.precedence();
+        if history.greatest.as_ref().is_none_or(greater) {
+            history.greatest = Some(record.clone());
+        }
+    }
+}
+
+impl Question {
+    /// What to get.
+    #[must_use]
+    pub fn place(&self) -> &Slot {
+        &self.place
+    }
+
+    /// Checks what a get came to, in a network that is whole, at the true time `now`.
+    ///
+    /// # Errors
+    /// The [`BrokenRule`].
+    pub fn answered(
+        self,
+        answer: &Result<GetReport, GetError>,
+        now: UnixMs,
+    ) -> Result<(), BrokenRule> {
+        let mut state = self.checker.state();
+        state.answers += 1;
+        let empty = History::new(self.place);
+        let history = state.slots.get(&self.slot).unwrap_or(&empty);
+        match answer {
+            Ok(report) => self.shown(&report.record, history, now),
+            Err(error) => self.not_shown(error, history, now),
+        }
+    }
+
+    fn shown(
+        &self,
+        record: &ValidRecord,
+        history: &History,
+        now: UnixMs,
+    ) -> Result<(), BrokenRule> {
+        let (slot, found) = (self.slot, record.seq());
+        let as_acknowledged = match history.bytes.get(record.digest()) {
+            Some(bytes) => bytes == record.bytes(),
+            None => history.tried.contains(&Some(*record.body_hash())),
+        };
+        if *record.id() != slot || !as_acknowledged {
+            return Err(BrokenRule::Forged { slot, found });
+        }
+        if record.expires_at() <= now {
+            let late_ms = now.since(record.expires_at());
+            return Err(BrokenRule::ServedExpired { slot, late_ms });
+        }
+        match &self.at_least {
+            Some(least) if record.precedence() >= least.precedence() => Ok(()),
+            Some(least) if least.kind() == Kind::Tombstone && least.keep_until() > now => {
+                Err(BrokenRule::CameBack { slot, found })
+            }
+            Some(least) if least.keep_until() > now => {
+                Err(BrokenRule::Stale { slot, found, acknowledged: least.seq() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn not_shown(
+        &self,
+        error: &GetError,
+        history: &History,
+        now: UnixMs,
+    ) -> Result<(), BrokenRule> {
+        let Some(least) = &self.at_least else { return Ok(()) };
+        let ended = least.kind() == Kind::Tombstone || least.expires_at() <= now;
+        // Somebody may have deleted it, or tried to, since.
+        let deleted = *error == GetError::Deleted && history.tried.contains(&None);
+        let replaced = history.open.values().any(|ends_at| *ends_at <= now);
+        if ended || deleted || replaced {
+            return Ok(());
+        }
+        Err(BrokenRule::Lost { slot: self.slot, answer: error.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dht_kad::record::{RecordDraft, Retention, Space};
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::clock::EPOCH;
+
+    const BODY: &[u8] = b"body";
+
+    fn identity() -> SigningKey {
+        SigningKey::from_bytes(&[7; 32])
+    }
+
+    fn checker() -> Checker {
+        Checker::new("checked".parse().unwrap())
+    }
+
+    fn place() -> Slot {
+        Slot::Owned { publisher: identity().verifying_key().to_bytes(), label: [1; 32], slot: 0 }
+    }
+
+    fn version(seq: u64, kind: Kind, body: &'static [u8]) -> ValidRecord {
+        let draft = RecordDraft {
+            space: Space::Owned,
+            kind,
+            retention: Retention::Days7,
+            label: [1; 32],
+            slot: 0,
+            seq,
+            created_at: EPOCH.after(seq),
+            guard_until: UnixMs(0),
+            work_bits: 0,
+            ext: Bytes::new(),
+            body: Bytes::from_static(body),
+        };
+        draft.sign(&identity(), &checker().network).unwrap()
+    }
+
+    fn acknowledge(checker: &Checker, record: &ValidRecord) {
+        let body = (record.kind() == Kind::Value).then_some(BODY);
+        checker.tries(&place(), body, record.expires_at()).acknowledged(record);
+    }
+
+    fn shown(record: &ValidRecord) -> Result<GetReport, GetError> {
+        Ok(GetReport { record: record.clone(), holders: 1, answered: 1 })
+    }
+
+    fn verdict(
+        checker: &Checker,
+        answer: &Result<GetReport, GetError>,
+        now: UnixMs,
+    ) -> Result<(), BrokenRule> {
+        checker.asks(&place()).answered(answer, now)
+    }
+
+    #[test]
+    fn what_was_acknowledged_must_be_found_until_its_end_and_not_after() {
+        let (checker, record) = (checker(), version(1, Kind::Value, BODY));
+        assert_eq!(verdict(&checker, &Err(GetError::NotFound), EPOCH), Ok(()));
+        acknowledge(&checker, &record);
+        assert_eq!(verdict(&checker, &shown(&record), EPOCH), Ok(()));
+        let lost = verdict(&checker, &Err(GetError::NotFound), EPOCH);
+        assert!(matches!(lost, Err(BrokenRule::Lost { .. })), "{lost:?}");
+        let end = record.expires_at();
+        assert_eq!(verdict(&checker, &Err(GetError::NotFound), end), Ok(()));
+        let late = verdict(&checker, &shown(&record), end);
+        assert!(matches!(late, Err(BrokenRule::ServedExpired { late_ms: 0, .. })), "{late:?}");
+    }
+
+    #[test]
+    fn neither_an_earlier_version_nor_a_deleted_one_comes_back() {
+        let (checker, first) = (checker(), version(1, Kind::Value, BODY));
+        let (second, deleted) = (version(2, Kind::Value, BODY), version(3, Kind::Tombstone, b""));
+        acknowledge(&checker, &first);
+        acknowledge(&checker, &second);
+        let stale = verdict(&checker, &shown(&first), EPOCH);
+        assert!(matches!(stale, Err(BrokenRule::Stale { acknowledged: 2, .. })), "{stale:?}");
+        acknowledge(&checker, &deleted);
+        assert_eq!(verdict(&checker, &Err(GetError::Deleted), EPOCH), Ok(()));
+        let back = verdict(&checker, &shown(&second), EPOCH);
+        assert!(matches!(back, Err(BrokenRule::CameBack { found: 2, .. })), "{back:?}");
+    }
+
+    #[test]
+    fn what_nobody_tried_to_put_is_forged() {
+        let checker = checker();
+        acknowledge(&checker, &version(1, Kind::Value, BODY));
+        let forged = verdict(&checker, &shown(&version(2, Kind::Value, b"other")), EPOCH);
+        assert!(matches!(forged, Err(BrokenRule::Forged { found: 2, .. })), "{forged:?}");
+    }
+
+    #[test]
+    fn an_attempt_that_was_not_acknowledged_may_be_found_or_not() {
+        let (checker, first) = (checker(), version(1, Kind::Value, BODY));
+        acknowledge(&checker, &first);
+        let second = version(2, Kind::Value, b"second");
+        let attempt = checker.tries(&place(), Some(b"second"), second.expires_at());
+        for either in [&first, &second] {
+            assert_eq!(verdict(&checker, &shown(either), EPOCH), Ok(()));
+        }
+        attempt.acknowledged(&second);
+        assert!(verdict(&checker, &shown(&first), EPOCH).is_err());
+    }
+}

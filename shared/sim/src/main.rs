@@ -1,0 +1,108 @@
+//! `dht-sim`: plays a scenario, prints what became of it, and fails if the promise was broken.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use dht_sim::disk::{Acknowledge, DiskModel};
+use dht_sim::transport::LinkModel;
+use dht_sim::{Run, Settings, scenario, simulate};
+
+/// Plays scenarios in simulated networks of real nodes. One seed always gives one run.
+#[derive(Parser)]
+#[command(name = "dht-sim", version)]
+struct Arguments {
+    /// The scenario to play
+    #[arg(required_unless_present = "list")]
+    scenario: Option<String>,
+    /// Say which scenarios there are
+    #[arg(long)]
+    list: bool,
+    /// The number that everything left to chance follows from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many nodes
+    #[arg(long, default_value_t = 100)]
+    nodes: usize,
+    /// Of a thousand packets so many are lost
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
+    loss: u32,
+    /// The slowest fsync, in milliseconds; the quickest takes a twentieth
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    sync_ms: u64,
+    /// Put a fault back: disks acknowledge before they sync
+    #[arg(long)]
+    acknowledge_before_sync: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        for scenario in scenario::ALL {
+            println!("{}: {}", scenario.name(), scenario.about());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let name = arguments.scenario.as_deref().unwrap_or_default();
+    let story = scenario::find(name)
+        .with_context(|| format!("there is no scenario «{name}»; --list names them"))?;
+    let settings = Settings {
+        links: LinkModel { loss_permille: arguments.loss, ..LinkModel::default() },
+        disks: DiskModel {
+            sync_shortest: Duration::from_millis(arguments.sync_ms) / 20,
+            sync_longest: Duration::from_millis(arguments.sync_ms),
+            acknowledge: match arguments.acknowledge_before_sync {
+                true => Acknowledge::BeforeSync,
+                false => Acknowledge::AfterSync,
+            },
+        },
+        ..Settings::new(arguments.seed, arguments.nodes)
+    };
+    let run = simulate(story, settings)
+        .context("the system gives no runtime; close other programs and try again")?;
+    if arguments.json {
+        print_json(&run)
+    } else {
+        print_lines(&run)
+    }
+    if let Err(failure) = &run.verdict {
+        eprintln!("broken with --seed {} --nodes {}: {failure}", settings.seed, settings.nodes);
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_lines(run: &Run) {
+    println!("scenario={} seed={} nodes={}", run.scenario, run.settings.seed, run.settings.nodes);
+    println!(
+        "acknowledged={} checked={} lost_writes={} letters={} lived_secs={}",
+        run.acknowledged,
+        run.checked,
+        run.lost_writes,
+        run.letters,
+        run.lived.as_secs()
+    );
+    println!("trace={}", run.trace);
+    println!("{}", if run.verdict.is_ok() { "kept" } else { "broken" });
+}
+
+fn print_json(run: &Run) {
+    let object = serde_json::json!({
+        "scenario": run.scenario,
+        "seed": run.settings.seed,
+        "nodes": run.settings.nodes,
+        "kept": run.verdict.is_ok(),
+        "broken": run.verdict.as_ref().err().map(ToString::to_string),
+        "acknowledged": run.acknowledged,
+        "checked": run.checked,
+        "lost_writes": run.lost_writes,
+        "letters": run.letters,
+        "lived_secs": run.lived.as_secs(),
+        "trace": run.trace,
+    });
+    println!("{object}");
+}

@@ -1,0 +1,26 @@
+//! Elsewhere, failing to reach every bootstrap peer was logged once, and that was all. Here a node
+//! keeps trying, says so, and joins when one comes back.
+
+use dht_tests::{NodeOptions, NodeProcess, User, eventually};
+
+#[test]
+fn join_with_bootstrap_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = NodeProcess::place(folder.path().join("first"), NodeOptions::solo());
+    let joining = NodeOptions::joining(vec![first.peer()]);
+    let mut second = NodeProcess::place(folder.path().join("second"), joining);
+
+    second.spawn();
+    let alone = eventually("several dials have failed", || {
+        second.try_status().filter(|status| status["dials_failed"].as_u64() >= Some(2))
+    });
+    assert_eq!((&alone["ready"], &alone["stage"]), (&false.into(), &"joining".into()));
+    assert!(!second.is_ready(), "it does not say that it is ready");
+    assert!(second.log().matches("no bootstrap peer answers").count() >= 2, "and says so");
+
+    first.spawn();
+    first.await_ready();
+    second.await_ready();
+    let user = User::new(1, &[second.peer()]);
+    assert_eq!(user.put(user.first("joined", 0, "at last")).outcome.targets, 2);
+}
