@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
-# Measures the node against a bare QUIC echo in the same run: rates, CPU per operation, the ratio.
+# Measures real nodes against a bare QUIC echo in the same run: rates, CPU per operation on both
+# sides, and the ratios. docs/PERFORMANCE.md explains the figures.
 #
-#   scripts/bench.sh [OPTIONS of dht-bench]
+#   scripts/bench.sh                 the table, in about a minute
+#   scripts/bench.sh --json          one JSON object a phase
+#   scripts/bench.sh --join          only how soon a node that starts has three peers
+#   scripts/bench.sh --dir DIR       the nodes' data goes to this disk, not to /var/tmp
+#   scripts/bench.sh --help          all options
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
