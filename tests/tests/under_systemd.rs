@@ -1,8 +1,14 @@
 //! What a service manager sees of a node: readiness and stopping through the notification socket
 //! (sd_notify(3)), and log entries with fields through the journal's socket (systemd.journal-fields(7)).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
@@ -15,16 +21,38 @@ fn listen(path: &Path) -> UnixDatagram {
     socket
 }
 
-/// The next datagram, as text.
-fn receive(socket: &UnixDatagram) -> Option<String> {
+/// The next datagram.
+fn receive(socket: &UnixDatagram) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 64 * 1024];
     let length = socket.recv(&mut buffer).ok()?;
-    Some(String::from_utf8_lossy(buffer.get(..length)?).into_owned())
+    buffer.truncate(length);
+    Some(buffer)
 }
 
-/// Waits for a datagram that has this in it.
-fn await_datagram(socket: &UnixDatagram, part: &str) -> String {
-    eventually(part, || receive(socket).filter(|text| text.contains(part)))
+/// Waits for a state that the service manager is told.
+fn await_state(socket: &UnixDatagram, state: &str) {
+    eventually(state, || receive(socket).filter(|sent| sent.starts_with(state.as_bytes())));
+}
+
+/// The fields of a journal entry in the native protocol: `NAME=value` in a line, or `NAME`, then the
+/// length of the value as a little-endian u64, then the value.
+fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
+    let mut fields = BTreeMap::new();
+    while let Some(end) = entry.iter().position(|byte| *byte == b'\n') {
+        let (line, rest) = (&entry[..end], &entry[end + 1..]);
+        let (name, value, after) = match line.iter().position(|byte| *byte == b'=') {
+            Some(equals) => (&line[..equals], &line[equals + 1..], rest),
+            None => {
+                let (length, rest) = rest.split_first_chunk().unwrap();
+                let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
+                (line, &rest[..length], &rest[length + 1..])
+            }
+        };
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        fields.insert(text(name), text(value));
+        entry = after;
+    }
+    fields
 }
 
 #[test]
@@ -36,10 +64,10 @@ fn the_service_manager_is_told_when_the_node_is_ready_and_when_it_stops() {
     let options = NodeOptions { under, ..NodeOptions::solo() };
     let mut node = NodeProcess::place(folder.path().join("node"), options);
     node.spawn();
-    await_datagram(&socket, "READY=1");
+    await_state(&socket, "READY=1");
     node.await_ready();
     node.stop();
-    await_datagram(&socket, "STOPPING=1");
+    await_state(&socket, "STOPPING=1");
 }
 
 /// The node runs in a mount namespace of its own, in which the journal's socket is the test's.
@@ -61,9 +89,13 @@ fn under_systemd_logs_are_journal_entries_with_fields() {
         folder.path().join("node"),
         NodeOptions { under, ..NodeOptions::solo() },
     );
-    let entry = await_datagram(&socket, "MESSAGE=ready");
-    assert!(entry.contains(&format!("F_NODE={}", node.id())), "{entry}");
-    assert!(entry.contains("PRIORITY=") && entry.contains("TARGET=dht_bootstrap"), "{entry}");
+    let entry = eventually("an entry that says ready", || {
+        let entry = fields(&receive(&socket)?);
+        entry.get("MESSAGE").is_some_and(|message| message == "ready").then_some(entry)
+    });
+    assert_eq!(entry["F_NODE"], node.id().to_string());
+    assert_eq!(entry["SYSLOG_IDENTIFIER"], "dht-bootstrap");
+    assert!(entry["TARGET"].starts_with("dht_bootstrap"), "{entry:?}");
     assert_eq!(node.log(), "", "nothing is written twice");
     node.kill();
 }

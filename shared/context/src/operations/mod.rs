@@ -5,6 +5,8 @@ mod get;
 mod list;
 mod locate;
 mod put;
+mod store_on;
+mod version;
 
 pub use get::{GetError, GetOptions, GetReport};
 pub use list::{LIST_BYTES_MAX, LIST_RECORDS_MAX, ListError, ListReport};

@@ -12,31 +12,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dht_kad::admission::Path;
-use dht_kad::domain;
-use dht_kad::lookup::AnsweredNode;
-use dht_kad::message::{
-    Mode, NodeInfo, RecordBytes, Request, Response, Store, StoreItem, StoreResults, Stored,
-};
-use dht_kad::put::{NodeResult, PutOutcome, PutPlan, PutPlanError, PutProgress};
-use dht_kad::record::{DraftError, Kind, Precedence, RecordDraft, Retention, Space};
-use dht_kad::routing::K;
-use dht_kad::{ErrorNumber, NodeId, RecordId, Refusal, UnixMs, ValidRecord};
+use dht_kad::put::{PutOutcome, PutPlanError};
+use dht_kad::record::{DraftError, Kind, Retention, Space};
+use dht_kad::{ErrorNumber, Refusal, ValidRecord};
 use ed25519_dalek::SigningKey;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use thiserror::Error;
 
-use super::locate::{Holding, Recognised, find_slot};
+use super::version::{Expected, Wanted};
 use crate::context::{DhtContext, Inner};
-use crate::requests::AskError;
-use crate::walk::gather;
 
 /// How often a put is signed again because another writer came first. Each time costs two round
 /// trips; who loses so often meets a writer that never rests.
 const ATTEMPTS_MAX: u32 = 6;
-/// Bits of a seq below its counter: the tag of the device that signed it.
-const DEVICE_BITS: u32 = 24;
 
 /// What to put.
 #[derive(Clone, Debug)]
@@ -166,38 +153,6 @@ impl PutError {
     }
 }
 
-/// A version to be signed: what the writer wants, whatever is there.
-struct Wanted {
-    space: Space,
-    kind: Kind,
-    label: [u8; 32],
-    slot: u64,
-    retention: Option<Retention>,
-    body: Bytes,
-    expected_seq: Option<u64>,
-    quorum: Option<usize>,
-    first_version: bool,
-}
-
-/// Compare and swap: which version is to be replaced.
-#[derive(Clone)]
-struct Expected {
-    /// The one that the writer named, 0 meaning none; any if absent.
-    seq: Option<u64>,
-    /// Earlier attempts of the same put, at most [`ATTEMPTS_MAX`], which some nodes may have taken:
-    /// to meet one of these is no conflict.
-    own_attempts: Vec<u64>,
-}
-
-/// What was in the slot before.
-#[derive(Clone, Copy)]
-struct Predecessor {
-    precedence: Precedence,
-    created_at: UnixMs,
-    retention: Retention,
-    deleted: bool,
-}
-
 impl DhtContext {
     /// Signs a value and puts it.
     ///
@@ -308,218 +263,6 @@ impl Inner {
             let timing = &self.config.timing;
             let wait = self.chance.backoff(attempt, timing.slow / 32, timing.slow);
             tokio::time::sleep(wait).await;
-        }
-    }
-
-    /// The newest version in a slot, by the word of a majority of T; or, after a refusal, of all of T
-    /// that answer, since whoever knows of a later version may not be in that majority. A refusal's
-    /// own numbers are not taken for it: they are not signed.
-    async fn predecessor(
-        self: &Arc<Self>,
-        found: &[AnsweredNode],
-        id: &RecordId,
-        of_all: bool,
-    ) -> Result<Option<Predecessor>, PutError> {
-        let needed = dht_kad::put::quorum_of(found.len());
-        let recognised = Arc::new(Recognised::default());
-        let asked = found.iter().map(|node| -> BoxFuture<'static, Result<Holding, AskError>> {
-            let find = find_slot(id, true, false);
-            let holding =
-                Arc::clone(self).holding(node.info.clone(), find, recognised.clone(), true);
-            Box::pin(holding)
-        });
-        let mut answered = 0;
-        let mut held: Vec<ValidRecord> = Vec::with_capacity(found.len());
-        gather(asked, |answer| {
-            if let Ok(holding) = answer {
-                answered += 1;
-                held.extend(holding.records.into_iter().next());
-            }
-            answered >= needed && !of_all
-        })
-        .await;
-        if answered < needed {
-            return match found.len() {
-                0 => Err(PutError::NoPeers),
-                targets => Err(PutError::QuorumNotReached { stored: 0, quorum: needed, targets }),
-            };
-        }
-        let newest = held.iter().max_by_key(|record| record.precedence());
-        Ok(newest.map(|record| {
-            let holders = held.iter().filter(|other| other.digest() == record.digest()).count();
-            Predecessor {
-                precedence: record.precedence(),
-                created_at: record.created_at(),
-                retention: record.retention(),
-                // A tombstone that a minority has is a delete that did not succeed yet.
-                deleted: record.kind() == Kind::Tombstone && holders >= needed,
-            }
-        }))
-    }
-
-    /// What to sign so that it supersedes the predecessor.
-    fn draft(
-        &self,
-        wanted: &Wanted,
-        predecessor: Option<Predecessor>,
-        expected: &Expected,
-        work_bits: u32,
-    ) -> Result<RecordDraft, PutError> {
-        let stored = predecessor.map_or(0, |before| before.precedence.seq);
-        let own_attempt = expected.own_attempts.contains(&stored);
-        if expected.seq.is_some_and(|seq| seq != stored) && !own_attempt && !wanted.first_version {
-            return Err(PutError::UnexpectedSeq { stored });
-        }
-        let nothing_there = predecessor.is_none_or(|before| before.deleted && !own_attempt);
-        if wanted.kind == Kind::Tombstone && nothing_there {
-            return Err(PutError::NothingToDelete);
-        }
-        let now = self.clock.now();
-        let content = wanted.space == Space::Content;
-        let created_at = predecessor.map_or(now, |before| now.max(before.created_at.after(1)));
-        let retention = wanted
-            .retention
-            .or(predecessor.map(|before| before.retention))
-            .unwrap_or(Retention::Days7);
-        Ok(RecordDraft {
-            space: wanted.space,
-            kind: wanted.kind,
-            retention,
-            label: wanted.label,
-            slot: wanted.slot,
-            seq: if content { 0 } else { self.next_seq(stored) },
-            created_at,
-            guard_until: predecessor.map_or(UnixMs(0), |before| before.precedence.keep_until),
-            work_bits,
-            ext: Bytes::new(),
-            body: wanted.body.clone(),
-        })
-    }
-
-    /// A counter, then the device's tag: two devices that write the same next version differ.
-    fn next_seq(&self, stored: u64) -> u64 {
-        let counter = (stored >> DEVICE_BITS).saturating_add(1);
-        (counter << DEVICE_BITS) | u64::from(self.device_tag)
-    }
-
-    /// Stores a record on T, and waits until it is known whether enough have it.
-    async fn store_on(
-        self: &Arc<Self>,
-        found: &[AnsweredNode],
-        record: &ValidRecord,
-        expected: &Expected,
-        quorum: Option<usize>,
-    ) -> Result<PutOutcome, PutError> {
-        if found.is_empty() {
-            return Err(PutError::NoPeers);
-        }
-        let itself = usize::from(self.config.mode == Mode::Server);
-        let remembered = self.membership.remembered() + itself;
-        let mut plan = PutPlan::new(found, K, remembered, quorum)?;
-        let mut under_way: FuturesUnordered<_> = plan
-            .targets()
-            .iter()
-            .map(|node| Arc::clone(self).store_at(node.clone(), record.clone(), expected.clone()))
-            .collect();
-        while plan.progress() == PutProgress::Pending {
-            let Some((node, result)) = under_way.next().await else { break };
-            plan.on_result(&node, result);
-        }
-        if plan.progress() == PutProgress::Impossible {
-            // The answers that are already here say better why.
-            self.collect(&mut plan, &mut under_way).await;
-        } else if !under_way.is_empty() {
-            self.connections
-                .spawn_to_finish(async move { while under_way.next().await.is_some() {} });
-        }
-        let outcome = plan.outcome();
-        if outcome.reached() {
-            return Ok(outcome);
-        }
-        let (stored, targets) = (outcome.stored.len(), outcome.targets);
-        match outcome.telling_refusal() {
-            Some(refusal) => Err(PutError::Refused {
-                refusal: refusal.clone(),
-                refused: outcome.refused.len(),
-                targets,
-            }),
-            None => Err(PutError::QuorumNotReached { stored, quorum: outcome.quorum, targets }),
-        }
-    }
-
-    /// Waits a moment more for those that have not answered.
-    async fn collect(
-        &self,
-        plan: &mut PutPlan,
-        under_way: &mut FuturesUnordered<impl Future<Output = (NodeId, NodeResult)>>,
-    ) {
-        let rest = async {
-            while let Some((node, result)) = under_way.next().await {
-                plan.on_result(&node, result);
-            }
-        };
-        let _ = tokio::time::timeout(self.config.timing.slow, rest).await;
-    }
-
-    /// Stores a record at one server, which may be this one. Where an earlier attempt of the same put
-    /// has got to, that is the version to replace.
-    async fn store_at(
-        self: Arc<Self>,
-        node: NodeInfo,
-        record: ValidRecord,
-        expected: Expected,
-    ) -> (NodeId, NodeResult) {
-        let mut result = self.store_once(&node, &record, expected.seq).await;
-        if let NodeResult::Refused(Refusal::UnexpectedSeq { stored }) = result
-            && expected.own_attempts.contains(&stored)
-        {
-            result = self.store_once(&node, &record, Some(stored)).await;
-        }
-        (node.id, result)
-    }
-
-    async fn store_once(
-        &self,
-        node: &NodeInfo,
-        record: &ValidRecord,
-        expected_seq: Option<u64>,
-    ) -> NodeResult {
-        let result = if node.id == self.registry.own() {
-            self.server.store_own(record.clone(), Path::Store { expected_seq }).await
-        } else {
-            let record = RecordBytes(record.bytes().clone());
-            let request = Request::Store(Store { items: vec![StoreItem { record, expected_seq }] });
-            match self.requests.ask(node, &request).await {
-                Ok(Response::StoreResults(StoreResults { results })) => {
-                    match <[Result<Stored, Refusal>; 1]>::try_from(results) {
-                        Ok([result]) => result,
-                        Err(_) => return NodeResult::Silent,
-                    }
-                }
-                Err(AskError::Refused(refusal)) => Err(refusal),
-                Ok(_) | Err(_) => return NodeResult::Silent,
-            }
-        };
-        match result {
-            Ok(stored) => NodeResult::Stored(stored),
-            Err(refusal) => NodeResult::Refused(refusal),
-        }
-    }
-}
-
-impl Wanted {
-    fn id(&self, network: &dht_kad::NetworkName, publisher: [u8; 32]) -> RecordId {
-        let (slot, label) = (self.slot, &self.label);
-        match self.space {
-            Space::Owned => {
-                RecordId { key: domain::owned_key(network, &publisher, label), publisher, slot }
-            }
-            Space::Topic => RecordId { key: domain::topic_key(network, label), publisher, slot },
-            Space::Content => {
-                let body_hash = domain::body_hash(&self.body);
-                let key = domain::content_key(network, &body_hash);
-                RecordId { key, publisher: [0; 32], slot: 0 }
-            }
         }
     }
 }
