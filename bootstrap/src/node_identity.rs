@@ -12,6 +12,7 @@ use dht_context::node_key::{EntropyError, NodeKey};
 use dht_kad::ErrorNumber;
 use dht_kad::id::parse_hex;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// The file's name in the data directory.
 const FILE: &str = "node.key";
@@ -70,7 +71,7 @@ pub fn load(data_dir: &Path) -> Result<NodeKey, IdentityError> {
     if mode & 0o077 != 0 {
         return Err(IdentityError::Exposed(path));
     }
-    let text = fs::read_to_string(&path).map_err(failed)?;
+    let text = Zeroizing::new(fs::read_to_string(&path).map_err(failed)?);
     let seed = parse_hex(text.trim_end()).ok_or(IdentityError::Damaged(path))?;
     Ok(NodeKey::from_seed(seed))
 }
@@ -96,7 +97,8 @@ fn write_whole(data_dir: &Path, path: &Path, key: &NodeKey) -> io::Result<()> {
     let unfinished = data_dir.join(format!("{FILE}.new"));
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    writeln!(file, "{}", hex::encode(key.to_seed_bytes()))?;
+    let text = Zeroizing::new(hex::encode(key.to_seed_bytes()));
+    writeln!(file, "{}", text.as_str())?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
     File::open(data_dir)?.sync_all()

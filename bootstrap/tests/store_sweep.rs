@@ -10,13 +10,17 @@
 
 mod store_fixture;
 
-use dht_bootstrap::store::{BACKWARD_TOLERANCE_MS, RowCounts};
+use std::time::Duration;
+
+use dht_bootstrap::store::{BACKWARD_TOLERANCE_MS, RocksStore, RowCounts, StoreConfig};
+use dht_context::clock::Clock;
 use dht_context::store::RecordStore;
-use dht_kad::admission::{Amount, Existing};
+use dht_kad::admission::{Amount, Existing, Limits};
 use dht_kad::record::{RecordDraft, Retention};
+use dht_kad::refusal::FullScope;
 use dht_kad::time::DAY_MS;
 use dht_kad::{Refusal, UnixMs};
-use store_fixture::{Fixture, START, all, draft, put, sign, submission, value};
+use store_fixture::{Fixture, START, all, draft, put, sign, submission, unlimited, value};
 
 const NOTHING: RowCounts = RowCounts { records: 0, bodies: 0, index: 0, usage: 0 };
 
@@ -48,6 +52,33 @@ async fn expired_records_leave_no_row_behind() {
     store.close().await;
     drop(store);
     assert_eq!(fixture.open().count_rows().unwrap(), NOTHING);
+}
+
+#[tokio::test]
+async fn a_full_store_gives_room_back_as_soon_as_something_in_it_has_ended() {
+    let fixture = Fixture::new();
+    let limits = Limits { total: Amount { records: 4, ..Amount::MAX }, ..unlimited() };
+    let store = RocksStore::open(StoreConfig { limits, ..fixture.config() }).unwrap();
+    store.note_clock(Some(true));
+    let announcement = |slot| {
+        sign(&RecordDraft { retention: Retention::Hours8, ..draft(slot, 1, "announcement") })
+    };
+    for slot in 0..4 {
+        put(&store, &announcement(slot)).await.unwrap();
+    }
+    // One millisecond after the end: the period that they end in is far from over.
+    fixture.clock.set(announcement(0).expires_at().after(1));
+    let lasting =
+        sign(&RecordDraft { created_at: fixture.clock.now(), ..draft(9, 1, "a message") });
+    let full = Err(Refusal::Full { scope: FullScope::Total });
+    assert_eq!(put(&store, &lasting).await, full, "nothing was swept yet");
+    let taken = async {
+        while put(&store, &lasting).await == full {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), taken).await.expect("room should come back");
+    assert_eq!(all(&store).await, [lasting.bytes().clone()]);
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 //! It goes by `index`, whose rows are ordered by class and period: every period that is wholly past
 //! is emptied, oldest first, some rows a step, and a mark for each range, kept on disk, says which
 //! period may be the first with rows. What lies in a period that is not over yet has ended for
-//! readers all the same; only its room comes back later, unless somebody asks for it now
-//! ([`Depth::Now`]), which costs a look at every row of that period.
+//! readers all the same; only its room comes back later, unless it is wanted now, because a put
+//! was refused as `Full` or somebody asks ([`Depth::Now`]): that costs a look at every row of the period.
 
 use dht_kad::UnixMs;
 

@@ -46,6 +46,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How often, while there is: a busy store still gives its writer's time to puts.
 const SWEEP_AGAIN: Duration = Duration::from_millis(50);
+/// How often at most it looks for room in periods that are not over, when something was refused as
+/// `Full`: each time costs a look at every row of these periods.
+const ROOM_EVERY: Duration = Duration::from_secs(30);
 /// How far the high-water time on disk may lag: what a restart could be fooled by.
 const CLOCK_LAG_MS: u64 = dht_kad::time::MINUTE_MS;
 
@@ -81,6 +84,10 @@ pub(super) struct Writer {
     clock_on_disk: UnixMs,
     swept_to: UnixMs,
     next_sweep: Instant,
+    /// From when on room is looked for, since something was refused as `Full`.
+    room_wanted_from: Option<Instant>,
+    /// When room may be looked for next.
+    next_room: Instant,
     recovery: Option<Recovery>,
 }
 
@@ -108,6 +115,8 @@ impl Writer {
             clock_on_disk,
             swept_to,
             next_sweep,
+            room_wanted_from: None,
+            next_room: next_sweep,
             recovery,
         };
         writer.publish();
@@ -130,7 +139,8 @@ impl Writer {
     }
 
     fn patience(&self) -> Duration {
-        let next = self.recovery.as_ref().map_or(self.next_sweep, Recovery::due);
+        let sweep = self.room_wanted_from.map_or(self.next_sweep, |room| room.min(self.next_sweep));
+        let next = self.recovery.as_ref().map_or(sweep, Recovery::due);
         let until_next = next.saturating_duration_since(Instant::now());
         until_next.clamp(SWEEP_AGAIN, PATIENCE)
     }
@@ -158,11 +168,15 @@ impl Writer {
             CommitPlan::new(grounds, self.commit_no + 1, &mut self.usage, &mut self.marks);
         let mut outcomes = Vec::with_capacity(jobs.len());
         let mut sweeps = Vec::new();
+        let mut full = false;
         for job in jobs {
             match job {
                 WriteJob::Put { batch, answer } => {
-                    let results = batch.iter().map(|submission| take(&mut plan, submission));
-                    outcomes.push(Outcome::Put(results.collect(), answer));
+                    let results: PutResults =
+                        batch.iter().map(|submission| take(&mut plan, submission)).collect();
+                    full |=
+                        results.iter().any(|result| matches!(result, Err(Refusal::Full { .. })));
+                    outcomes.push(Outcome::Put(results, answer));
                 }
                 WriteJob::SavePeers { peers, answer } => {
                     outcomes.push(save_peers(&mut plan, peers, answer));
@@ -186,6 +200,9 @@ impl Writer {
                 self.turn_read_only(&fault);
                 refuse_outcomes(outcomes);
             }
+        }
+        if full {
+            self.room_wanted_from.get_or_insert(self.next_room);
         }
         for answer in sweeps {
             while self.sweep_step(Depth::Now) {}
@@ -212,6 +229,11 @@ impl Writer {
         if self.recovery.is_some() {
             self.recover();
             return;
+        }
+        if self.room_wanted_from.is_some_and(|from| Instant::now() >= from) {
+            let more = self.sweep_step(Depth::Now);
+            self.next_room = Instant::now() + ROOM_EVERY;
+            self.room_wanted_from = more.then(|| Instant::now() + SWEEP_AGAIN);
         }
         if Instant::now() >= self.next_sweep {
             let more = self.sweep_step(Depth::PastPeriods);
