@@ -1,4 +1,20 @@
 //! The daemon: a DHT server that keeps what it acknowledges.
+//!
+//! The program is a thin `main` around [`node::Node`], which is the whole daemon in one value:
+//!
+//! ```no_run
+//! use dht_bootstrap::config::{Config, RunFlags};
+//! use dht_bootstrap::node::Node;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let flags = RunFlags { data_dir: Some("./data".into()), solo: true, ..RunFlags::default() };
+//! let node = Node::start(Config::load(&flags)?).await?;
+//! node.ready().await;
+//! println!("{} is ready on {:?}", node.id(), node.listen());
+//! node.stop().await;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod admin;
 pub mod config;

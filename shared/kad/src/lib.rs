@@ -8,6 +8,43 @@
 //!                      │
 //!                      └─▶ routing, lookup, put: who is asked next, and what the answers add up to
 //! ```
+//!
+//! A publisher signs a record, a node reads it from bytes, verifies it and decides what to do:
+//!
+//! ```
+//! use dht_kad::admission::{Limits, Path, Plan, Usage, plan_put};
+//! use dht_kad::record::{Kind, Retention, Space};
+//! use dht_kad::{NetworkName, ParsedRecord, RecordDraft, UnixMs, domain};
+//! use ed25519_dalek::SigningKey;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let network: NetworkName = "example".parse()?;
+//! let now = UnixMs(1_800_000_000_000);
+//! let draft = RecordDraft {
+//!     space: Space::Owned,
+//!     kind: Kind::Value,
+//!     retention: Retention::Days7,
+//!     label: domain::label(&network, "greeting"),
+//!     slot: 0,
+//!     seq: 1,
+//!     created_at: now,
+//!     guard_until: UnixMs(0),
+//!     work_bits: 0,
+//!     ext: Default::default(),
+//!     body: "hello".into(),
+//! };
+//! let bytes = draft.sign(&SigningKey::from_bytes(&[7; 32]), &network)?.bytes().clone();
+//!
+//! let record = ParsedRecord::parse(bytes)?.verify(&network)?;
+//! let limits = Limits::default_for(1 << 30);
+//! let path = Path::Store { expected_seq: None };
+//! match plan_put(None, &record, path, &Usage::default(), &limits, now)? {
+//!     Plan::Write(changes) => assert_eq!(changes.stored.expires_at, record.expires_at()),
+//!     Plan::Unchanged(_) => unreachable!("nothing was stored before"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod admission;
 mod bounded;
