@@ -106,13 +106,14 @@ start_all() {
 # Ends the nodes that still run by this signal, and waits until they have ended.
 end_all() {
   local signal=$1 node deadline=$((SECONDS + STOP_LIMIT_SECS))
+  # No jobs of this shell any more: that they were killed is not worth a message of the shell's own.
+  disown "${pid_of[@]}" 2>/dev/null || true
   for node in "${!pid_of[@]}"; do kill -s "$signal" "${pid_of[$node]}" 2>/dev/null || true; done
   for node in "${!pid_of[@]}"; do
     while kill -0 "${pid_of[$node]}" 2>/dev/null && [[ $SECONDS -lt $deadline ]]; do sleep 0.05; done
     if kill -s KILL "${pid_of[$node]}" 2>/dev/null; then
       say "  node $node did not stop within $STOP_LIMIT_SECS s, and was killed"
     fi
-    wait "${pid_of[$node]}" 2>/dev/null || true
   done
   pid_of=()
 }
