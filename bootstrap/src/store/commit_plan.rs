@@ -55,6 +55,8 @@ impl<'a> CommitPlan<'a> {
         usage: &'a mut UsageBook,
         marks: &'a mut SweepMarks,
     ) -> Self {
+        // Here, as a commit that refuses everything and a sweep read counters as well.
+        usage.trim();
         let (slots, batch) = (BTreeMap::new(), WriteBatch::default());
         CommitPlan { grounds, commit_no, usage, marks, slots, batch }
     }

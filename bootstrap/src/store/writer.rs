@@ -193,7 +193,6 @@ impl Writer {
             Ok(0) => self.answer(outcomes),
             Ok(bytes) => {
                 self.commit_no += 1;
-                self.usage.trim();
                 self.publish();
                 self.room.written(bytes);
                 self.answer(outcomes);
