@@ -116,7 +116,7 @@ pub(super) fn search_step(
             }
             rows_left -= 1;
             let (period, slot) = split_key(key)?;
-            plan.end(range, period, &slot)?;
+            end(plan, range, period, &slot)?;
             rows.next();
         }
         rows.status()?;
@@ -140,13 +140,30 @@ fn sweep_range(
         if *room == 0 {
             return Ok(Some(period));
         }
-        if plan.end(range, period, &slot)? {
+        if end(plan, range, period, &slot)? {
             *room -= 1;
         }
         rows.next();
     }
     rows.status()?;
     Ok(None)
+}
+
+/// Takes out what has ended. A record that cannot be read stays where it is, and what lies behind it
+/// still gets its turn.
+fn end(
+    plan: &mut CommitPlan<'_>,
+    range: IndexRange,
+    period: u32,
+    slot: &RowKey,
+) -> Result<bool, Fault> {
+    plan.end(range, period, slot).or_else(|fault| match fault {
+        Fault::Damaged(reason) => {
+            tracing::error!(reason, "a record cannot be swept, as it is damaged");
+            Ok(false)
+        }
+        other => Err(other),
+    })
 }
 
 fn split_key(key: &[u8]) -> Result<(u32, RowKey), Fault> {
@@ -157,7 +174,7 @@ fn split_key(key: &[u8]) -> Result<(u32, RowKey), Fault> {
 mod tests {
     use bytes::Bytes;
     use dht_context::store::Submission;
-    use dht_kad::admission::{Amount, Limits, Path};
+    use dht_kad::admission::{Amount, Limits, Path, row_key};
     use dht_kad::record::{Kind, RecordDraft, Retention, Space};
     use dht_kad::time::{DAY_MS, HOUR_MS};
     use dht_kad::{NetworkName, ValidRecord};
@@ -222,6 +239,33 @@ mod tests {
         }
         assert_eq!(db.count_rows(Family::Index).unwrap(), rows / 2);
         assert_eq!((steps, search.begun), (4, Some(now)));
+    }
+
+    #[test]
+    fn a_damaged_record_does_not_keep_others_from_being_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings::new(16 << 20);
+        let db = Database::create(directory.path(), &settings).unwrap();
+        let network: NetworkName = "test".parse().unwrap();
+        let limits = Limits::default_for(1 << 40);
+        let (mut usage, mut marks) = (UsageBook::default(), SweepMarks::default());
+        let grounds = |now| Grounds { db: &db, network: &network, limits: &limits, now };
+        let mut plan = CommitPlan::new(grounds(START), 1, &mut usage, &mut marks);
+        for slot in 0..3 {
+            let (record, path) =
+                (record(slot, START, &network), Path::Store { expected_seq: None });
+            plan.put(&Submission { record, path }).unwrap().unwrap();
+        }
+        let mut batch = plan.finish().unwrap();
+        let first = row_key(record(0, START, &network).id());
+        batch.put_cf(db.family(Family::Records).unwrap(), first, b"damaged");
+        db.write(batch, false).unwrap();
+        let now = START.after(366 * DAY_MS);
+        let mut plan = CommitPlan::new(grounds(now), 1, &mut usage, &mut marks);
+        assert!(!step(&mut plan, &db, now).unwrap());
+        db.write(plan.finish().unwrap(), false).unwrap();
+        assert_eq!(db.count_rows(Family::Records).unwrap(), 1);
+        assert_eq!(db.count_rows(Family::Index).unwrap(), 1);
     }
 
     #[test]
