@@ -55,6 +55,8 @@ impl<'a> CommitPlan<'a> {
         usage: &'a mut UsageBook,
         marks: &'a mut SweepMarks,
     ) -> Self {
+        // Here, as a commit that refuses everything and a sweep read counters as well.
+        usage.trim();
         let (slots, batch) = (BTreeMap::new(), WriteBatch::default());
         CommitPlan { grounds, commit_no, usage, marks, slots, batch }
     }
@@ -89,7 +91,7 @@ impl<'a> CommitPlan<'a> {
     }
 
     /// Takes out what an index row of this range and period stands for, if it has ended; says
-    /// whether it has. A row that stands for nothing any more goes as well.
+    /// whether it has. A row that stands for nothing any more goes as well. A fault changes nothing.
     pub(super) fn end(
         &mut self,
         range: IndexRange,
@@ -104,6 +106,10 @@ impl<'a> CommitPlan<'a> {
         let stands = ends_at.is_some_and(|ends_at| range.period(ends_at) == period);
         if stands && ends_at.is_some_and(|ends_at| ends_at > self.grounds.now) {
             return Ok(false);
+        }
+        if let Some(held) = &held {
+            // Into memory before anything changes, so that releasing it cannot fail halfway.
+            self.usage.usage(self.grounds.db, &held.existing.charge)?;
         }
         let row = range.row_key(range.start_of(period), slot);
         self.batch.delete_cf(self.grounds.db.family(Family::Index)?, row);

@@ -117,3 +117,35 @@ fn scopes(charge: &Charge) -> [Scope; 4] {
         Scope::Total,
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use dht_kad::admission::Limits;
+    use dht_kad::{Key, NetworkName, UnixMs};
+
+    use super::super::commit_plan::{CommitPlan, Grounds};
+    use super::super::settings::Settings;
+    use super::super::sweep::SweepMarks;
+    use super::*;
+
+    #[test]
+    fn counters_that_were_only_read_do_not_add_up_over_commits() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings::new(16 << 20);
+        let db = Database::create(directory.path(), &settings).unwrap();
+        let network: NetworkName = "test".parse().unwrap();
+        let limits = Limits::default_for(0);
+        let (mut usage, mut marks) = (UsageBook::default(), SweepMarks::default());
+        for number in 0..=u16::MAX {
+            let mut publisher = [0; 32];
+            publisher[..2].copy_from_slice(&number.to_be_bytes());
+            let class = Retention::Days7;
+            let charge = Charge { publisher, key: Key(publisher), class, bytes: 1 };
+            usage.usage(&db, &charge).unwrap();
+            let now = UnixMs(0);
+            let grounds = Grounds { db: &db, network: &network, limits: &limits, now };
+            assert!(CommitPlan::new(grounds, 1, &mut usage, &mut marks).is_empty());
+            assert!(usage.counters.len() <= REMEMBERED_MAX);
+        }
+    }
+}

@@ -32,7 +32,7 @@ use super::open::{Cursors, read_cursors};
 use super::recovery::Recovery;
 use super::rows::state;
 use super::settings::Settings;
-use super::sweep::{self, Depth, SweepMarks};
+use super::sweep::{self, Depth, Search, SweepMarks};
 use super::usage::UsageBook;
 use super::{Health, Shared};
 use crate::work_queue::{Load, Taken};
@@ -47,7 +47,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How often, while there is: a busy store still gives its writer's time to puts.
 const SWEEP_AGAIN: Duration = Duration::from_millis(50);
 /// How often at most it looks for room in periods that are not over, when something was refused as
-/// `Full`: each time costs a look at every row of these periods.
+/// `Full`: each time costs a look at every row of these periods, some a step.
 const ROOM_EVERY: Duration = Duration::from_secs(30);
 /// How far the high-water time on disk may lag: what a restart could be fooled by.
 const CLOCK_LAG_MS: u64 = dht_kad::time::MINUTE_MS;
@@ -88,6 +88,8 @@ pub(super) struct Writer {
     room_wanted_from: Option<Instant>,
     /// When room may be looked for next.
     next_room: Instant,
+    /// How far the present look for room has come.
+    search: Search,
     recovery: Option<Recovery>,
 }
 
@@ -117,6 +119,7 @@ impl Writer {
             next_sweep,
             room_wanted_from: None,
             next_room: next_sweep,
+            search: Search::default(),
             recovery,
         };
         writer.publish();
@@ -190,7 +193,6 @@ impl Writer {
             Ok(0) => self.answer(outcomes),
             Ok(bytes) => {
                 self.commit_no += 1;
-                self.usage.trim();
                 self.publish();
                 self.room.written(bytes);
                 self.answer(outcomes);
@@ -205,6 +207,7 @@ impl Writer {
             self.room_wanted_from.get_or_insert(self.next_room);
         }
         for answer in sweeps {
+            self.search = Search::default();
             while self.sweep_step(Depth::Now) {}
             let _ = answer.send(());
         }
@@ -256,14 +259,18 @@ impl Writer {
         drop(guard);
         match swept {
             Ok(more) => {
-                if depth == Depth::Now && !more && moment.may_destroy {
-                    self.swept_to = moment.now;
+                if depth == Depth::Now && !more {
+                    let begun = std::mem::take(&mut self.search).begun;
+                    // Where nothing may be destroyed, a search that had begun did not get through.
+                    let done = begun.filter(|_| moment.may_destroy);
+                    self.swept_to = done.unwrap_or(self.swept_to);
                 }
                 self.publish();
                 more
             }
             Err(fault) => {
                 self.marks = marks_before;
+                self.search = Search::default();
                 self.usage.forget();
                 match fault {
                     // Something that cannot be read stays where it is; puts go on.
@@ -286,7 +293,10 @@ impl Writer {
             Grounds { db, network: &self.shared.network, limits: &self.limits, now: moment.now };
         let marks_before = self.marks;
         let mut plan = CommitPlan::new(grounds, self.commit_no, &mut self.usage, &mut self.marks);
-        let more = moment.may_destroy && sweep::step(&mut plan, db, moment.now, depth)?;
+        let more = moment.may_destroy
+            && (sweep::step(&mut plan, db, moment.now)?
+                || (depth == Depth::Now
+                    && sweep::search_step(&mut plan, db, moment.now, &mut self.search)?));
         if clock_is_due {
             plan.set_state(state::CLOCK, &high_water.0.to_be_bytes())?;
         }
