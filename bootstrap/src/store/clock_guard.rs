@@ -18,13 +18,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dht_context::clock::Clock;
 use dht_kad::UnixMs;
-use dht_kad::time::{DAY_MS, HOUR_MS, MINUTE_MS};
+use dht_kad::time::{HOUR_MS, MINUTE_MS};
 use rustix::time::{ClockId, clock_gettime};
 
 /// How far a clock may step back without being doubted: what time synchronisation corrects.
 pub const BACKWARD_TOLERANCE_MS: u64 = MINUTE_MS;
-/// How far it may run ahead of the uptime: the shortest span whose loss would cost messages.
-pub const JUMP_MAX_MS: u64 = DAY_MS;
+/// How far it may run ahead of the uptime: well below the shortest retention, 8 hours, so that a
+/// clock that is believed destroys nothing before most of its time.
+pub const JUMP_MAX_MS: u64 = HOUR_MS;
 /// How long a clock that jumped ahead must stand until it is believed: time enough to correct it.
 pub const CONFIRM_MS: u64 = 6 * HOUR_MS;
 
@@ -131,6 +132,8 @@ fn uptime_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use dht_kad::time::DAY_MS;
+
     use super::*;
 
     const START: UnixMs = UnixMs(1_000 * DAY_MS);
