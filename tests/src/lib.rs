@@ -1,4 +1,4 @@
-//! Tests through the real binaries: the harness that they share, and the benchmark ([`bench`]).
+//! Tests through the real binaries: the harness that they share, and the benchmark ([`mod@bench`]).
 //!
 //! Everything here works with processes, sockets and files as an operator's machine has them: the
 //! daemon is started, killed and started again, the command line is run, and what needs thousands

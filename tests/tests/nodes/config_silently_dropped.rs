@@ -1,4 +1,4 @@
-//! Elsewhere, builder options never reached the component. Here every flag and every field of the
+//! `config_silently_dropped`: elsewhere, builder options never reached the component. Here every flag and every field of the
 //! configuration has an effect that can be seen from outside. Whoever adds one and no line here fails
 //! the first two tests.
 
