@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 
 use dht_tests::{NodeOptions, NodeProcess, eventually};
 
@@ -70,9 +71,23 @@ fn the_service_manager_is_told_when_the_node_is_ready_and_when_it_stops() {
     await_state(&socket, "STOPPING=1");
 }
 
+/// What gives a process a mount namespace of its own, without being root outside of it.
+const OWN_MOUNTS: [&str; 3] = ["unshare", "--map-root-user", "--mount"];
+
+/// Whether this system lets a process have its own mounts: some containers and chroots do not.
+fn own_mounts_are_allowed() -> bool {
+    let [program, arguments @ ..] = OWN_MOUNTS;
+    let tried = Command::new(program).args(arguments).arg("true").output();
+    tried.is_ok_and(|tried| tried.status.success())
+}
+
 /// The node runs in a mount namespace of its own, in which the journal's socket is the test's.
 #[test]
 fn under_systemd_logs_are_journal_entries_with_fields() {
+    if !own_mounts_are_allowed() {
+        eprintln!("NOT CHECKED: journal entries, since this system allows no mount namespace");
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal");
     std::fs::create_dir(&journal).unwrap();
@@ -83,8 +98,8 @@ fn under_systemd_logs_are_journal_entries_with_fields() {
          && JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$@\"",
         journal.display()
     );
-    let under = ["unshare", "--map-root-user", "--mount", "sh", "-c", &script, "sh"];
-    let under = under.map(str::to_owned).to_vec();
+    let shell = ["sh", "-c", &script, "sh"];
+    let under = OWN_MOUNTS.iter().chain(&shell).map(|word| (*word).to_owned()).collect();
     let mut node = NodeProcess::start(
         folder.path().join("node"),
         NodeOptions { under, ..NodeOptions::solo() },
