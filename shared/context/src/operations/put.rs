@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The put succeeds when a majority of T, or as many as were asked for, have it on stable storage.
-//! The rest of T is still waited for a moment, in the background of the caller's own await.
+//! What is then under way to the rest of T goes on in the background, and a stop lets it end.
 
 use std::sync::Arc;
 
