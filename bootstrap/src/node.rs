@@ -16,6 +16,7 @@ use dht_context::node_key::{EntropyError, NodeKey};
 use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
 use dht_context::resolver::SystemResolver;
 use dht_context::store::RecordStore;
+use dht_context::verify::InlineSigner;
 use dht_context::{ContextConfig, DhtContext, Foundations};
 use dht_kad::admission::Limits;
 use dht_kad::message::Mode;
@@ -113,6 +114,7 @@ impl Node {
             min_free_bytes: config.store.min_free_bytes,
         })?);
         let key = node_identity::load_or_create(&config.data_dir)?;
+        let signer = InlineSigner::new(key.clone());
         let transport = QuicTransport::bind(QuicConfig {
             key,
             network: config.network.clone(),
@@ -138,6 +140,7 @@ impl Node {
                 transport,
                 store: store.clone(),
                 verifier: Arc::new(verifier),
+                signer: Arc::new(signer),
                 clock,
                 resolver: Arc::new(SystemResolver),
                 seed: *NodeKey::generate()?.to_seed_bytes(),

@@ -14,7 +14,7 @@ use dht_context::resolver::SystemResolver;
 use dht_context::stats::StatsSnapshot;
 use dht_context::store::MemoryStore;
 use dht_context::transport::DialError;
-use dht_context::verify::InlineVerifier;
+use dht_context::verify::{InlineSigner, InlineVerifier};
 use dht_context::{
     Delete, DhtContext, Foundations, GetError, GetOptions, GetReport, ListReport, PeerAddress, Put,
     PutReport, Slot,
@@ -106,8 +106,9 @@ impl ClientBuilder {
         // Chance has to differ between clients, and nothing more.
         let seed = *NodeKey::generate()?.to_seed_bytes();
         let clock = Arc::new(SystemClock);
+        let key = NodeKey::generate()?;
         let foundations = Foundations {
-            transport: bind(&NodeKey::generate()?, &network)?,
+            transport: bind(&key, &network)?,
             // A client stores nothing: there is no room in this store.
             store: Arc::new(MemoryStore::new(
                 network.clone(),
@@ -115,6 +116,7 @@ impl ClientBuilder {
                 Limits::default_for(0),
             )),
             verifier: Arc::new(InlineVerifier::new(network)),
+            signer: Arc::new(InlineSigner::new(key)),
             clock,
             resolver: Arc::new(SystemResolver),
             seed,

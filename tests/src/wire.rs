@@ -12,8 +12,8 @@ use dht_context::transport::{
 };
 use dht_kad::codec::{decode_response, encode_request, encode_response};
 use dht_kad::message::{
-    Find, Found, Mode, Ping, Pong, PublisherKey, RecordBytes, Request, Response, Store, StoreItem,
-    StoreResults, Stored,
+    Find, Found, Mode, Ping, Pong, PublisherKey, Receipt, RecordBytes, Request, Response, Store,
+    StoreItem, StoreResults,
 };
 use dht_kad::{NetworkName, NodeId, RecordId, Refusal, ValidRecord};
 
@@ -119,7 +119,7 @@ impl WirePeer {
     ///
     /// # Errors
     /// The node's refusal.
-    pub fn store(&self, record: &ValidRecord) -> Result<Stored, Refusal> {
+    pub fn store(&self, record: &ValidRecord) -> Result<Receipt, Refusal> {
         self.store_bytes(record.bytes().clone(), None)
     }
 
@@ -127,7 +127,7 @@ impl WirePeer {
     ///
     /// # Errors
     /// The node's refusal.
-    pub fn store_bytes(&self, bytes: Bytes, expected_seq: Option<u64>) -> Result<Stored, Refusal> {
+    pub fn store_bytes(&self, bytes: Bytes, expected_seq: Option<u64>) -> Result<Receipt, Refusal> {
         let item = StoreItem { record: RecordBytes(bytes), expected_seq };
         match self.ask(&Request::Store(Store { items: vec![item] })) {
             Response::StoreResults(StoreResults { mut results }) => {

@@ -8,7 +8,7 @@ use dht_context::node_key::NodeKey;
 use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
 use dht_context::resolver::SystemResolver;
 use dht_context::store::MemoryStore;
-use dht_context::verify::InlineVerifier;
+use dht_context::verify::{InlineSigner, InlineVerifier};
 use dht_context::{ContextConfig, DhtContext, Foundations};
 use dht_kad::NodeId;
 use dht_kad::admission::Limits;
@@ -63,8 +63,9 @@ fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
     let mut config = ContextConfig::new(network.clone(), Mode::Server, bootstrap);
     config.solo = config.bootstrap.is_empty();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let key = NodeKey::generate().unwrap();
     let transport = QuicTransport::bind(QuicConfig {
-        key: NodeKey::generate().unwrap(),
+        key: key.clone(),
         network: network.clone(),
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         limits: TransportLimits::default(),
@@ -74,6 +75,7 @@ fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
         transport: transport.unwrap(),
         store: Arc::new(MemoryStore::new(network.clone(), Arc::clone(&clock), limits)),
         verifier: Arc::new(InlineVerifier::new(network)),
+        signer: Arc::new(InlineSigner::new(key)),
         clock,
         resolver: Arc::new(SystemResolver),
         seed: *NodeKey::generate().unwrap().to_seed_bytes(),

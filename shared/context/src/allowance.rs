@@ -27,6 +27,8 @@ const PER_SECOND: NonZeroU32 = NonZeroU32::new(4_000).unwrap();
 const BURST: NonZeroU32 = NonZeroU32::new(40_000).unwrap();
 /// What a record to store costs, reads costing 1.
 const STORE_COST: u32 = 10;
+/// What a step of reconciliation costs: fingerprints from memory, or a page of records from disk.
+const RECONCILE_COST: u32 = 20;
 /// Prefixes that are kept track of, at about 100 bytes each. Full allowances are forgotten first; if
 /// that is not enough, nobody new is served until it is: that many prefixes at once are an attack.
 const PREFIXES_MAX: usize = 65_536;
@@ -105,6 +107,8 @@ impl Allowances {
 fn cost(request: &Request) -> NonZeroU32 {
     let cost = match request {
         Request::Ping(_) | Request::FindNode(_) | Request::Find(_) => 1,
+        Request::Reconcile(_) => RECONCILE_COST,
+        Request::Audit(audit) => u32::try_from(audit.challenges.len()).unwrap_or(u32::MAX),
         Request::Store(store) => {
             STORE_COST.saturating_mul(u32::try_from(store.items.len()).unwrap_or(u32::MAX))
         }

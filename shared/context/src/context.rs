@@ -30,7 +30,7 @@ use crate::server::Server;
 use crate::stats::{Stats, StatsSnapshot};
 use crate::store::{RecordStore, StoreUsage};
 use crate::transport::{DialError, Transport};
-use crate::verify::Verifier;
+use crate::verify::{Signer, Verifier};
 
 /// What a context stands on: everything that differs between the world and a simulation.
 pub struct Foundations {
@@ -40,6 +40,8 @@ pub struct Foundations {
     pub store: Arc<dyn RecordStore>,
     /// Checks signatures.
     pub verifier: Arc<dyn Verifier>,
+    /// Signs receipts.
+    pub signer: Arc<dyn Signer>,
     /// Tells the time of day.
     pub clock: Arc<dyn Clock>,
     /// Finds hosts.
@@ -91,6 +93,8 @@ impl DhtContext {
         let server = Arc::new(Server {
             mode: config.mode,
             version: config.version.clone(),
+            network: config.network.clone(),
+            signer: on.signer,
             registry: Arc::clone(&registry),
             membership: Arc::clone(&membership),
             store: Arc::clone(&on.store),

@@ -12,7 +12,7 @@
 //! use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
 //! use dht_context::resolver::SystemResolver;
 //! use dht_context::store::MemoryStore;
-//! use dht_context::verify::InlineVerifier;
+//! use dht_context::verify::{InlineSigner, InlineVerifier};
 //! use dht_context::{ContextConfig, DhtContext, Foundations};
 //! use dht_kad::NetworkName;
 //! use dht_kad::admission::Limits;
@@ -20,8 +20,9 @@
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let network: NetworkName = "example".parse()?;
+//! let key = NodeKey::generate()?;
 //! let transport = QuicTransport::bind(QuicConfig {
-//!     key: NodeKey::generate()?,
+//!     key: key.clone(),
 //!     network: network.clone(),
 //!     listen: vec!["[::]:4400".parse()?],
 //!     limits: TransportLimits::default(),
@@ -35,6 +36,7 @@
 //!         transport,
 //!         store: Arc::new(MemoryStore::new(network.clone(), clock.clone(), limits)),
 //!         verifier: Arc::new(InlineVerifier::new(network)),
+//!         signer: Arc::new(InlineSigner::new(key)),
 //!         clock,
 //!         resolver: Arc::new(SystemResolver),
 //!         seed: *NodeKey::generate()?.to_seed_bytes(),

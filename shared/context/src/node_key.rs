@@ -3,12 +3,12 @@
 //! A [`NodeKey`] is an Ed25519 secret. Its public half is what the TLS handshake proves, and the
 //! hash of that is the [`NodeId`]. A server keeps its key, so that it stays the same node across
 //! restarts; a client makes a new one per process, so that its traffic is not linked over time.
-//! It is never an identity of a user, and signs nothing but handshakes.
+//! It is never an identity of a user, and signs nothing but handshakes and receipts.
 
 use std::fmt;
 
 use dht_kad::NodeId;
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -63,6 +63,12 @@ impl NodeKey {
     #[must_use]
     pub fn id(&self) -> NodeId {
         NodeId::from_public_key(&self.public_key())
+    }
+
+    /// Signs a message that says what it is for, as a receipt does (RFC 8032).
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
     }
 
     /// The key in PKCS #8, for the TLS provider.

@@ -15,11 +15,11 @@ use bytes::Bytes;
 use dht_kad::admission::{self, Path};
 use dht_kad::codec;
 use dht_kad::message::{
-    Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong, RecordBytes, Request,
-    Response, Store, StoreResults, Stored,
+    Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong, Receipt, RecordBytes,
+    Request, Response, Store, StoreResults, Stored, TYPE_AUDIT, TYPE_RECONCILE,
 };
 use dht_kad::routing::K;
-use dht_kad::{ParsedRecord, Refusal, ValidRecord};
+use dht_kad::{NetworkName, ParsedRecord, Refusal, ValidRecord};
 use tokio::time::Instant;
 
 use crate::allowance::Allowances;
@@ -29,12 +29,14 @@ use crate::registry::PeerRegistry;
 use crate::stats::{Ending, Stats};
 use crate::store::{Fetch, Page, PageQuery, RecordStore, Submission};
 use crate::transport::{Answer, Asker, Service};
-use crate::verify::Verifier;
+use crate::verify::{Signer, Verifier};
 
 /// Answers what other nodes ask of this one.
 pub struct Server {
     pub(crate) mode: Mode,
     pub(crate) version: String,
+    pub(crate) network: NetworkName,
+    pub(crate) signer: Arc<dyn Signer>,
     pub(crate) registry: Arc<PeerRegistry>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) store: Arc<dyn RecordStore>,
@@ -48,7 +50,7 @@ pub struct Server {
 enum Outcome {
     Now(Response),
     Page(Find, futures_util::future::BoxFuture<'static, Result<Page, Refusal>>),
-    Stored(futures_util::future::BoxFuture<'static, Vec<Result<Stored, Refusal>>>),
+    Stored(futures_util::future::BoxFuture<'static, Vec<Result<Receipt, Refusal>>>),
 }
 
 impl Service for Arc<Server> {
@@ -100,6 +102,12 @@ impl Server {
                 Fetch::Ready(page) => Outcome::Now(self.found(asker, &find, page)),
                 Fetch::Pending(page) => Outcome::Page(find, page),
             },
+            Request::Reconcile(_) => {
+                Outcome::Now(Response::Refused(Refusal::UnknownRequest(TYPE_RECONCILE)))
+            }
+            Request::Audit(_) => {
+                Outcome::Now(Response::Refused(Refusal::UnknownRequest(TYPE_AUDIT)))
+            }
             Request::Store(store) => {
                 let server = Arc::clone(self);
                 Outcome::Stored(Box::pin(async move { server.store_remote(store).await }))
@@ -147,8 +155,8 @@ impl Server {
 
     /// Takes records from a peer: checks what is cheap, then signatures, then hands what is left to
     /// the store, which answers when it is durable.
-    async fn store_remote(&self, store: Store) -> Vec<Result<Stored, Refusal>> {
-        let mut results: Vec<Option<Result<Stored, Refusal>>> = Vec::new();
+    async fn store_remote(&self, store: Store) -> Vec<Result<Receipt, Refusal>> {
+        let mut results: Vec<Option<Result<Receipt, Refusal>>> = Vec::new();
         let mut checked: Vec<(usize, Path, ParsedRecord)> = Vec::new();
         for (place, item) in store.items.into_iter().enumerate() {
             let path = Path::Store { expected_seq: item.expected_seq };
@@ -174,12 +182,34 @@ impl Server {
             }
         }
         if !batch.is_empty() {
+            let records = batch.iter().map(|submission| submission.record.clone()).collect();
             let stored = self.store.submit(batch).await;
-            for (place, result) in places.into_iter().zip(stored) {
+            for (place, result) in places.into_iter().zip(self.receipts(records, stored).await) {
                 set(&mut results, place, result);
             }
         }
         results.into_iter().map(|result| result.unwrap_or(Err(Refusal::Internal))).collect()
+    }
+
+    /// Signs a receipt for each record that is stored.
+    async fn receipts(
+        &self,
+        records: Vec<ValidRecord>,
+        stored: Vec<Result<Stored, Refusal>>,
+    ) -> Vec<Result<Receipt, Refusal>> {
+        let accepted_at = self.clock.now();
+        let message = |(record, result): (&ValidRecord, &Result<Stored, Refusal>)| {
+            let stored = result.as_ref().ok()?;
+            Some(Receipt::message(&self.network, record, stored.expires_at, accepted_at))
+        };
+        let messages = records.iter().zip(&stored).filter_map(message).collect();
+        let mut signatures = self.signer.sign(messages).await.into_iter();
+        let node_key = self.signer.public_key();
+        let mut receipt = |Stored { expires_at }: Stored| {
+            let signature = signatures.next().ok_or(Refusal::Internal)?;
+            Ok(Receipt { expires_at, accepted_at, node_key, signature })
+        };
+        stored.into_iter().map(|result| result.and_then(&mut receipt)).collect()
     }
 
     /// Takes one record that this very process signed.
@@ -228,9 +258,9 @@ pub(crate) fn page_query(find: &Find) -> PageQuery {
 }
 
 fn set(
-    results: &mut [Option<Result<Stored, Refusal>>],
+    results: &mut [Option<Result<Receipt, Refusal>>],
     place: usize,
-    result: Result<Stored, Refusal>,
+    result: Result<Receipt, Refusal>,
 ) {
     if let Some(slot) = results.get_mut(place) {
         *slot = Some(result);

@@ -1,8 +1,10 @@
-//! Who checks signatures: the caller's own thread, or threads kept for it.
+//! Who checks signatures and makes them: the caller's own thread, or threads kept for it.
 
 use dht_kad::record::SignatureFault;
 use dht_kad::{NetworkName, ParsedRecord, ValidRecord};
 use futures_util::future::BoxFuture;
+
+use crate::node_key::NodeKey;
 
 /// Checks bodies and signatures of records.
 pub trait Verifier: Send + Sync + 'static {
@@ -34,5 +36,37 @@ impl Verifier for InlineVerifier {
     ) -> BoxFuture<'static, Vec<Result<ValidRecord, SignatureFault>>> {
         let results = batch.into_iter().map(|record| record.verify(&self.network)).collect();
         Box::pin(std::future::ready(results))
+    }
+}
+
+/// Signs receipts with the node's key.
+pub trait Signer: Send + Sync + 'static {
+    /// Signs messages; one signature each, in their order.
+    fn sign(&self, messages: Vec<Vec<u8>>) -> BoxFuture<'static, Vec<[u8; 64]>>;
+
+    /// The public half of the key.
+    fn public_key(&self) -> [u8; 32];
+}
+
+/// Signs on the thread that asks: for clients, tests and the simulator.
+#[derive(Clone, Debug)]
+pub struct InlineSigner(NodeKey);
+
+impl InlineSigner {
+    /// A signer with this key.
+    #[must_use]
+    pub fn new(key: NodeKey) -> Self {
+        InlineSigner(key)
+    }
+}
+
+impl Signer for InlineSigner {
+    fn sign(&self, messages: Vec<Vec<u8>>) -> BoxFuture<'static, Vec<[u8; 64]>> {
+        let signatures = messages.iter().map(|message| self.0.sign(message)).collect();
+        Box::pin(std::future::ready(signatures))
+    }
+
+    fn public_key(&self) -> [u8; 32] {
+        self.0.public_key()
     }
 }

@@ -11,9 +11,14 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::bounded::text_fits;
+use crate::message::audit::CHALLENGES_MAX;
+use crate::message::reconcile::{
+    GROUPS_MAX, OFFER_MAX, PARTS_MAX, PartAnswer, RANGE_MAX, SHORTS_MAX,
+};
 use crate::message::{
-    ADDRS_MAX, FRAME_HEADER, FRAME_MAX, NODES_MAX, NodeInfo, PAGE_BYTES, PAGE_RECORDS, Request,
-    Response, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_REFUSED, TYPE_STORE, VERSION_TEXT_MAX,
+    ADDRS_MAX, FRAME_HEADER, FRAME_MAX, NODES_MAX, NodeInfo, PAGE_BYTES, PAGE_RECORDS, Reconcile,
+    Reconciled, RecordBytes, Request, Response, TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING,
+    TYPE_RECONCILE, TYPE_REFUSED, TYPE_STORE, VERSION_TEXT_MAX,
 };
 use crate::refusal::{REFUSAL_TEXT_MAX, Refusal};
 
@@ -97,6 +102,8 @@ pub fn encode_request(request: &Request) -> Result<Bytes, CodecError> {
         Request::FindNode(body) => encode_frame(kind, body),
         Request::Find(body) => encode_frame(kind, body),
         Request::Store(body) => encode_frame(kind, body),
+        Request::Reconcile(body) => encode_frame(kind, body),
+        Request::Audit(body) => encode_frame(kind, body),
     }
 }
 
@@ -111,6 +118,8 @@ pub fn decode_request(frame: &Bytes) -> Result<Request, CodecError> {
         TYPE_FIND_NODE => Request::FindNode(decode_payload(kind, &payload)?),
         TYPE_FIND => Request::Find(decode_payload(kind, &payload)?),
         TYPE_STORE => Request::Store(decode_payload(kind, &payload)?),
+        TYPE_RECONCILE => Request::Reconcile(decode_payload(kind, &payload)?),
+        TYPE_AUDIT => Request::Audit(decode_payload(kind, &payload)?),
         unknown => return Err(CodecError::UnknownType(unknown)),
     };
     check_request(&request)?;
@@ -129,6 +138,8 @@ pub fn encode_response(response: &Response) -> Result<Bytes, CodecError> {
         Response::Nodes(body) => encode_frame(kind, body),
         Response::Found(body) => encode_frame(kind, body),
         Response::StoreResults(body) => encode_frame(kind, body),
+        Response::Reconciled(body) => encode_frame(kind, body),
+        Response::AuditResults(body) => encode_frame(kind, body),
         Response::Refused(body) => encode_frame(kind, body),
     }
 }
@@ -145,6 +156,8 @@ pub fn decode_response(frame: &Bytes) -> Result<Response, CodecError> {
         TYPE_FIND_NODE => Response::Nodes(decode_payload(kind, &payload)?),
         TYPE_FIND => Response::Found(decode_payload(kind, &payload)?),
         TYPE_STORE => Response::StoreResults(decode_payload(kind, &payload)?),
+        TYPE_RECONCILE => Response::Reconciled(decode_payload(kind, &payload)?),
+        TYPE_AUDIT => Response::AuditResults(decode_payload(kind, &payload)?),
         unknown => return Err(CodecError::UnknownType(unknown)),
     };
     check_response(&response)?;
@@ -159,6 +172,8 @@ fn check_request(request: &Request) -> Result<(), CodecError> {
             let bytes: usize = store.items.iter().map(|item| item.record.0.len()).sum();
             store.items.len() <= PAGE_RECORDS && bytes <= PAGE_BYTES
         }
+        Request::Reconcile(reconcile) => reconcile_bounded(reconcile),
+        Request::Audit(audit) => audit.challenges.len() <= CHALLENGES_MAX,
     };
     if bounded { Ok(()) } else { Err(CodecError::Malformed(request.frame_type())) }
 }
@@ -168,16 +183,13 @@ fn check_response(response: &Response) -> Result<(), CodecError> {
     let bounded = match response {
         Response::Pong(pong) => text_fits(&pong.version, VERSION_TEXT_MAX),
         Response::Nodes(nodes) => nodes_bounded(&nodes.nodes),
-        Response::Found(found) => {
-            let bytes: usize = found.records.iter().map(|record| record.0.len()).sum();
-            found.records.len() <= PAGE_RECORDS
-                && bytes <= PAGE_BYTES
-                && nodes_bounded(&found.closer)
-        }
+        Response::Found(found) => page_bounded(&found.records) && nodes_bounded(&found.closer),
         Response::StoreResults(results) => {
             let mut refusals = results.results.iter().filter_map(|result| result.as_ref().err());
             results.results.len() <= PAGE_RECORDS && refusals.all(refusal_bounded)
         }
+        Response::Reconciled(reconciled) => reconciled_bounded(reconciled),
+        Response::AuditResults(audit) => audit.evidence.len() <= CHALLENGES_MAX,
         Response::Refused(refusal) => refusal_bounded(refusal),
     };
     if bounded { Ok(()) } else { Err(CodecError::Malformed(response.frame_type())) }
@@ -187,6 +199,49 @@ fn refusal_bounded(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::MalformedRecord(text) => text_fits(text, REFUSAL_TEXT_MAX),
         _ => true,
+    }
+}
+
+fn page_bounded(records: &[RecordBytes]) -> bool {
+    let bytes: usize = records.iter().map(|record| record.0.len()).sum();
+    records.len() <= PAGE_RECORDS && bytes <= PAGE_BYTES
+}
+
+fn reconcile_bounded(reconcile: &Reconcile) -> bool {
+    match reconcile {
+        Reconcile::Whole(whole) => whole.range.len() <= RANGE_MAX,
+        Reconcile::Parts(parts) => parts.len() <= PARTS_MAX,
+        Reconcile::Records(wanted) => {
+            let shorts: usize = wanted.iter().map(|wanted| wanted.shorts.len()).sum();
+            wanted.len() <= PAGE_RECORDS && shorts <= PAGE_RECORDS
+        }
+        Reconcile::Offer(items) => items.len() <= OFFER_MAX,
+        Reconcile::Listing(_) | Reconcile::Salted(_) | Reconcile::Leaving => true,
+    }
+}
+
+fn reconciled_bounded(reconciled: &Reconciled) -> bool {
+    match reconciled {
+        Reconciled::Groups(groups) => groups.len() <= GROUPS_MAX,
+        Reconciled::Parts(parts) => parts.len() <= PARTS_MAX && parts.iter().all(part_bounded),
+        Reconciled::Items(shorts) => shorts.len() <= SHORTS_MAX,
+        Reconciled::Records(records) => page_bounded(records),
+        Reconciled::Holdings(holdings) => holdings.len() <= OFFER_MAX,
+        Reconciled::Equal
+        | Reconciled::OtherCut(_)
+        | Reconciled::Salted(_)
+        | Reconciled::Noted
+        | Reconciled::TooLarge => true,
+    }
+}
+
+fn part_bounded(answer: &PartAnswer) -> bool {
+    match answer {
+        PartAnswer::Children { children, .. } => {
+            children.len() <= 16 && children.iter().all(|(half_byte, _)| *half_byte < 16)
+        }
+        PartAnswer::Items(shorts) => shorts.len() <= SHORTS_MAX,
+        PartAnswer::Same | PartAnswer::Later => true,
     }
 }
 

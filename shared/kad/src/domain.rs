@@ -33,6 +33,8 @@ pub enum Purpose {
     RecordDigest = 6,
     /// The proof of work of a record.
     RecordWork = 7,
+    /// A node's signature under a receipt.
+    Receipt = 8,
 }
 
 impl Purpose {
@@ -47,12 +49,13 @@ impl Purpose {
             Purpose::RecordSignature => "dht 2026 v1 record signature",
             Purpose::RecordDigest => "dht 2026 v1 record digest",
             Purpose::RecordWork => "dht 2026 v1 record work",
+            Purpose::Receipt => "dht 2026 v1 receipt",
         }
     }
 
     /// The hash of [`Self::context`] that BLAKE3 begins with.
     fn context_key(self) -> &'static ContextKey {
-        let [owned, topic, content, label, signature, digest, work] = &*CONTEXT_KEYS;
+        let [owned, topic, content, label, signature, digest, work, receipt] = &*CONTEXT_KEYS;
         match self {
             Purpose::OwnedKey => owned,
             Purpose::TopicKey => topic,
@@ -61,13 +64,14 @@ impl Purpose {
             Purpose::RecordSignature => signature,
             Purpose::RecordDigest => digest,
             Purpose::RecordWork => work,
+            Purpose::Receipt => receipt,
         }
     }
 }
 
 /// Each purpose's context, hashed: as constant as the contexts, and a third of the work of a short
 /// hash, so it is done once.
-static CONTEXT_KEYS: LazyLock<[ContextKey; 7]> = LazyLock::new(|| {
+static CONTEXT_KEYS: LazyLock<[ContextKey; 8]> = LazyLock::new(|| {
     [
         Purpose::OwnedKey,
         Purpose::TopicKey,
@@ -76,6 +80,7 @@ static CONTEXT_KEYS: LazyLock<[ContextKey; 7]> = LazyLock::new(|| {
         Purpose::RecordSignature,
         Purpose::RecordDigest,
         Purpose::RecordWork,
+        Purpose::Receipt,
     ]
     .map(|purpose| hash_derive_key_context(purpose.context()))
 });
@@ -151,6 +156,7 @@ mod tests {
             Purpose::RecordSignature,
             Purpose::RecordDigest,
             Purpose::RecordWork,
+            Purpose::Receipt,
         ] {
             let mut message = prefix(purpose, &network, 0);
             message.extend_from_slice(b"one part");

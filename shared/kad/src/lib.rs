@@ -56,6 +56,7 @@ pub mod lookup;
 pub mod message;
 pub mod network;
 pub mod put;
+pub mod reconcile;
 pub mod record;
 pub mod refusal;
 pub mod routing;

@@ -85,7 +85,7 @@ fn a_payload_with_bytes_more_or_less_is_refused() {
 
 #[test]
 fn an_unknown_type_is_told_apart() {
-    for kind in [TYPE_REFUSED, 5, 6, 7, 8, u16::MAX] {
+    for kind in [TYPE_REFUSED, 5, 7, 9, u16::MAX] {
         let told = decode_request(&frame(kind, b"what is not yet known"));
         assert_eq!(told, Err(CodecError::UnknownType(kind)));
         assert_eq!(Refusal::from(told.unwrap_err()), Refusal::UnknownRequest(kind));

@@ -65,6 +65,7 @@ fn the_table_of_purposes_gives_their_numbers_and_contexts() {
         Purpose::RecordSignature,
         Purpose::RecordDigest,
         Purpose::RecordWork,
+        Purpose::Receipt,
     ];
     let coded = purposes.map(|purpose| (purpose as u8, purpose.context().to_owned()));
     assert_eq!(documented, coded);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use dht_context::clock::Clock;
 use dht_context::node_key::NodeKey;
 use dht_context::resolver::Resolver;
-use dht_context::verify::InlineVerifier;
+use dht_context::verify::{InlineSigner, InlineVerifier};
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
 use dht_kad::NetworkName;
 use dht_kad::admission::Limits;
@@ -190,6 +190,7 @@ impl World {
             transport: SimTransport::bind(network, host.addr, host.key.id()),
             store: Arc::new(host.disk.open(clock.clone())),
             verifier: Arc::new(verifier),
+            signer: Arc::new(InlineSigner::new(host.key.clone())),
             clock,
             resolver: Arc::new(NoNames),
             seed: seed.derive("node", (id as u64) << 32 | host.lives),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dht_kad::admission::Path;
 use dht_kad::lookup::AnsweredNode;
 use dht_kad::message::{
-    Mode, NodeInfo, RecordBytes, Request, Response, Store, StoreItem, StoreResults, Stored,
+    Mode, NodeInfo, Receipt, RecordBytes, Request, Response, Store, StoreItem, StoreResults, Stored,
 };
 use dht_kad::put::{NodeResult, PutOutcome, PutPlan, PutProgress};
 use dht_kad::routing::K;
@@ -107,8 +107,10 @@ impl Inner {
             let request = Request::Store(Store { items: vec![StoreItem { record, expected_seq }] });
             match self.requests.ask(node, &request).await {
                 Ok(Response::StoreResults(StoreResults { results })) => {
-                    match <[Result<Stored, Refusal>; 1]>::try_from(results) {
-                        Ok([result]) => result,
+                    match <[Result<Receipt, Refusal>; 1]>::try_from(results) {
+                        Ok([result]) => {
+                            result.map(|Receipt { expires_at, .. }| Stored { expires_at })
+                        }
                         Err(_) => return NodeResult::Silent,
                     }
                 }

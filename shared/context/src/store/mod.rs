@@ -13,6 +13,7 @@ mod rows;
 use bytes::Bytes;
 use dht_kad::admission::{Amount, Path};
 use dht_kad::message::{Position, Stored};
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{Key, Refusal, UnixMs, ValidRecord};
 use futures_util::future::BoxFuture;
 
@@ -33,6 +34,35 @@ pub trait RecordStore: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal::ReadOnly`], [`Refusal::ClockUnsure`] or [`Refusal::Restarting`].
     fn writable(&self) -> Result<(), Refusal>;
+
+    /// Shows the fingerprints of what is kept, as they are right now. The caller's look is short:
+    /// writers may wait for it.
+    fn fingerprints(&self, _look: &mut dyn FnMut(&Fingerprints)) {}
+
+    /// Tells slots apart by at least so many half bytes from now on, as soon as it can: see
+    /// [`Fingerprints::set_resolution`].
+    fn set_resolution(&self, _half_bytes: usize) {}
+
+    /// What a part of the kept set consists of, in the order of rows, from the row after `after` on;
+    /// at most `limit` items, fewer only at the end. What has ended but was not swept is among them.
+    fn items(
+        &self,
+        _part: Part,
+        _after: Option<RowKey>,
+        _limit: usize,
+    ) -> Fetch<Result<Vec<Item>, Refusal>> {
+        Fetch::Ready(Err(Refusal::Internal))
+    }
+
+    /// How far replication had come when that was saved last; empty if it never was.
+    fn saved_progress(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    /// Remembers how far replication has come; resolves when that is done.
+    fn save_progress(&self, _progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// What is kept at present.
     fn usage(&self) -> StoreUsage;

@@ -20,7 +20,7 @@ use dht_context::resolver::SystemResolver;
 use dht_context::store::{
     Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
-use dht_context::verify::InlineVerifier;
+use dht_context::verify::{InlineSigner, InlineVerifier};
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Position, Stored};
@@ -149,8 +149,9 @@ impl RecordStore for LyingStore {
 
 impl Node {
     pub(crate) async fn start(options: NodeOptions) -> Self {
+        let key = NodeKey::generate().unwrap();
         let transport = QuicTransport::bind(QuicConfig {
-            key: NodeKey::generate().unwrap(),
+            key: key.clone(),
             network: network(),
             listen: vec![options.listen],
             limits: TransportLimits::default(),
@@ -177,6 +178,7 @@ impl Node {
                 transport,
                 store: store.clone(),
                 verifier: Arc::new(InlineVerifier::new(network())),
+                signer: Arc::new(InlineSigner::new(key)),
                 clock,
                 resolver: Arc::new(SystemResolver),
                 seed,

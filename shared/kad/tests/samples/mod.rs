@@ -142,7 +142,9 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         settled: false,
     };
     let nothing = Found { records: vec![], next: None, closer: vec![], settled: true };
-    let results = vec![Ok(Stored { expires_at: NOW }), Err(Refusal::SeqConflict)];
+    let receipt =
+        Receipt { expires_at: NOW, accepted_at: NOW, node_key: [1; 32], signature: [2; 64] };
+    let results = vec![Ok(receipt), Err(Refusal::SeqConflict)];
     vec![
         ("pong", Response::Pong(pong)),
         ("pong_over_ipv6", Response::Pong(pong_v6)),

@@ -5,6 +5,9 @@
 //! the form of [`codec`](crate::codec). An answer has its request's type, or [`TYPE_REFUSED`].
 //! What a record is inside a message is opaque here: its canonical bytes, [`RecordBytes`].
 
+pub mod audit;
+pub mod reconcile;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -15,6 +18,8 @@ use crate::id::{Key, NodeId};
 use crate::record::layout::RECORD_MAX;
 use crate::refusal::Refusal;
 use crate::time::UnixMs;
+pub use audit::{Audit, AuditResults, Receipt};
+pub use reconcile::{Reconcile, Reconciled};
 
 /// The most bytes of a frame's payload. One maximal record always fits, with room for the rest.
 pub const FRAME_MAX: usize = 256 * 1024;
@@ -44,7 +49,11 @@ pub const TYPE_FIND_NODE: u16 = 2;
 pub const TYPE_FIND: u16 = 3;
 /// [`Store`].
 pub const TYPE_STORE: u16 = 4;
-// 5, 6 and 7 are reserved for Watch, Reconcile and DialBack; until they are built they are unknown.
+/// [`Reconcile`].
+pub const TYPE_RECONCILE: u16 = 6;
+/// [`Audit`].
+pub const TYPE_AUDIT: u16 = 8;
+// 5 and 7 are reserved for Watch and DialBack; until they are built they are unknown.
 
 /// Whether a node answers requests and stores, or only asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -181,8 +190,8 @@ pub struct Store {
     pub items: Vec<StoreItem>,
 }
 
-/// A record is on stable storage.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// A record is on stable storage: what a store says. On the wire it is a [`Receipt`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stored {
     /// Until when its body is served.
     pub expires_at: UnixMs,
@@ -193,7 +202,7 @@ pub struct Stored {
 pub struct StoreResults {
     /// What became of each record.
     #[serde(deserialize_with = "bounded::list::<_, _, PAGE_RECORDS>")]
-    pub results: Vec<Result<Stored, Refusal>>,
+    pub results: Vec<Result<Receipt, Refusal>>,
 }
 
 /// A request.
@@ -207,6 +216,10 @@ pub enum Request {
     Find(Find),
     /// See [`Store`].
     Store(Store),
+    /// See [`Reconcile`].
+    Reconcile(Reconcile),
+    /// See [`Audit`].
+    Audit(Audit),
 }
 
 /// An answer.
@@ -220,6 +233,10 @@ pub enum Response {
     Found(Found),
     /// To [`Store`].
     StoreResults(StoreResults),
+    /// To [`Reconcile`].
+    Reconciled(Reconciled),
+    /// To [`Audit`].
+    AuditResults(AuditResults),
     /// The request as a whole was refused.
     Refused(Refusal),
 }
@@ -233,6 +250,8 @@ impl Request {
             Request::FindNode(_) => TYPE_FIND_NODE,
             Request::Find(_) => TYPE_FIND,
             Request::Store(_) => TYPE_STORE,
+            Request::Reconcile(_) => TYPE_RECONCILE,
+            Request::Audit(_) => TYPE_AUDIT,
         }
     }
 }
@@ -247,6 +266,8 @@ impl Response {
             Response::Nodes(_) => TYPE_FIND_NODE,
             Response::Found(_) => TYPE_FIND,
             Response::StoreResults(_) => TYPE_STORE,
+            Response::Reconciled(_) => TYPE_RECONCILE,
+            Response::AuditResults(_) => TYPE_AUDIT,
         }
     }
 }
