@@ -24,6 +24,7 @@ use crate::maintenance;
 use crate::membership::{Membership, Stage};
 use crate::peer_address::PeerAddress;
 use crate::registry::{PeerRegistry, PeerSummary};
+use crate::replication::Replication;
 use crate::requests::{AskError, Requests};
 use crate::resolver::Resolver;
 use crate::server::Server;
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) requests: Arc<Requests>,
     pub(crate) server: Arc<Server>,
     pub(crate) membership: Arc<Membership>,
+    pub(crate) replication: Arc<Replication>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) chance: Chance,
     pub(crate) store: Arc<dyn RecordStore>,
@@ -90,6 +92,7 @@ impl DhtContext {
             Arc::new(PeerRegistry::new(on.transport.local_id(), &local_addrs, &on.clock));
         let membership = Arc::new(Membership::new(saved.len(), config.solo, config.timing.settle));
         let stats = Arc::new(Stats::default());
+        let replication = Arc::new(Replication::new(registry.own()));
         let server = Arc::new(Server {
             mode: config.mode,
             version: config.version.clone(),
@@ -100,6 +103,7 @@ impl DhtContext {
             store: Arc::clone(&on.store),
             verifier: Arc::clone(&on.verifier),
             clock: Arc::clone(&on.clock),
+            replication: Arc::clone(&replication),
             stats: Arc::clone(&stats),
             allowances: Allowances::new(),
         });
@@ -126,6 +130,7 @@ impl DhtContext {
             requests,
             server,
             membership,
+            replication,
             stats,
             chance,
             store: on.store,

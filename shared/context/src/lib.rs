@@ -65,6 +65,7 @@ pub mod quic;
 #[cfg(test)]
 mod quiet_end;
 pub mod registry;
+pub mod replication;
 pub mod requests;
 pub mod resolver;
 mod server;

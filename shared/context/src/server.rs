@@ -26,6 +26,7 @@ use crate::allowance::Allowances;
 use crate::clock::Clock;
 use crate::membership::Membership;
 use crate::registry::PeerRegistry;
+use crate::replication::Replication;
 use crate::stats::{Ending, Stats};
 use crate::store::{Fetch, Page, PageQuery, RecordStore, Submission};
 use crate::transport::{Answer, Asker, Service};
@@ -42,6 +43,7 @@ pub struct Server {
     pub(crate) store: Arc<dyn RecordStore>,
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) replication: Arc<Replication>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) allowances: Allowances,
 }
