@@ -129,7 +129,7 @@ impl Requests {
     ) -> Result<Nodes, AskError> {
         match self.ask(to, &Request::FindNode(FindNode { target: *target })).await? {
             Response::Nodes(answer) => {
-                Ok(Nodes { nodes: self.registry.admit(answer.nodes), settled: answer.settled })
+                Ok(Nodes { nodes: self.registry.admit(answer.nodes), ..answer })
             }
             _ => Err(AskError::WrongAnswer(to.id)),
         }

@@ -134,6 +134,7 @@ impl Server {
         Response::Nodes(Nodes {
             nodes: self.registry.closest(&find.target, K, Some(&asker.id)),
             settled: self.membership.is_settled(),
+            whole: self.replication.is_whole(),
         })
     }
 
@@ -152,6 +153,7 @@ impl Server {
             next: page.next,
             closer,
             settled: self.membership.is_settled(),
+            whole: self.replication.is_whole(),
         })
     }
 

@@ -78,6 +78,12 @@ impl Replication {
         Arc::clone(&self.state().neighbourhood)
     }
 
+    /// Whether this node holds what it should, as far as it knows; what others are told.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        true
+    }
+
     /// Whether a record at this key may be taken from another holder.
     #[must_use]
     pub fn may_take(&self, key: &Key) -> bool {
