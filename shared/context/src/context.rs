@@ -25,6 +25,7 @@ use crate::membership::{Membership, Stage};
 use crate::peer_address::PeerAddress;
 use crate::registry::{PeerRegistry, PeerSummary};
 use crate::replication::Replication;
+use crate::replication::answers::Answers;
 use crate::requests::{AskError, Requests};
 use crate::resolver::Resolver;
 use crate::server::Server;
@@ -106,6 +107,7 @@ impl DhtContext {
             replication: Arc::clone(&replication),
             stats: Arc::clone(&stats),
             allowances: Allowances::new(),
+            answers: Answers::default(),
         });
         let connections = Connections::new(
             on.transport,

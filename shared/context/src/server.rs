@@ -4,6 +4,7 @@
 //! frame ─▶ decode ─▶ Ping, FindNode:  the registry ─────────────────────────────▶ answer at once
 //!                    Find:            the store, at once or after a read ───────▶ answer
 //!                    Store:           times, room ─▶ signatures ─▶ the store ───▶ answer once durable
+//!                    Reconcile:       its turn ─▶ fingerprints, items, records ─▶ answer
 //! ```
 //!
 //! Nothing in here asks another node, so an answer never waits for the network. Each answer is
@@ -15,8 +16,8 @@ use bytes::Bytes;
 use dht_kad::admission::{self, Path};
 use dht_kad::codec;
 use dht_kad::message::{
-    Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong, Receipt, RecordBytes,
-    Request, Response, Store, StoreResults, Stored, TYPE_AUDIT, TYPE_RECONCILE,
+    Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong, Receipt, Reconcile,
+    RecordBytes, Request, Response, Store, StoreResults, Stored, TYPE_AUDIT,
 };
 use dht_kad::routing::K;
 use dht_kad::{NetworkName, ParsedRecord, Refusal, ValidRecord};
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 use crate::membership::Membership;
 use crate::registry::PeerRegistry;
 use crate::replication::Replication;
+use crate::replication::answers::{Answers, Purpose};
 use crate::stats::{Ending, Stats};
 use crate::store::{Fetch, Page, PageQuery, RecordStore, Submission};
 use crate::transport::{Answer, Asker, Service};
@@ -46,6 +48,7 @@ pub struct Server {
     pub(crate) replication: Arc<Replication>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) allowances: Allowances,
+    pub(crate) answers: Answers,
 }
 
 /// What an answer leads to: itself, or something to wait for first.
@@ -53,6 +56,7 @@ enum Outcome {
     Now(Response),
     Page(Find, futures_util::future::BoxFuture<'static, Result<Page, Refusal>>),
     Stored(futures_util::future::BoxFuture<'static, Vec<Result<Receipt, Refusal>>>),
+    Reconcile(Reconcile),
 }
 
 impl Service for Arc<Server> {
@@ -62,7 +66,7 @@ impl Service for Arc<Server> {
             Ok(request) => request,
             Err(error) => return Answer::Ready(encode(&Response::Refused(error.into()))),
         };
-        let frame_type = request.frame_type();
+        let (frame_type, asked_bytes) = (request.frame_type(), frame.len());
         if !self.allowances.take(&asker.addr, &request) {
             let response = Response::Refused(Refusal::Busy);
             self.note(frame_type, &response, started);
@@ -89,6 +93,17 @@ impl Service for Arc<Server> {
                     encode(&response)
                 }))
             }
+            Outcome::Reconcile(question) => {
+                let server = Arc::clone(self);
+                let purpose = Purpose::of(&question);
+                Answer::Later(Box::pin(async move {
+                    let response = Arc::clone(&server).reconciled(asker.id, question).await;
+                    server.note(frame_type, &response, started);
+                    let answer = encode(&response);
+                    server.note_reconciled(purpose, asked_bytes.saturating_add(answer.len()));
+                    answer
+                }))
+            }
         }
     }
 }
@@ -104,9 +119,7 @@ impl Server {
                 Fetch::Ready(page) => Outcome::Now(self.found(asker, &find, page)),
                 Fetch::Pending(page) => Outcome::Page(find, page),
             },
-            Request::Reconcile(_) => {
-                Outcome::Now(Response::Refused(Refusal::UnknownRequest(TYPE_RECONCILE)))
-            }
+            Request::Reconcile(question) => Outcome::Reconcile(question),
             Request::Audit(_) => {
                 Outcome::Now(Response::Refused(Refusal::UnknownRequest(TYPE_AUDIT)))
             }

@@ -26,7 +26,12 @@
 //! - `progress`: what is remembered across restarts.
 //! - `figures`: what is counted: lag, what is known to lack copies, bytes by purpose.
 
+pub(crate) mod answers;
+mod fetch;
 mod figures;
+mod pace;
+mod question;
+mod round;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,10 +41,13 @@ use dht_kad::routing::K;
 use dht_kad::{Key, NodeId};
 
 pub use figures::{Figures, ReplicationFigures};
+pub use round::RoundError;
 
 /// What replication's parts share with the server that answers for them.
 pub struct Replication {
     pub(crate) figures: Figures,
+    pub(crate) pace: pace::Pace,
+    pub(crate) superseded: fetch::Superseded,
     state: Mutex<State>,
 }
 
@@ -69,7 +77,12 @@ impl Replication {
     #[must_use]
     pub fn new(own: NodeId) -> Self {
         let neighbourhood = Arc::new(Neighbourhood::new(own, &[], K));
-        Replication { figures: Figures::default(), state: Mutex::new(State { neighbourhood }) }
+        Replication {
+            figures: Figures::default(),
+            pace: pace::Pace,
+            superseded: fetch::Superseded::default(),
+            state: Mutex::new(State { neighbourhood }),
+        }
     }
 
     /// Who should hold what, as far as is known right now.

@@ -33,6 +33,7 @@
 //! holder lacks would not be missed. So holders also compare, once a day and part by part, sums of
 //! digests hashed under a salt that nobody knows beforehand ([`salted`]).
 
+pub mod descent;
 mod fingerprint;
 mod fingerprints;
 mod group;
