@@ -271,3 +271,6 @@ pub fn batches(wanted: Vec<Wanted>) -> Vec<Vec<Wanted>> {
     }
     batches
 }
+
+#[cfg(test)]
+mod tests;
