@@ -159,6 +159,9 @@ impl Inner {
         if met.len() > 1 {
             self.look_around(&met).await;
         }
+        if !met.is_empty() {
+            self.membership.note_looked_around();
+        }
     }
 
     /// Looks up the node's own place, which fills the table with its neighbours. The lookup itself
