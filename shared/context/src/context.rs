@@ -159,9 +159,15 @@ impl DhtContext {
         self.inner.connections.stop().await;
     }
 
+    /// Refuses puts from now on, as a node does that stops, and repairs nothing any more.
+    pub fn refuse_puts(&self) {
+        self.inner.replication.begin_end();
+    }
+
     /// Leaves the network for good: refuses puts from now on, hands over all that it holds to those
-    /// that it belongs to without this node, and tells its neighbours. The node still answers until
-    /// it is [stopped](Self::stop). `progress` is told now and then how far that has come.
+    /// that it belongs to without this node and, if all of it was confirmed, tells its neighbours so.
+    /// The node still answers until it is [stopped](Self::stop). `progress` is told after each pass
+    /// over all records how far that has come.
     pub async fn leave(&self, progress: impl FnMut(&LeaveReport)) -> LeaveReport {
         self.inner.leave(progress).await
     }
