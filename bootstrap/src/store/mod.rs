@@ -21,14 +21,15 @@ mod read;
 mod recovery;
 mod rows;
 mod settings;
+mod shared;
 mod sweep;
 mod usage;
+mod write_job;
 mod writer;
 
-use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use dht_context::clock::Clock;
@@ -37,24 +38,22 @@ use dht_context::store::{Fetch, Page, PageQuery, RecordStore, StoreUsage, Submis
 use dht_kad::admission::Limits;
 use dht_kad::{NetworkName, Refusal};
 use futures_util::future::BoxFuture;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 pub use self::clock_guard::{BACKWARD_TOLERANCE_MS, CONFIRM_MS, JUMP_MAX_MS};
 pub use self::open::OpenError;
 
 use self::clock_guard::ClockGuard;
-use self::database::{DatabaseCell, Fault, Reach};
+use self::database::Fault;
 use self::disk_room::DiskRoom;
 use self::open::Opened;
 use self::read::ReadJob;
 use self::settings::{Family, Settings};
-use self::writer::{PutResults, WriteJob, Writer};
-use crate::work_queue::{Load, NotQueued, WorkQueue};
+use self::shared::{Health, Shared, lock};
+use self::write_job::{PutResults, WriteJob};
+use self::writer::Writer;
+use crate::work_queue::{Load, NotQueued};
 
-/// What may wait for the writer: what it writes in about a second. More would time out waiting.
-const WRITES_WAITING: Load = Load { items: 16_384, bytes: 32 << 20 };
-/// Pages that may wait for the disk: what two reader threads read in about a second.
-const READS_WAITING: Load = Load { items: 4_096, bytes: usize::MAX };
 /// Threads that read from disk: two reads at once keep a disk busy without crowding out the writer.
 const READER_THREADS: usize = 2;
 /// Peers that are remembered: several times what a routing table starts from.
@@ -102,32 +101,6 @@ pub struct RowCounts {
     pub usage: u64,
 }
 
-/// Whether writes are taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-enum Health {
-    Open = 0,
-    ReadOnly = 1,
-    Closing = 2,
-}
-
-/// What the callers' threads, the readers and the writer share.
-struct Shared {
-    network: NetworkName,
-    database: DatabaseCell,
-    clock: ClockGuard,
-    writes: WorkQueue<WriteJob>,
-    reads: WorkQueue<ReadJob>,
-    health: AtomicU8,
-    flush_at_end: AtomicBool,
-    writer_turns: AtomicU64,
-    usage: Mutex<StoreUsage>,
-    peers: Mutex<Vec<SavedPeer>>,
-    /// Holds the data directory until the writer has ended.
-    directory: Mutex<Option<File>>,
-    ended: watch::Sender<bool>,
-}
-
 impl RocksStore {
     /// Opens the store in a data directory, making it if it is not there. Blocks while the log is
     /// replayed.
@@ -138,20 +111,8 @@ impl RocksStore {
         let settings = Settings::new(config.cache_bytes);
         let opened = open::open(&config, &settings)?;
         let Opened { lock, database, incarnation, high_water, saved_peers, cursors } = opened;
-        let shared = Arc::new(Shared {
-            network: config.network,
-            database: DatabaseCell::new(database),
-            clock: ClockGuard::new(config.clock, high_water),
-            writes: WorkQueue::new(WRITES_WAITING),
-            reads: WorkQueue::new(READS_WAITING),
-            health: AtomicU8::new(Health::Open as u8),
-            flush_at_end: AtomicBool::new(false),
-            writer_turns: AtomicU64::new(0),
-            usage: Mutex::default(),
-            peers: Mutex::new(saved_peers),
-            directory: Mutex::new(Some(lock)),
-            ended: watch::Sender::new(false),
-        });
+        let clock = ClockGuard::new(config.clock, high_water);
+        let shared = Arc::new(Shared::new(config.network, clock, database, saved_peers, lock));
         let path = open::database_path(&config.dir);
         let dir = config.dir;
         let room = DiskRoom::new(dir.clone(), config.min_free_bytes);
@@ -309,69 +270,6 @@ impl std::fmt::Debug for RocksStore {
     }
 }
 
-impl Shared {
-    /// A page, if memory has all of it; nothing if the disk has to be asked.
-    fn find_in_memory(&self, query: &PageQuery) -> Option<Result<Page, Refusal>> {
-        let guard = self.database.try_read()?;
-        let Some(db) = guard.as_ref() else { return Some(Err(self.closed_refusal())) };
-        let now = self.clock.look().now;
-        match read::find(db, &self.network, query, now, Reach::Memory) {
-            Ok(page) => Some(Ok(page)),
-            Err(Fault::NotInMemory) => None,
-            Err(fault) => Some(Err(unreadable(&fault))),
-        }
-    }
-
-    /// A page, from wherever it lies. Blocks.
-    fn find_on_disk(&self, query: &PageQuery) -> Result<Page, Refusal> {
-        let guard = self.database.read();
-        let Some(db) = guard.as_ref() else { return Err(self.closed_refusal()) };
-        let now = self.clock.look().now;
-        read::find(db, &self.network, query, now, Reach::Disk).map_err(|fault| unreadable(&fault))
-    }
-
-    fn check_health(&self) -> Result<(), Refusal> {
-        match self.health.load(Ordering::SeqCst) {
-            health if health == Health::Open as u8 => Ok(()),
-            health if health == Health::ReadOnly as u8 => Err(Refusal::ReadOnly),
-            _ => Err(Refusal::Restarting),
-        }
-    }
-
-    fn closed_refusal(&self) -> Refusal {
-        match self.check_health() {
-            Err(Refusal::Restarting) => Refusal::Restarting,
-            _ => Refusal::Internal,
-        }
-    }
-
-    /// Notes how the writer fares, unless the store is closing.
-    fn set_health(&self, health: Health) {
-        let _ = self.health.try_update(Ordering::SeqCst, Ordering::SeqCst, |held| {
-            (held != Health::Closing as u8).then_some(health as u8)
-        });
-    }
-
-    fn stop(&self) {
-        self.health.store(Health::Closing as u8, Ordering::SeqCst);
-        self.writes.close();
-    }
-
-    fn show_usage(&self, usage: StoreUsage) {
-        *lock(&self.usage) = usage;
-    }
-
-    fn remember_peers(&self, peers: Vec<SavedPeer>) {
-        *lock(&self.peers) = peers;
-    }
-
-    /// Lets go of the data directory, and says that all has ended.
-    fn release_directory(&self) {
-        drop(lock(&self.directory).take());
-        self.ended.send_replace(true);
-    }
-}
-
 /// Starts readers and writer; the writer ends the readers.
 fn start_threads(shared: &Arc<Shared>, writer: Writer) -> std::io::Result<JoinHandle<()>> {
     let mut readers = Vec::new();
@@ -391,14 +289,4 @@ fn start_threads(shared: &Arc<Shared>, writer: Writer) -> std::io::Result<JoinHa
         shared.reads.close();
     }
     started
-}
-
-fn unreadable(fault: &Fault) -> Refusal {
-    tracing::error!(reason = %fault, "records could not be read");
-    Refusal::Internal
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code that can panic runs under these locks, so what a poisoned one guards is whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

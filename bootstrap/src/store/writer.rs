@@ -34,6 +34,7 @@ use super::rows::state;
 use super::settings::Settings;
 use super::sweep::{self, Depth, Search, SweepMarks};
 use super::usage::UsageBook;
+use super::write_job::{Outcome, PutResults, WriteJob, refuse, refuse_outcomes};
 use super::{Health, Shared};
 use crate::work_queue::{Load, Taken};
 
@@ -51,25 +52,6 @@ const SWEEP_AGAIN: Duration = Duration::from_millis(50);
 const ROOM_EVERY: Duration = Duration::from_secs(30);
 /// How far the high-water time on disk may lag: what a restart could be fooled by.
 const CLOCK_LAG_MS: u64 = dht_kad::time::MINUTE_MS;
-
-/// What the writer is asked to do.
-pub(super) enum WriteJob {
-    /// To take records.
-    Put { batch: Vec<Submission>, answer: oneshot::Sender<PutResults> },
-    /// To remember peers.
-    SavePeers { peers: Vec<SavedPeer>, answer: oneshot::Sender<Result<(), Refusal>> },
-    /// To sweep, now and until nothing is left to be swept.
-    Sweep { answer: oneshot::Sender<()> },
-}
-
-/// One result a record.
-pub(super) type PutResults = Vec<Result<Stored, Refusal>>;
-
-/// What a job comes to once the commit is on disk.
-enum Outcome {
-    Put(PutResults, oneshot::Sender<PutResults>),
-    Saved(Vec<SavedPeer>, oneshot::Sender<Result<(), Refusal>>),
-}
 
 /// The writer's own state.
 pub(super) struct Writer {
@@ -417,38 +399,4 @@ fn write(plan: CommitPlan<'_>, db: &Database) -> Result<usize, Fault> {
 /// What is left to take when the disk is nearly full: what needs no more room than it replaces.
 fn no_room(limits: &Limits) -> Limits {
     Limits { total: Amount::default(), ..*limits }
-}
-
-fn refuse(jobs: Vec<WriteJob>, refusal: &Refusal) {
-    for job in jobs {
-        match job {
-            WriteJob::Put { batch, answer } => {
-                let results = batch.iter().map(|_| Err(refusal.clone())).collect();
-                let _ = answer.send(results);
-            }
-            WriteJob::SavePeers { answer, .. } => {
-                let _ = answer.send(Err(refusal.clone()));
-            }
-            WriteJob::Sweep { answer } => {
-                let _ = answer.send(());
-            }
-        }
-    }
-}
-
-/// After a failed write nothing of it is promised, not even what seemed to be stored already: that
-/// may have been an earlier record of the same batch.
-fn refuse_outcomes(outcomes: Vec<Outcome>) {
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Put(results, answer) => {
-                let results =
-                    results.into_iter().map(|result| result.and(Err(Refusal::ReadOnly))).collect();
-                let _ = answer.send(results);
-            }
-            Outcome::Saved(_, answer) => {
-                let _ = answer.send(Err(Refusal::ReadOnly));
-            }
-        }
-    }
 }
