@@ -9,7 +9,7 @@
 //!
 //! The store decides nothing: [`dht_kad::admission::plan_put`] does. [`commit_plan`] turns its answers
 //! into rows ([`rows`]), [`writer`] makes them durable, [`read`] shows them as of now, [`sweep`] takes
-//! out what has ended, [`recovery`] brings the store back after a failed write, [`open`] refuses what
+//! out what has ended, [`sets`] keeps the fingerprints that holders compare, [`recovery`] brings the store back after a failed write, [`open`] refuses what
 //! it should not touch, and [`clock_guard`] says when the clock must not be believed.
 
 mod clock_guard;
@@ -20,6 +20,7 @@ mod open;
 mod read;
 mod recovery;
 mod rows;
+mod sets;
 mod settings;
 mod shared;
 mod sweep;
@@ -32,10 +33,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use dht_context::clock::Clock;
 use dht_context::registry::SavedPeer;
 use dht_context::store::{Fetch, Page, PageQuery, RecordStore, StoreUsage, Submission};
 use dht_kad::admission::Limits;
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -47,10 +50,10 @@ use self::clock_guard::ClockGuard;
 use self::database::Fault;
 use self::disk_room::DiskRoom;
 use self::open::Opened;
-use self::read::ReadJob;
+use self::read::{Answer, ReadJob};
 use self::settings::{Family, Settings};
 use self::shared::{Health, Shared, lock};
-use self::write_job::{PutResults, WriteJob};
+use self::write_job::{PutResults, Remembered, WriteJob};
 use self::writer::Writer;
 use crate::work_queue::{Load, NotQueued};
 
@@ -58,6 +61,8 @@ use crate::work_queue::{Load, NotQueued};
 const READER_THREADS: usize = 2;
 /// Peers that are remembered: several times what a routing table starts from.
 const SAVED_PEERS_MAX: usize = 1_024;
+/// Bytes of what replication remembers: one row, written whole each time.
+const PROGRESS_BYTES_MAX: usize = 1 << 20;
 /// Free bytes on the disk under which nothing more is taken: room for a log, a flush and a compaction.
 pub const MIN_FREE_BYTES: u64 = 512 << 20;
 /// Bytes of memory for blocks, blobs and memtables unless configured.
@@ -110,9 +115,11 @@ impl RocksStore {
     pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
         let settings = Settings::new(config.cache_bytes);
         let opened = open::open(&config, &settings)?;
-        let Opened { lock, database, incarnation, high_water, saved_peers, cursors } = opened;
+        let Opened { lock, database, incarnation, high_water, saved_peers, progress, cursors } =
+            opened;
         let clock = ClockGuard::new(config.clock, high_water);
-        let shared = Arc::new(Shared::new(config.network, clock, database, saved_peers, lock));
+        let shared = Shared::new(config.network, clock, database, saved_peers, progress, lock);
+        let shared = Arc::new(shared);
         let path = open::database_path(&config.dir);
         let dir = config.dir;
         let room = DiskRoom::new(dir.clone(), config.min_free_bytes);
@@ -178,23 +185,41 @@ impl RocksStore {
             NotQueued::Closed(_) => Refusal::Restarting,
         })
     }
+
+    /// Has something remembered that is about so many bytes.
+    fn save(&self, bytes: usize, what: Remembered) -> BoxFuture<'static, Result<(), Refusal>> {
+        let (answer, saved) = oneshot::channel();
+        let load = Load { items: 1, bytes };
+        let queued = self.queue_write(load, WriteJob::Save { what, answer });
+        Box::pin(async move {
+            queued?;
+            saved.await.unwrap_or(Err(Refusal::Restarting))
+        })
+    }
+
+    /// Hands a job to the readers, or says why not.
+    fn queue_read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(Answer<T>) -> ReadJob,
+    ) -> Fetch<Result<T, Refusal>> {
+        let (answer, result) = oneshot::channel();
+        match self.shared.reads.push(Load { items: 1, bytes: 0 }, job(answer)) {
+            Ok(()) => {
+                Fetch::Pending(Box::pin(
+                    async move { result.await.unwrap_or(Err(Refusal::Restarting)) },
+                ))
+            }
+            Err(NotQueued::Full(_)) => Fetch::Ready(Err(Refusal::Busy)),
+            Err(NotQueued::Closed(_)) => Fetch::Ready(Err(Refusal::Restarting)),
+        }
+    }
 }
 
 impl RecordStore for RocksStore {
     fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
         match self.shared.find_in_memory(&query) {
             Some(result) => Fetch::Ready(result),
-            None => {
-                let (answer, page) = oneshot::channel();
-                let load = Load { items: 1, bytes: 0 };
-                match self.shared.reads.push(load, ReadJob { query, answer }) {
-                    Ok(()) => Fetch::Pending(Box::pin(async move {
-                        page.await.unwrap_or(Err(Refusal::Restarting))
-                    })),
-                    Err(NotQueued::Full(_)) => Fetch::Ready(Err(Refusal::Busy)),
-                    Err(NotQueued::Closed(_)) => Fetch::Ready(Err(Refusal::Restarting)),
-                }
-            }
+            None => self.queue_read(|answer| ReadJob::Page { query, answer }),
         }
     }
 
@@ -220,23 +245,45 @@ impl RecordStore for RocksStore {
         if moment.sure { Ok(()) } else { Err(Refusal::ClockUnsure { clock: moment.now }) }
     }
 
+    fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
+        look(&self.shared.fingerprints());
+    }
+
+    fn set_resolution(&self, half_bytes: usize) {
+        self.shared.resolution.store(half_bytes, Ordering::Relaxed);
+    }
+
+    fn items(
+        &self,
+        part: Part,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Fetch<Result<Vec<Item>, Refusal>> {
+        self.queue_read(|answer| ReadJob::Items { part, after, limit, answer })
+    }
+
+    fn saved_progress(&self) -> Bytes {
+        self.shared.progress()
+    }
+
+    fn save_progress(&self, progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        if progress.len() > PROGRESS_BYTES_MAX {
+            return Box::pin(std::future::ready(Err(Refusal::TooLarge)));
+        }
+        self.save(progress.len(), Remembered::Progress(progress))
+    }
+
     fn usage(&self) -> StoreUsage {
-        *lock(&self.shared.usage)
+        self.shared.usage()
     }
 
     fn saved_peers(&self) -> Vec<SavedPeer> {
-        lock(&self.shared.peers).clone()
+        self.shared.peers()
     }
 
     fn save_peers(&self, mut peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
         peers.truncate(SAVED_PEERS_MAX);
-        let (answer, saved) = oneshot::channel();
-        let load = Load { items: 1, bytes: 0 };
-        let queued = self.queue_write(load, WriteJob::SavePeers { peers, answer });
-        Box::pin(async move {
-            queued?;
-            saved.await.unwrap_or(Err(Refusal::Restarting))
-        })
+        self.save(0, Remembered::Peers(peers))
     }
 
     fn note_clock(&self, agrees: Option<bool>) {

@@ -1,23 +1,26 @@
 //! [`Shared`]: what the callers' threads, the readers and the writer share.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use dht_context::registry::SavedPeer;
 use dht_context::store::{Page, PageQuery, StoreUsage};
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal};
 use tokio::sync::watch;
 
 use super::clock_guard::ClockGuard;
 use super::database::{Database, DatabaseCell, Fault, Reach};
 use super::read::{self, ReadJob};
-use super::write_job::WriteJob;
+use super::sets::{self, SetChange};
+use super::write_job::{Remembered, WriteJob};
 use crate::work_queue::{Load, WorkQueue};
 
 /// What may wait for the writer: what it writes in about a second. More would time out waiting.
 const WRITES_WAITING: Load = Load { items: 16_384, bytes: 32 << 20 };
-/// Pages that may wait for the disk: what two reader threads read in about a second.
+/// Reads that may wait for the disk: what two reader threads read in about a second.
 const READS_WAITING: Load = Load { items: 4_096, bytes: usize::MAX };
 
 /// Whether writes are taken.
@@ -39,10 +42,15 @@ pub(super) struct Shared {
     pub(super) health: AtomicU8,
     pub(super) flush_at_end: AtomicBool,
     pub(super) writer_turns: AtomicU64,
-    pub(super) usage: Mutex<StoreUsage>,
-    pub(super) peers: Mutex<Vec<SavedPeer>>,
+    usage: Mutex<StoreUsage>,
+    peers: Mutex<Vec<SavedPeer>>,
+    progress: Mutex<Bytes>,
+    /// Of what the rows of heads' ends say; changed by the writer alone.
+    fingerprints: Mutex<Fingerprints>,
+    /// The resolution of the fingerprints that is wished for.
+    pub(super) resolution: AtomicUsize,
     /// Holds the data directory until the writer has ended.
-    pub(super) directory: Mutex<Option<File>>,
+    directory: Mutex<Option<File>>,
     pub(super) ended: watch::Sender<bool>,
 }
 
@@ -53,6 +61,7 @@ impl Shared {
         clock: ClockGuard,
         database: Database,
         saved_peers: Vec<SavedPeer>,
+        progress: Bytes,
         directory: File,
     ) -> Self {
         Shared {
@@ -66,6 +75,9 @@ impl Shared {
             writer_turns: AtomicU64::new(0),
             usage: Mutex::default(),
             peers: Mutex::new(saved_peers),
+            progress: Mutex::new(progress),
+            fingerprints: Mutex::default(),
+            resolution: AtomicUsize::new(0),
             directory: Mutex::new(Some(directory)),
             ended: watch::Sender::new(false),
         }
@@ -89,6 +101,18 @@ impl Shared {
         let Some(db) = guard.as_ref() else { return Err(self.closed_refusal()) };
         let now = self.clock.look().now;
         read::find(db, &self.network, query, now, Reach::Disk).map_err(|fault| unreadable(&fault))
+    }
+
+    /// Items of a part of the set. Blocks.
+    pub(super) fn items_on_disk(
+        &self,
+        part: &Part,
+        after: Option<&RowKey>,
+        limit: usize,
+    ) -> Result<Vec<Item>, Refusal> {
+        let guard = self.database.read();
+        let Some(db) = guard.as_ref() else { return Err(self.closed_refusal()) };
+        sets::items(db, part, after, limit).map_err(|fault| unreadable(&fault))
     }
 
     pub(super) fn check_health(&self) -> Result<(), Refusal> {
@@ -122,8 +146,37 @@ impl Shared {
         *lock(&self.usage) = usage;
     }
 
-    pub(super) fn remember_peers(&self, peers: Vec<SavedPeer>) {
-        *lock(&self.peers) = peers;
+    pub(super) fn usage(&self) -> StoreUsage {
+        *lock(&self.usage)
+    }
+
+    /// Takes note of what was saved.
+    pub(super) fn remember(&self, what: Remembered) {
+        match what {
+            Remembered::Peers(peers) => *lock(&self.peers) = peers,
+            Remembered::Progress(progress) => *lock(&self.progress) = progress,
+        }
+    }
+
+    pub(super) fn peers(&self) -> Vec<SavedPeer> {
+        lock(&self.peers).clone()
+    }
+
+    pub(super) fn progress(&self) -> Bytes {
+        lock(&self.progress).clone()
+    }
+
+    /// The fingerprints. The writer waits while somebody has them.
+    pub(super) fn fingerprints(&self) -> MutexGuard<'_, Fingerprints> {
+        lock(&self.fingerprints)
+    }
+
+    /// Changes the fingerprints by what was written.
+    pub(super) fn change_set(&self, changes: &[SetChange]) {
+        if !changes.is_empty() {
+            let mut fingerprints = self.fingerprints();
+            changes.iter().for_each(|change| change.apply(&mut fingerprints));
+        }
     }
 
     /// Lets go of the data directory, and says that all has ended.
@@ -139,6 +192,6 @@ fn unreadable(fault: &Fault) -> Refusal {
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code that can panic runs under these locks, so what a poisoned one guards is whole.
+    // No code that can panic changes anything under these locks, so what a poisoned one guards is whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! submit ─▶ queue ─▶ take what waits ─▶ plan ─▶ one synced write ─▶ answer each
 //!                          ▲                         │ failed
-//!                    sweep, clock, room          read-only ─▶ probe, open anew ─▶ probe
+//!              sweep, clock, room, splits         read-only ─▶ probe, open anew ─▶ probe
 //! ```
 //!
 //! It takes whatever has gathered while the last commit was on its way to the disk, so that one
@@ -17,24 +17,25 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use dht_context::registry::SavedPeer;
 use dht_context::store::{StoreUsage, Submission};
 use dht_kad::admission::{Amount, Limits};
 use dht_kad::message::Stored;
 use dht_kad::{Refusal, UnixMs};
-use tokio::sync::oneshot;
 
 use super::clock_guard::Moment;
-use super::commit_plan::{CommitPlan, Grounds};
+use super::commit_plan::{Commit, CommitPlan, Grounds};
 use super::database::{Database, Fault};
 use super::disk_room::DiskRoom;
 use super::open::{Cursors, read_cursors};
 use super::recovery::Recovery;
 use super::rows::state;
+use super::sets::SetKeeper;
 use super::settings::Settings;
 use super::sweep::{self, Depth, Search, SweepMarks};
 use super::usage::UsageBook;
-use super::write_job::{Outcome, PutResults, WriteJob, refuse, refuse_outcomes};
+use super::write_job::{
+    Outcome, PutResults, Remembered, SaveAnswer, WriteJob, refuse, refuse_outcomes,
+};
 use super::{Health, Shared};
 use crate::work_queue::{Load, Taken};
 
@@ -72,6 +73,7 @@ pub(super) struct Writer {
     next_room: Instant,
     /// How far the present look for room has come.
     search: Search,
+    sets: SetKeeper,
     recovery: Option<Recovery>,
 }
 
@@ -84,7 +86,8 @@ impl Writer {
         room: DiskRoom,
         cursors: Cursors,
     ) -> Self {
-        let Cursors { commit_no, marks, usage } = cursors;
+        let Cursors { commit_no, marks, usage, fingerprints } = cursors;
+        *shared.fingerprints() = fingerprints;
         let next_sweep = Instant::now();
         let (clock_on_disk, swept_to, recovery) = (UnixMs(0), UnixMs(0), None);
         let mut writer = Writer {
@@ -102,6 +105,7 @@ impl Writer {
             room_wanted_from: None,
             next_room: next_sweep,
             search: Search::default(),
+            sets: SetKeeper::default(),
             recovery,
         };
         writer.publish();
@@ -125,9 +129,11 @@ impl Writer {
 
     fn patience(&self) -> Duration {
         let sweep = self.room_wanted_from.map_or(self.next_sweep, |room| room.min(self.next_sweep));
+        let now = Instant::now();
         let next = self.recovery.as_ref().map_or(sweep, Recovery::due);
-        let until_next = next.saturating_duration_since(Instant::now());
-        until_next.clamp(SWEEP_AGAIN, PATIENCE)
+        let until_next = next.saturating_duration_since(now).clamp(SWEEP_AGAIN, PATIENCE);
+        let until_split = self.sets.next.map(|next| next.saturating_duration_since(now));
+        until_split.filter(|_| self.recovery.is_none()).map_or(until_next, |it| it.min(until_next))
     }
 
     fn serve(&mut self, jobs: Vec<WriteJob>) {
@@ -163,13 +169,11 @@ impl Writer {
                         results.iter().any(|result| matches!(result, Err(Refusal::Full { .. })));
                     outcomes.push(Outcome::Put(results, answer));
                 }
-                WriteJob::SavePeers { peers, answer } => {
-                    outcomes.push(save_peers(&mut plan, peers, answer));
-                }
+                WriteJob::Save { what, answer } => outcomes.extend(save(&mut plan, what, answer)),
                 WriteJob::Sweep { answer } => sweeps.push(answer),
             }
         }
-        let written = write(plan, db);
+        let written = if plan.is_empty() { Ok(0) } else { write(plan, db, &shared, true) };
         drop(guard);
         match written {
             Ok(0) => self.answer(outcomes),
@@ -200,8 +204,8 @@ impl Writer {
             // Whoever asked may be gone; what was written stays written.
             match outcome {
                 Outcome::Put(results, answer) => drop(answer.send(results)),
-                Outcome::Saved(peers, answer) => {
-                    self.shared.remember_peers(peers);
+                Outcome::Saved(what, answer) => {
+                    self.shared.remember(what);
                     let _ = answer.send(Ok(()));
                 }
             }
@@ -224,6 +228,7 @@ impl Writer {
             let more = self.sweep_step(Depth::PastPeriods);
             self.next_sweep = Instant::now() + if more { SWEEP_AGAIN } else { SWEEP_EVERY };
         }
+        self.sets.step(&self.shared);
     }
 
     /// Takes out a bounded part of what has ended, and brings the clock on disk forward. True if
@@ -283,7 +288,7 @@ impl Writer {
             plan.set_state(state::CLOCK, &high_water.0.to_be_bytes())?;
         }
         if !plan.is_empty() || *plan.marks() != marks_before {
-            db.write(plan.finish()?, false)?;
+            write(plan, db, &self.shared, false)?;
         }
         if clock_is_due {
             self.clock_on_disk = high_water;
@@ -314,8 +319,10 @@ impl Writer {
             guard.as_ref().ok_or(Fault::Closed).and_then(read_cursors)
         });
         match cursors {
-            Ok(Cursors { commit_no, marks, usage }) => {
+            Ok(Cursors { commit_no, marks, usage, fingerprints }) => {
                 (self.commit_no, self.marks, self.usage) = (commit_no, marks, usage);
+                *self.shared.fingerprints() = fingerprints;
+                self.sets = SetKeeper::default();
                 self.clock_on_disk = UnixMs(0);
                 self.recovery = None;
                 self.publish();
@@ -370,30 +377,30 @@ fn take(plan: &mut CommitPlan<'_>, submission: &Submission) -> Result<Stored, Re
     })
 }
 
-fn save_peers(
-    plan: &mut CommitPlan<'_>,
-    peers: Vec<SavedPeer>,
-    answer: oneshot::Sender<Result<(), Refusal>>,
-) -> Outcome {
-    match serde_json::to_vec(&peers) {
-        Ok(row) => {
-            if let Err(fault) = plan.set_state(state::SAVED_PEERS, &row) {
-                tracing::error!(reason = %fault, "peers could not be saved");
-            }
+/// Adds what is to be remembered. What cannot be added is answered at once.
+fn save(plan: &mut CommitPlan<'_>, what: Remembered, answer: SaveAnswer) -> Option<Outcome> {
+    match what.row().and_then(|(key, value)| plan.set_state(key, &value)) {
+        Ok(()) => Some(Outcome::Saved(what, answer)),
+        Err(fault) => {
+            tracing::error!(reason = %fault, "what a node remembers could not be saved");
+            let _ = answer.send(Err(Refusal::Internal));
+            None
         }
-        Err(error) => tracing::error!(%error, "peers could not be written as text"),
     }
-    Outcome::Saved(peers, answer)
 }
 
-/// Writes the plan, synced; says how many bytes that were.
-fn write(plan: CommitPlan<'_>, db: &Database) -> Result<usize, Fault> {
-    if plan.is_empty() {
-        return Ok(0);
-    }
-    let batch = plan.finish()?;
+/// Writes the plan, and only then changes the fingerprints; says how many bytes were written.
+fn write(
+    plan: CommitPlan<'_>,
+    db: &Database,
+    shared: &Shared,
+    synced: bool,
+) -> Result<usize, Fault> {
+    let Commit { batch, set_changes } = plan.finish()?;
     let bytes = batch.size_in_bytes();
-    db.write(batch, true).map(|()| bytes)
+    db.write(batch, synced)?;
+    shared.change_set(&set_changes);
+    Ok(bytes)
 }
 
 /// What is left to take when the disk is nearly full: what needs no more room than it replaces.
