@@ -192,3 +192,115 @@ fn split_some(shared: &Shared) -> Result<bool, Fault> {
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use dht_kad::admission::{Charge, row_key};
+    use dht_kad::reconcile::{Cut, Fingerprint, Prefix};
+    use dht_kad::record::{Kind, Precedence};
+    use dht_kad::time::DAY_MS;
+    use dht_kad::{Key, RecordId, UnixMs};
+    use rocksdb::WriteBatch;
+
+    use super::super::rows::{End, Ending, index_value};
+    use super::super::settings::Settings;
+    use super::*;
+
+    /// A version in a slot of its own, anywhere, of any class.
+    fn version(number: u64) -> (RowKey, Existing) {
+        // Spreads numbers over the keyspace (Fibonacci hashing).
+        let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut bytes = [0x5a; 32];
+        bytes[..8].copy_from_slice(&spread.to_be_bytes());
+        let key = Key(bytes);
+        let class = Retention::ALL[number as usize % 3];
+        let created_at = UnixMs(20_600 * DAY_MS + spread % class.lifetime_ms());
+        let expires_at = created_at.after(class.lifetime_ms());
+        let precedence = Precedence { keep_until: expires_at, seq: 1, digest: bytes };
+        let charge = Charge { publisher: bytes, key, class, bytes: 1_000 };
+        let existing = Existing { precedence, expires_at, kind: Kind::Value, charge };
+        (row_key(&RecordId { key, publisher: bytes, slot: number }), existing)
+    }
+
+    fn filled(settings: &Settings, dir: &std::path::Path, count: u64) -> Database {
+        let db = Database::create(dir, settings).unwrap();
+        for start in (0..count).step_by(1_000) {
+            let mut batch = WriteBatch::default();
+            for number in start..count.min(start + 1_000) {
+                let (row, existing) = version(number);
+                let key = End::of(&existing, Ending::Head).row_key(&row);
+                batch.put_cf(db.family(Family::Index).unwrap(), key, index_value(&existing));
+            }
+            db.write(batch, false).unwrap();
+        }
+        db.flush().unwrap();
+        db
+    }
+
+    fn whole(fingerprints: &Fingerprints) -> Fingerprint {
+        fingerprints.whole(&Cut([0; 3]), &[Prefix::all()]).unwrap()
+    }
+
+    #[test]
+    fn what_a_scan_meets_is_the_same_as_what_was_changed_one_by_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = filled(&Settings::new(16 << 20), directory.path(), 5_000);
+        let mut changed = Fingerprints::default();
+        for (row, existing) in (0..5_000).rev().map(version) {
+            let same = SetChange::between(&row, Some(&existing), Some(&existing));
+            assert_eq!(same, None, "nothing is done for the same version");
+            SetChange::between(&row, None, Some(&existing)).unwrap().apply(&mut changed);
+        }
+        let scanned = read_fingerprints(&db).unwrap();
+        assert_eq!(whole(&scanned), whole(&changed));
+        let (row, existing) = version(0);
+        SetChange::between(&row, Some(&existing), None).unwrap().apply(&mut changed);
+        let one = Fingerprint::of(&existing.precedence.digest);
+        assert_eq!(whole(&scanned).minus(one), whole(&changed));
+    }
+
+    #[test]
+    fn a_row_that_is_not_whole_is_a_fault_and_not_a_smaller_set() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = filled(&Settings::new(16 << 20), directory.path(), 3);
+        let (row, existing) = version(0);
+        let key = End::of(&existing, Ending::Head).row_key(&row);
+        let mut batch = WriteBatch::default();
+        batch.put_cf(db.family(Family::Index).unwrap(), key, b"short");
+        db.write(batch, false).unwrap();
+        assert!(matches!(read_fingerprints(&db), Err(Fault::Damaged(_))));
+        let part = Part { group: Group::of(&existing), prefix: Prefix::all() };
+        assert!(matches!(items(&db, &part, None, 10), Err(Fault::Damaged(_))));
+    }
+
+    /// Says what it takes to open a store of a million slots, to change and to split.
+    #[test]
+    #[ignore = "measures, and writes 150 MB"]
+    fn what_a_million_slots_take() {
+        let count = 1_000_000;
+        let directory = tempfile::tempdir().unwrap();
+        drop(filled(&Settings::new(192 << 20), directory.path(), count));
+        let db = Database::open(directory.path(), &Settings::new(192 << 20)).unwrap();
+        let begun = Instant::now();
+        let mut fingerprints = read_fingerprints(&db).unwrap();
+        println!("making the fingerprints anew: {:?}", begun.elapsed());
+        assert_eq!(whole(&fingerprints).count, count);
+        let versions: Vec<_> = (count..count + 100_000).map(version).collect();
+        let begun = Instant::now();
+        for (row, existing) in &versions {
+            SetChange::between(row, None, Some(existing)).unwrap().apply(&mut fingerprints);
+        }
+        println!("a change: {:?}", begun.elapsed() / 100_000);
+        for (row, existing) in &versions {
+            SetChange::between(row, Some(existing), None).unwrap().apply(&mut fingerprints);
+        }
+        fingerprints.set_resolution(2);
+        let begun = Instant::now();
+        let mut splits = 0;
+        while let Some(leaf) = fingerprints.to_split() {
+            assert!(fingerprints.split(&leaf, &items(&db, &leaf, None, usize::MAX).unwrap()));
+            splits += 1;
+        }
+        println!("{splits} splits, each: {:?}", begun.elapsed() / splits.max(1));
+    }
+}
