@@ -28,7 +28,7 @@ use super::settings::Family;
 use super::shared::Shared;
 
 /// Leaves that the writer splits between two commits: more than one commit can make too large, and
-/// a few milliseconds of its time.
+/// about a millisecond of its time.
 const SPLITS_A_TURN: usize = 32;
 /// How long it waits after a leaf's rows could not be read.
 const SPLIT_RETRY: Duration = Duration::from_secs(30);
@@ -201,6 +201,7 @@ mod tests {
     use dht_kad::time::DAY_MS;
     use dht_kad::{Key, RecordId, UnixMs};
     use rocksdb::WriteBatch;
+    use rustix::time::{ClockId, clock_gettime};
 
     use super::super::rows::{End, Ending, index_value};
     use super::super::settings::Settings;
@@ -273,7 +274,19 @@ mod tests {
         assert!(matches!(items(&db, &part, None, 10), Err(Fault::Damaged(_))));
     }
 
-    /// Says what it takes to open a store of a million slots, to change and to split.
+    /// What some work costs this thread, whatever else the machine does, and how long it takes.
+    fn measured<T>(what: &str, times: u32, work: impl FnOnce() -> T) -> T {
+        let spent = || {
+            let spent = clock_gettime(ClockId::ThreadCPUTime);
+            Duration::new(spent.tv_sec.try_into().unwrap(), spent.tv_nsec.try_into().unwrap())
+        };
+        let (begun, before) = (Instant::now(), spent());
+        let result = work();
+        let [cpu, wall] = [spent() - before, begun.elapsed()].map(|span| span / times);
+        println!("{what}: {cpu:?} of a processor's time in {wall:?}");
+        result
+    }
+
     #[test]
     #[ignore = "measures, and writes 150 MB"]
     fn what_a_million_slots_take() {
@@ -281,26 +294,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         drop(filled(&Settings::new(192 << 20), directory.path(), count));
         let db = Database::open(directory.path(), &Settings::new(192 << 20)).unwrap();
-        let begun = Instant::now();
-        let mut fingerprints = read_fingerprints(&db).unwrap();
-        println!("making the fingerprints anew: {:?}", begun.elapsed());
-        assert_eq!(whole(&fingerprints).count, count);
-        let versions: Vec<_> = (count..count + 100_000).map(version).collect();
-        let begun = Instant::now();
-        for (row, existing) in &versions {
-            SetChange::between(row, None, Some(existing)).unwrap().apply(&mut fingerprints);
+        let mut set = measured("all anew", 1, || read_fingerprints(&db).unwrap());
+        assert_eq!(whole(&set).count, count);
+        let others: Vec<_> = (count..count + 100_000).map(version).collect();
+        measured("each of 100,000 versions added", 100_000, || {
+            for (row, existing) in &others {
+                SetChange::between(row, None, Some(existing)).unwrap().apply(&mut set);
+            }
+        });
+        for (row, existing) in &others {
+            SetChange::between(row, Some(existing), None).unwrap().apply(&mut set);
         }
-        println!("a change: {:?}", begun.elapsed() / 100_000);
-        for (row, existing) in &versions {
-            SetChange::between(row, Some(existing), None).unwrap().apply(&mut fingerprints);
-        }
-        fingerprints.set_resolution(2);
-        let begun = Instant::now();
-        let mut splits = 0;
-        while let Some(leaf) = fingerprints.to_split() {
-            assert!(fingerprints.split(&leaf, &items(&db, &leaf, None, usize::MAX).unwrap()));
-            splits += 1;
-        }
-        println!("{splits} splits, each: {:?}", begun.elapsed() / splits.max(1));
+        set.set_resolution(3);
+        measured("each of 10,000 splits", 10_000, || {
+            for _ in 0..10_000 {
+                let Some(leaf) = set.to_split() else { break };
+                assert!(set.split(&leaf, &items(&db, &leaf, None, usize::MAX).unwrap()));
+            }
+        });
     }
 }
