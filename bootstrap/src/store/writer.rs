@@ -128,12 +128,14 @@ impl Writer {
     }
 
     fn patience(&self) -> Duration {
-        let sweep = self.room_wanted_from.map_or(self.next_sweep, |room| room.min(self.next_sweep));
         let now = Instant::now();
+        let until = |moment: Instant| moment.saturating_duration_since(now);
+        let sweep = self.room_wanted_from.map_or(self.next_sweep, |room| room.min(self.next_sweep));
         let next = self.recovery.as_ref().map_or(sweep, Recovery::due);
-        let until_next = next.saturating_duration_since(now).clamp(SWEEP_AGAIN, PATIENCE);
-        let until_split = self.sets.next.map(|next| next.saturating_duration_since(now));
-        until_split.filter(|_| self.recovery.is_none()).map_or(until_next, |it| it.min(until_next))
+        let patience = until(next).clamp(SWEEP_AGAIN, PATIENCE);
+        // What is left to be split only gives way to whatever has come meanwhile.
+        let split = self.sets.next.filter(|_| self.recovery.is_none());
+        split.map_or(patience, |split| patience.min(until(split)))
     }
 
     fn serve(&mut self, jobs: Vec<WriteJob>) {
