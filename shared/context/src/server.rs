@@ -17,7 +17,7 @@ use dht_kad::admission::{self, Path};
 use dht_kad::codec;
 use dht_kad::message::{
     Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong, Receipt, Reconcile,
-    RecordBytes, Request, Response, Store, StoreResults, Stored, TYPE_AUDIT,
+    RecordBytes, Request, Response, Store, StoreResults, Stored, TYPE_AUDIT, TYPE_FIND, TYPE_STORE,
 };
 use dht_kad::routing::K;
 use dht_kad::{NetworkName, ParsedRecord, Refusal, ValidRecord};
@@ -197,8 +197,14 @@ impl Server {
             }
         }
         if !batch.is_empty() {
-            let records = batch.iter().map(|submission| submission.record.clone()).collect();
+            let records: Vec<ValidRecord> =
+                batch.iter().map(|submission| submission.record.clone()).collect();
             let stored = self.store.submit(batch).await;
+            for (record, stored) in records.iter().zip(&stored) {
+                if stored.is_ok() {
+                    self.replication.note_accepted(record);
+                }
+            }
             for (place, result) in places.into_iter().zip(self.receipts(records, stored).await) {
                 set(&mut results, place, result);
             }
@@ -233,17 +239,30 @@ impl Server {
         record: ValidRecord,
         path: Path,
     ) -> Result<Stored, Refusal> {
-        self.store.writable()?;
-        let results = self.store.submit(vec![Submission { record, path }]).await;
-        results.into_iter().next().unwrap_or(Err(Refusal::Internal))
+        self.takes_puts()?;
+        let submission = Submission { record: record.clone(), path };
+        let results = self.store.submit(vec![submission]).await;
+        let result = results.into_iter().next().unwrap_or(Err(Refusal::Internal));
+        if result.is_ok() {
+            self.replication.note_accepted(&record);
+        }
+        result
     }
 
     /// What is checked before the signature, because it is cheaper.
     fn precheck(&self, record: RecordBytes, path: Path) -> Result<ParsedRecord, Refusal> {
-        self.store.writable()?;
+        self.takes_puts()?;
         let record = ParsedRecord::parse(record.0)?;
         admission::check_times(&record, path, self.clock.now())?;
         Ok(record)
+    }
+
+    /// Whether a put would be refused whatever it is.
+    fn takes_puts(&self) -> Result<(), Refusal> {
+        if self.replication.is_ending() {
+            return Err(Refusal::Restarting);
+        }
+        self.store.writable()
     }
 
     fn note(&self, frame_type: u16, response: &Response, started: Instant) {
@@ -254,6 +273,9 @@ impl Server {
             }
             _ => Ending::Ok,
         };
+        if matches!(frame_type, TYPE_FIND | TYPE_STORE) {
+            self.replication.pace.note_foreground();
+        }
         self.stats.note_answered(frame_type, ending, started.elapsed());
     }
 }

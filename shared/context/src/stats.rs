@@ -7,6 +7,8 @@ use dht_kad::message::{
     TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_RECONCILE, TYPE_STORE,
 };
 
+use crate::replication::ReplicationFigures;
+
 /// Buckets of a latency histogram: the upper bound of bucket `n` is `2^n` microseconds, and the
 /// last one, from 17 s on, is more than any time limit here.
 const LATENCY_BUCKETS: usize = 26;
@@ -82,6 +84,8 @@ pub struct StatsSnapshot {
     pub peers: usize,
     /// Live connections.
     pub connections: usize,
+    /// What replication counted, and how the copies around this node stand.
+    pub replication: ReplicationFigures,
 }
 
 /// The kinds that are counted, in the order of their frame types.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use dht_context::clock::{Clock, SystemClock};
 use dht_context::node_key::NodeKey;
 use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
@@ -21,9 +22,10 @@ use dht_context::store::{
     Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
 use dht_context::verify::{InlineSigner, InlineVerifier};
-use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
+use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Position, Stored};
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
 use futures_util::future::BoxFuture;
 
@@ -48,6 +50,9 @@ pub(crate) struct NodeOptions {
     pub(crate) listen: SocketAddr,
     pub(crate) bootstrap: Vec<PeerAddress>,
     pub(crate) solo: bool,
+    pub(crate) timing: Timing,
+    /// What it is known by; chosen by chance if absent.
+    pub(crate) key: Option<NodeKey>,
 }
 
 impl NodeOptions {
@@ -57,6 +62,8 @@ impl NodeOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             bootstrap: Vec::new(),
             solo: false,
+            timing: Timing::default(),
+            key: None,
         }
     }
 
@@ -78,9 +85,23 @@ pub(crate) struct LyingStore {
     withheld: Mutex<Vec<ValidRecord>>,
     endless: AtomicBool,
     refuse: AtomicBool,
+    mirrored: Mutex<Option<Arc<LyingStore>>>,
 }
 
 impl LyingStore {
+    /// Shows another store's fingerprints as its own from now on.
+    pub(crate) fn mirror(&self, other: &Arc<LyingStore>) {
+        *self.mirrored.lock().unwrap() = Some(Arc::clone(other));
+    }
+
+    /// Whether a record is here, in this version or another.
+    pub(crate) async fn holds(&self, record: &ValidRecord) -> bool {
+        let id = record.id();
+        let slots = Some((id.slot, id.slot));
+        let query = PageQuery { publisher: Some(id.publisher), slots, ..PageQuery::all(id.key) };
+        !self.kept.find(query).wait().await.unwrap().records.is_empty()
+    }
+
     /// Shows empty pages from now on, each with a next one.
     pub(crate) fn never_end(&self) {
         self.endless.store(true, Ordering::Relaxed);
@@ -126,6 +147,32 @@ impl RecordStore for LyingStore {
         self.kept.writable()
     }
 
+    fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
+        let mirrored = self.mirrored.lock().unwrap().clone();
+        mirrored.as_ref().map_or(&self.kept, |other| &other.kept).fingerprints(look);
+    }
+
+    fn set_resolution(&self, half_bytes: usize) {
+        self.kept.set_resolution(half_bytes);
+    }
+
+    fn items(
+        &self,
+        part: Part,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Fetch<Result<Vec<Item>, Refusal>> {
+        self.kept.items(part, after, limit)
+    }
+
+    fn saved_progress(&self) -> Bytes {
+        self.kept.saved_progress()
+    }
+
+    fn save_progress(&self, progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.kept.save_progress(progress)
+    }
+
     fn usage(&self) -> StoreUsage {
         self.kept.usage()
     }
@@ -149,7 +196,7 @@ impl RecordStore for LyingStore {
 
 impl Node {
     pub(crate) async fn start(options: NodeOptions) -> Self {
-        let key = NodeKey::generate().unwrap();
+        let key = options.key.unwrap_or_else(|| NodeKey::generate().unwrap());
         let transport = QuicTransport::bind(QuicConfig {
             key: key.clone(),
             network: network(),
@@ -163,6 +210,7 @@ impl Node {
         seed[..8].copy_from_slice(&NEXT_SEED.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         let config = ContextConfig {
             solo: options.solo,
+            timing: options.timing,
             ..ContextConfig::new(network(), options.mode, options.bootstrap)
         };
         let kept = MemoryStore::new(network(), clock.clone(), limits);
@@ -171,6 +219,7 @@ impl Node {
             withheld: Mutex::default(),
             endless: AtomicBool::default(),
             refuse: AtomicBool::default(),
+            mirrored: Mutex::default(),
         });
         let context = DhtContext::start(
             config,
