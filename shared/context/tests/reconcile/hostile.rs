@@ -173,7 +173,7 @@ async fn a_descent_that_never_ends_is_given_up() {
         Reconciled::Parts(parts.iter().map(answer).collect())
     };
     let (result, here) = against(on_parts(endless)).await;
-    assert!(result.as_ref().is_ok_and(|report| report.fetched == 0) || wrong(&result));
+    assert!(result.as_ref().is_ok_and(|report| report.fetched == 0), "{result:?}");
     assert!(here.asked() < 1_100, "{} questions", here.asked());
 }
 

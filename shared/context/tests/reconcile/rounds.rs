@@ -74,6 +74,9 @@ async fn a_round_takes_only_what_lies_under_its_prefixes() {
     let (here, there) = pair();
     let records = values(0..500);
     there.give(&records).await;
+    // As fine as the longest prefix, as the neighbourhood asks for when it is known.
+    here.store.set_resolution(1);
+    there.store.set_resolution(1);
     let shared: Vec<Prefix> = [3, 10, 11].map(|half_byte| Prefix::all().child(half_byte)).into();
     let report = within(here.context.compare_with(&there.info, &shared)).await.unwrap();
     let inside = |record: &&ValidRecord| {
