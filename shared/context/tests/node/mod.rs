@@ -22,7 +22,7 @@ use dht_context::store::{
     Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
 use dht_context::verify::{InlineSigner, InlineVerifier};
-use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
+use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Position, Stored};
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
@@ -50,6 +50,9 @@ pub(crate) struct NodeOptions {
     pub(crate) listen: SocketAddr,
     pub(crate) bootstrap: Vec<PeerAddress>,
     pub(crate) solo: bool,
+    pub(crate) timing: Timing,
+    /// What it is known by; chosen by chance if absent.
+    pub(crate) key: Option<NodeKey>,
 }
 
 impl NodeOptions {
@@ -59,6 +62,8 @@ impl NodeOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             bootstrap: Vec::new(),
             solo: false,
+            timing: Timing::default(),
+            key: None,
         }
     }
 
@@ -80,9 +85,23 @@ pub(crate) struct LyingStore {
     withheld: Mutex<Vec<ValidRecord>>,
     endless: AtomicBool,
     refuse: AtomicBool,
+    mirrored: Mutex<Option<Arc<LyingStore>>>,
 }
 
 impl LyingStore {
+    /// Shows another store's fingerprints as its own from now on.
+    pub(crate) fn mirror(&self, other: &Arc<LyingStore>) {
+        *self.mirrored.lock().unwrap() = Some(Arc::clone(other));
+    }
+
+    /// Whether a record is here, in this version or another.
+    pub(crate) async fn holds(&self, record: &ValidRecord) -> bool {
+        let id = record.id();
+        let slots = Some((id.slot, id.slot));
+        let query = PageQuery { publisher: Some(id.publisher), slots, ..PageQuery::all(id.key) };
+        !self.kept.find(query).wait().await.unwrap().records.is_empty()
+    }
+
     /// Shows empty pages from now on, each with a next one.
     pub(crate) fn never_end(&self) {
         self.endless.store(true, Ordering::Relaxed);
@@ -129,7 +148,8 @@ impl RecordStore for LyingStore {
     }
 
     fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
-        self.kept.fingerprints(look);
+        let mirrored = self.mirrored.lock().unwrap().clone();
+        mirrored.as_ref().map_or(&self.kept, |other| &other.kept).fingerprints(look);
     }
 
     fn set_resolution(&self, half_bytes: usize) {
@@ -176,7 +196,7 @@ impl RecordStore for LyingStore {
 
 impl Node {
     pub(crate) async fn start(options: NodeOptions) -> Self {
-        let key = NodeKey::generate().unwrap();
+        let key = options.key.unwrap_or_else(|| NodeKey::generate().unwrap());
         let transport = QuicTransport::bind(QuicConfig {
             key: key.clone(),
             network: network(),
@@ -190,6 +210,7 @@ impl Node {
         seed[..8].copy_from_slice(&NEXT_SEED.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         let config = ContextConfig {
             solo: options.solo,
+            timing: options.timing,
             ..ContextConfig::new(network(), options.mode, options.bootstrap)
         };
         let kept = MemoryStore::new(network(), clock.clone(), limits);
@@ -198,6 +219,7 @@ impl Node {
             withheld: Mutex::default(),
             endless: AtomicBool::default(),
             refuse: AtomicBool::default(),
+            mirrored: Mutex::default(),
         });
         let context = DhtContext::start(
             config,
