@@ -14,11 +14,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use dht_context::clock::Clock;
 use dht_context::registry::SavedPeer;
 use dht_context::store::{Fetch, Page, PageQuery, RecordStore, Rows, StoreUsage, Submission};
 use dht_kad::admission::{Limits, Path};
 use dht_kad::message::Stored;
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -83,6 +85,7 @@ struct State {
 struct Contents {
     rows: Rows,
     peers: Vec<SavedPeer>,
+    progress: Bytes,
     commit_no: u64,
     swept_to: UnixMs,
 }
@@ -91,6 +94,7 @@ enum Change {
     Put(Box<ValidRecord>, Path, UnixMs),
     Sweep(UnixMs),
     Peers(Vec<SavedPeer>),
+    Progress(Bytes),
 }
 
 /// When the running fsync ends, and the one after it, if anybody waits for that.
@@ -104,7 +108,8 @@ impl SimDisk {
     #[must_use]
     pub fn new(network: NetworkName, limits: Limits, dice: Dice, model: DiskModel) -> Arc<Self> {
         let rows = Rows::new(network, limits);
-        let empty = Contents { rows, peers: Vec::new(), commit_no: 0, swept_to: UnixMs(0) };
+        let (peers, progress) = (Vec::new(), Bytes::new());
+        let empty = Contents { rows, peers, progress, commit_no: 0, swept_to: UnixMs(0) };
         let state = State {
             platter: empty.clone(),
             cache: empty,
@@ -206,6 +211,7 @@ impl Contents {
                 }
             }
             Change::Peers(peers) => self.peers.clone_from(peers),
+            Change::Progress(progress) => self.progress.clone_from(progress),
         }
         Ok(None)
     }
@@ -235,6 +241,18 @@ impl DiskStore {
     /// Refuses what a node that died, or closed its store, still asks for.
     fn check(&self, state: &State) -> Result<(), Refusal> {
         if state.closed || state.life != self.life { Err(Refusal::Restarting) } else { Ok(()) }
+    }
+
+    /// Changes something beside the records.
+    fn save(&self, change: Change) -> BoxFuture<'static, Result<(), Refusal>> {
+        let mut state = self.disk.state();
+        if let Err(refusal) = self.check(&state) {
+            return Box::pin(std::future::ready(Err(refusal)));
+        }
+        let due = state.due(Instant::now());
+        let _ = state.change(change, due);
+        drop(state);
+        self.after_sync(due, Ok(()), || Err(Refusal::Restarting))
     }
 
     /// Waits for the sync at `due`, and then says `answer`, unless the node has died meanwhile.
@@ -286,6 +304,38 @@ impl RecordStore for DiskStore {
         self.check(&self.disk.state())
     }
 
+    fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
+        look(self.disk.state().cache.rows.fingerprints());
+    }
+
+    fn set_resolution(&self, half_bytes: usize) {
+        let mut state = self.disk.state();
+        if state.life == self.life {
+            state.cache.rows.set_resolution(half_bytes);
+        }
+    }
+
+    fn items(
+        &self,
+        part: Part,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Fetch<Result<Vec<Item>, Refusal>> {
+        let state = self.disk.state();
+        if state.life != self.life {
+            return Fetch::Ready(Err(Refusal::Restarting));
+        }
+        Fetch::Ready(Ok(state.cache.rows.items(&part, after, limit)))
+    }
+
+    fn saved_progress(&self) -> Bytes {
+        self.disk.state().cache.progress.clone()
+    }
+
+    fn save_progress(&self, progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.save(Change::Progress(progress))
+    }
+
     fn usage(&self) -> StoreUsage {
         let state = self.disk.state();
         StoreUsage {
@@ -301,14 +351,7 @@ impl RecordStore for DiskStore {
     }
 
     fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
-        let mut state = self.disk.state();
-        if let Err(refusal) = self.check(&state) {
-            return Box::pin(std::future::ready(Err(refusal)));
-        }
-        let due = state.due(Instant::now());
-        let _ = state.change(Change::Peers(peers), due);
-        drop(state);
-        self.after_sync(due, Ok(()), || Err(Refusal::Restarting))
+        self.save(Change::Peers(peers))
     }
 
     /// Nothing is destroyed here but what has ended by the clock that shows it.

@@ -9,6 +9,7 @@
 pub mod conformance;
 mod memory;
 mod rows;
+mod set;
 
 use bytes::Bytes;
 use dht_kad::admission::{Amount, Path};
