@@ -118,7 +118,7 @@ pub(crate) fn report(session: &Session, done: &str, report: &PutReport) -> Resul
         "stored": outcome.stored.len(),
         "targets": outcome.targets,
         "quorum": outcome.quorum,
-        "stored_on": nodes(outcome.stored.iter().map(|(node, _)| node.to_string()).collect()),
+        "stored_on": nodes(outcome.stored.iter().map(|(node, _)| node.id.to_string()).collect()),
         "refused": refused,
         "silent": nodes(outcome.silent.iter().map(ToString::to_string).collect()),
     }))
