@@ -188,6 +188,9 @@ fn with_elements(none: &Bytes, one: &Bytes, count: usize) -> Bytes {
     frame(kind, &[before, &length, &element.repeat(count), after].concat())
 }
 
+/// Makes an answer with so many elements.
+type MakeResponse<'a> = Box<dyn Fn(usize) -> Response + 'a>;
+
 fn a_group() -> Group {
     Group { span: Retention::Days7, period: 500_000 }
 }
@@ -256,8 +259,7 @@ fn lists_of_reconciliation_and_audits_keep_their_bounds_in_answers() {
     ];
     let evidence =
         |count| Response::AuditResults(AuditResults { evidence: vec![Evidence::Later; count] });
-    let mut all: Vec<(usize, Box<dyn Fn(usize) -> Response + '_>)> =
-        vec![(CHALLENGES_MAX, Box::new(evidence))];
+    let mut all: Vec<(usize, MakeResponse<'_>)> = vec![(CHALLENGES_MAX, Box::new(evidence))];
     for (max, reconciled) in bounded {
         all.push((max, Box::new(move |count| Response::Reconciled(reconciled(count)))));
     }
