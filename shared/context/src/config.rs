@@ -54,6 +54,9 @@ pub struct Timing {
     pub settle: Duration,
     /// How often maintenance looks around. Default 1 s.
     pub tick: Duration,
+    /// How often the clock is compared with those of long-lived peers. Default 60 s: a clock that was
+    /// set wrong is noticed within this.
+    pub compare_clocks: Duration,
 }
 
 /// A configuration cannot be used.
@@ -115,6 +118,7 @@ impl Default for Timing {
             refresh: Duration::from_secs(15 * 60),
             settle: Duration::from_secs(60),
             tick: Duration::from_secs(1),
+            compare_clocks: Duration::from_secs(60),
         }
     }
 }
