@@ -26,18 +26,30 @@ pub mod checker;
 pub mod clock;
 pub mod dice;
 pub mod disk;
+pub mod fault;
+mod host;
+pub mod promise;
 pub mod scenario;
+pub mod settings;
+pub mod stranger;
 pub mod trace;
 pub mod transport;
 pub mod user;
+pub mod verify;
+pub mod view;
 pub mod world;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use checker::Reads;
+pub use fault::Fault;
 pub use scenario::Scenario;
-pub use world::{Failure, Settings, World};
+pub use settings::Settings;
+pub use transport::Sent;
+pub use view::{Copies, View};
+pub use world::{Failure, HostId, World};
 
 /// What became of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +64,10 @@ pub struct Run {
     pub acknowledged: usize,
     /// Answers that were checked.
     pub checked: usize,
+    /// Reads while there were faults.
+    pub reads: Reads,
+    /// What all hosts have sent.
+    pub sent: Sent,
     /// Writes that crashes undid.
     pub lost_writes: u64,
     /// Letters that were delivered.
@@ -80,6 +96,8 @@ async fn live(scenario: &dyn Scenario, settings: Settings) -> Run {
         verdict: Ok(()),
         acknowledged: 0,
         checked: 0,
+        reads: Reads::default(),
+        sent: Sent::default(),
         lost_writes: 0,
         letters: 0,
         lived: Duration::ZERO,
@@ -90,9 +108,14 @@ async fn live(scenario: &dyn Scenario, settings: Settings) -> Run {
         Err(failure) => return Run { verdict: Err(failure), ..run },
     };
     run.verdict = scenario.run(&mut world).await;
+    if let (Ok(()), Err(broken)) = (&run.verdict, world.check_seen()) {
+        run.verdict = Err(broken.into());
+    }
     let trace = world.network().trace();
     run.acknowledged = world.checker().acknowledgements();
     run.checked = world.checker().answers();
+    run.reads = world.checker().reads();
+    run.sent = world.network().sent_in_all();
     run.lost_writes = world.lost_writes();
     run.letters = trace.events();
     run.lived = began.elapsed();

@@ -3,40 +3,34 @@
 //! ```text
 //! submit ─▶ cache (what the running node sees) ─▶ unsynced changes ─ fsync, some ms ─▶ platter
 //!                                                        │
-//! crash: they are gone; the next life's cache is the platter
+//! crash, or a disk that begins to fail: they are gone, and the cache is the platter again
 //! ```
 //!
 //! One fsync runs at a time. What is written while it runs waits for the next one, and all that
 //! waits shares it: a group commit. When each ends is known once it is drawn, so the disk has no
 //! task: whoever looks at it next first moves to the platter what has been synced meanwhile.
+//!
+//! A disk can [fill up](SimDisk::set_room), [fail](SimDisk::set_failing) for a while, and be
+//! [replaced](SimDisk::wipe) by an empty one.
+
+mod contents;
+mod store;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dht_context::clock::Clock;
-use dht_context::registry::SavedPeer;
-use dht_context::store::{Fetch, Page, PageQuery, RecordStore, Rows, StoreUsage, Submission};
-use dht_kad::admission::{Limits, Path};
+use dht_context::store::clock_trust::ClockTrust;
+use dht_kad::admission::{Amount, Limits};
 use dht_kad::message::Stored;
-use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
-use futures_util::future::BoxFuture;
+use dht_kad::{NetworkName, RecordId, Refusal, ValidRecord};
 use tokio::time::Instant;
 
 use crate::dice::Dice;
-
-/// Rows that one sweep looks at before a batch is written, as the memory store does.
-const SWEEP_STEPS: usize = 1_024;
-
-/// When a write is acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Acknowledge {
-    /// As promised: when it is synced.
-    #[default]
-    AfterSync,
-    /// At once: the fault that the checker must catch.
-    BeforeSync,
-}
+use crate::fault::Fault;
+use contents::{Change, Contents};
+pub use store::DiskStore;
 
 /// What a disk is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,8 +39,6 @@ pub struct DiskModel {
     pub sync_shortest: Duration,
     /// The slowest.
     pub sync_longest: Duration,
-    /// When a write is acknowledged.
-    pub acknowledge: Acknowledge,
 }
 
 impl Default for DiskModel {
@@ -55,17 +47,19 @@ impl Default for DiskModel {
         DiskModel {
             sync_shortest: Duration::from_millis(2),
             sync_longest: Duration::from_millis(40),
-            acknowledge: Acknowledge::AfterSync,
         }
     }
 }
 
 /// A simulated disk, with what lies on it.
 pub struct SimDisk {
+    network: NetworkName,
+    fault: Option<Fault>,
     state: Mutex<State>,
 }
 
 struct State {
+    limits: Limits,
     platter: Contents,
     cache: Contents,
     /// Not on the platter yet, with the moment at which it will be, in this order.
@@ -75,22 +69,11 @@ struct State {
     model: DiskModel,
     /// Which life of the node has the disk open; what an earlier one asks for is refused.
     life: u64,
+    /// How often the disk has begun to fail: who waited for a sync then waits in vain.
+    failures: u64,
+    failing: bool,
     closed: bool,
     lost: u64,
-}
-
-#[derive(Clone)]
-struct Contents {
-    rows: Rows,
-    peers: Vec<SavedPeer>,
-    commit_no: u64,
-    swept_to: UnixMs,
-}
-
-enum Change {
-    Put(Box<ValidRecord>, Path, UnixMs),
-    Sweep(UnixMs),
-    Peers(Vec<SavedPeer>),
 }
 
 /// When the running fsync ends, and the one after it, if anybody waits for that.
@@ -99,48 +82,102 @@ struct Syncs {
     next_until: Option<Instant>,
 }
 
+/// What the platter allows: what the cache has taken is never refused there.
+const EVERYTHING: Limits = Limits {
+    publisher: Amount::MAX,
+    key: Amount::MAX,
+    classes: [Amount::MAX; 3],
+    total: Amount::MAX,
+    reserve_percent: 0,
+};
+
 impl SimDisk {
-    /// An empty disk for records of `network`.
+    /// An empty disk for records of `network`, whose store has this fault, if any.
     #[must_use]
-    pub fn new(network: NetworkName, limits: Limits, dice: Dice, model: DiskModel) -> Arc<Self> {
-        let rows = Rows::new(network, limits);
-        let empty = Contents { rows, peers: Vec::new(), commit_no: 0, swept_to: UnixMs(0) };
+    pub fn new(
+        network: NetworkName,
+        limits: Limits,
+        dice: Dice,
+        model: DiskModel,
+        fault: Option<Fault>,
+    ) -> Arc<Self> {
         let state = State {
-            platter: empty.clone(),
-            cache: empty,
+            limits,
+            platter: Contents::new(network.clone(), EVERYTHING, fault),
+            cache: Contents::new(network.clone(), limits, fault),
             unsynced: VecDeque::new(),
-            syncs: Syncs { running_until: Instant::now(), next_until: None },
+            syncs: Syncs::idle(),
             dice,
             model,
             life: 0,
+            failures: 0,
+            failing: false,
             closed: false,
             lost: 0,
         };
-        Arc::new(SimDisk { state: Mutex::new(state) })
+        Arc::new(SimDisk { network, fault, state: Mutex::new(state) })
     }
 
-    /// Opens the disk for a new life of its node, in which earlier lives have no part.
+    /// Opens the disk for a new life of its node, in which earlier lives have no part. `clock` is
+    /// the host's idea of the time of day, and `steady` runs as its uptime does, which nobody sets.
     #[must_use]
-    pub fn open(self: &Arc<Self>, clock: Arc<dyn Clock>) -> DiskStore {
+    pub fn open(self: &Arc<Self>, clock: Arc<dyn Clock>, steady: Arc<dyn Clock>) -> DiskStore {
         let mut state = self.state();
         state.life += 1;
         state.closed = false;
-        let acknowledge = state.model.acknowledge;
-        DiskStore { disk: Arc::clone(self), acknowledge, life: state.life, clock }
+        let high_water = state.platter.high_water.unwrap_or_else(|| clock.now());
+        let trust = ClockTrust::new(high_water, steady.now().0);
+        DiskStore::new(Arc::clone(self), state.life, clock, steady, trust)
     }
 
     /// The node dies: what was not synced is gone.
     pub fn crash(&self) {
         let mut state = self.state();
         state.life += 1;
-        state.lost += state.unsynced.len() as u64;
-        state.unsynced.clear();
-        state.cache = state.platter.clone();
-        let now = Instant::now();
-        state.syncs = Syncs { running_until: now, next_until: None };
+        state.lose_unsynced();
     }
 
-    /// How many changes crashes have undone.
+    /// From now on all writes fail, those under way among them; or none does any more.
+    pub fn set_failing(&self, failing: bool) {
+        let mut state = self.state();
+        if failing && !state.failing {
+            state.failures += 1;
+            state.lose_unsynced();
+        }
+        state.failing = failing;
+    }
+
+    /// Leaves room for so many bytes of records in all. What is here stays, even if it is more.
+    pub fn set_room(&self, bytes: u64) {
+        let mut state = self.state();
+        state.limits = Limits::default_for(bytes);
+        let limits = state.limits;
+        state.cache.rows.set_limits(limits);
+    }
+
+    /// Replaces the disk by an empty one of the same size; the node has to be down.
+    pub fn wipe(&self) {
+        let mut state = self.state();
+        state.life += 1;
+        state.unsynced.clear();
+        state.syncs = Syncs::idle();
+        state.platter = Contents::new(self.network.clone(), EVERYTHING, self.fault);
+        state.cache = Contents::new(self.network.clone(), state.limits, self.fault);
+    }
+
+    /// What the node's store holds in this slot at present, ended or not.
+    #[must_use]
+    pub fn held(&self, slot: &RecordId) -> Option<ValidRecord> {
+        self.state().cache.rows.get(slot).cloned()
+    }
+
+    /// How many bytes of records the node's store holds at present.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.state().cache.rows.total().bytes
+    }
+
+    /// How many changes crashes and failures have undone.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.state().lost
@@ -171,6 +208,14 @@ impl State {
         Ok(stored)
     }
 
+    fn lose_unsynced(&mut self) {
+        self.lost += self.unsynced.len() as u64;
+        self.unsynced.clear();
+        self.syncs = Syncs::idle();
+        self.cache = self.platter.clone();
+        self.cache.rows.set_limits(self.limits);
+    }
+
     /// When what is written now will be synced.
     fn due(&mut self, now: Instant) -> Instant {
         if let Some(next) = self.syncs.next_until
@@ -192,174 +237,8 @@ impl State {
     }
 }
 
-impl Contents {
-    fn apply(&mut self, change: &Change) -> Result<Option<Stored>, Refusal> {
-        match change {
-            Change::Put(record, path, now) => {
-                let (stored, changed) = self.rows.put(record, *path, *now)?;
-                self.commit_no += u64::from(changed);
-                return Ok(Some(stored));
-            }
-            Change::Sweep(now) => {
-                if self.rows.sweep(*now, SWEEP_STEPS) {
-                    self.swept_to = self.swept_to.max(*now);
-                }
-            }
-            Change::Peers(peers) => self.peers.clone_from(peers),
-        }
-        Ok(None)
-    }
-}
-
-/// A [`RecordStore`] on a simulated disk, for one life of its node.
-pub struct DiskStore {
-    disk: Arc<SimDisk>,
-    acknowledge: Acknowledge,
-    life: u64,
-    clock: Arc<dyn Clock>,
-}
-
-impl DiskStore {
-    /// Removes what has ended.
-    pub async fn sweep(&self) {
-        let now = self.clock.now();
-        let due = {
-            let mut state = self.disk.state();
-            let due = state.due(Instant::now());
-            while state.cache.swept_to < now && state.change(Change::Sweep(now), due).is_ok() {}
-            due
-        };
-        tokio::time::sleep_until(due).await;
-    }
-
-    /// Refuses what a node that died, or closed its store, still asks for.
-    fn check(&self, state: &State) -> Result<(), Refusal> {
-        if state.closed || state.life != self.life { Err(Refusal::Restarting) } else { Ok(()) }
-    }
-
-    /// Waits for the sync at `due`, and then says `answer`, unless the node has died meanwhile.
-    fn after_sync<T: Send + 'static>(
-        &self,
-        due: Instant,
-        answer: T,
-        died: impl FnOnce() -> T + Send + 'static,
-    ) -> BoxFuture<'static, T> {
-        if self.acknowledge == Acknowledge::BeforeSync {
-            return Box::pin(std::future::ready(answer));
-        }
-        let (disk, life) = (Arc::clone(&self.disk), self.life);
-        Box::pin(async move {
-            tokio::time::sleep_until(due).await;
-            if disk.state().life == life { answer } else { died() }
-        })
-    }
-}
-
-impl RecordStore for DiskStore {
-    fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
-        let state = self.disk.state();
-        if state.life != self.life {
-            return Fetch::Ready(Err(Refusal::Restarting));
-        }
-        Fetch::Ready(Ok(state.cache.rows.find(&query, self.clock.now())))
-    }
-
-    fn submit(&self, batch: Vec<Submission>) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>> {
-        let now = self.clock.now();
-        let mut state = self.disk.state();
-        let count = batch.len();
-        if let Err(refusal) = self.check(&state) {
-            return Box::pin(std::future::ready(vec![Err(refusal); count]));
-        }
-        let due = state.due(Instant::now());
-        let _ = state.change(Change::Sweep(now), due);
-        let mut results = Vec::with_capacity(count);
-        for Submission { record, path } in batch {
-            let result = state.change(Change::Put(Box::new(record), path, now), due);
-            results.push(result.and_then(|stored| stored.ok_or(Refusal::Internal)));
-        }
-        drop(state);
-        self.after_sync(due, results, move || vec![Err(Refusal::Restarting); count])
-    }
-
-    fn writable(&self) -> Result<(), Refusal> {
-        self.check(&self.disk.state())
-    }
-
-    fn usage(&self) -> StoreUsage {
-        let state = self.disk.state();
-        StoreUsage {
-            total: state.cache.rows.total(),
-            classes: state.cache.rows.classes(),
-            commit_no: state.cache.commit_no,
-            swept_to: state.cache.swept_to,
-        }
-    }
-
-    fn saved_peers(&self) -> Vec<SavedPeer> {
-        self.disk.state().cache.peers.clone()
-    }
-
-    fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
-        let mut state = self.disk.state();
-        if let Err(refusal) = self.check(&state) {
-            return Box::pin(std::future::ready(Err(refusal)));
-        }
-        let due = state.due(Instant::now());
-        let _ = state.change(Change::Peers(peers), due);
-        drop(state);
-        self.after_sync(due, Ok(()), || Err(Refusal::Restarting))
-    }
-
-    /// Nothing is destroyed here but what has ended by the clock that shows it.
-    fn note_clock(&self, _agrees: Option<bool>) {}
-
-    fn close(&self) -> BoxFuture<'static, ()> {
-        let mut state = self.disk.state();
-        if self.check(&state).is_err() {
-            return Box::pin(std::future::ready(()));
-        }
-        state.closed = true;
-        let due = state.unsynced.back().map_or_else(Instant::now, |(due, _)| *due);
-        Box::pin(tokio::time::sleep_until(due))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use dht_context::clock::ManualClock;
-    use dht_context::store::conformance::{self, Subject};
-
-    use super::*;
-    use crate::dice::Seed;
-
-    struct Simulated;
-
-    impl Subject for Simulated {
-        type Store = DiskStore;
-
-        async fn open(&self, clock: Arc<ManualClock>, limits: Limits) -> DiskStore {
-            let dice = Seed(1).dice("disk", 0);
-            SimDisk::new(conformance::network(), limits, dice, DiskModel::default()).open(clock)
-        }
-
-        async fn sweep(&self, store: &DiskStore) {
-            store.sweep().await;
-        }
-
-        async fn reopen(
-            &self,
-            store: DiskStore,
-            clock: Arc<ManualClock>,
-            _: Limits,
-        ) -> Option<DiskStore> {
-            store.disk.crash();
-            Some(store.disk.open(clock))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_simulated_disk_keeps_every_rule_and_what_it_acknowledged_through_crashes() {
-        conformance::run_all(&Simulated).await;
+impl Syncs {
+    fn idle() -> Self {
+        Syncs { running_until: Instant::now(), next_until: None }
     }
 }
