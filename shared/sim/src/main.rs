@@ -86,6 +86,9 @@ fn print_lines(run: &Run) {
         run.letters,
         run.lived.as_secs()
     );
+    for note in &run.notes {
+        println!("{note}");
+    }
     println!("trace={}", run.trace);
     println!("{}", if run.verdict.is_ok() { "kept" } else { "broken" });
 }
