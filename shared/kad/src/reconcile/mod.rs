@@ -34,6 +34,7 @@
 //! digests hashed under a salt that nobody knows beforehand ([`salted`]).
 
 mod build;
+pub mod descent;
 mod fingerprint;
 mod fingerprints;
 mod group;
