@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start:  store (locks the data directory) ─▶ key ─▶ UDP ─▶ admin TCP ─▶ verify threads ─▶ context
-//! stop:   peers saved ─▶ store refuses, finishes, flushes ─▶ connections closed ─▶ admin closed
+//! stop:   handed over ─▶ peers saved ─▶ store refuses, finishes, flushes ─▶ connections closed ─▶ admin closed
 //! ```
 
 use std::io;
@@ -14,6 +14,7 @@ use dht_context::clock::{Clock, SystemClock};
 use dht_context::config::ConfigError as ContextConfigError;
 use dht_context::node_key::{EntropyError, NodeKey};
 use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
+use dht_context::replication::LeaveReport;
 use dht_context::resolver::SystemResolver;
 use dht_context::store::RecordStore;
 use dht_context::verify::InlineSigner;
@@ -133,6 +134,7 @@ impl Node {
         let context = DhtContext::start(
             ContextConfig {
                 solo: config.solo,
+                repair_bytes_per_sec: config.repair_bytes_per_sec,
                 version: VERSION.to_owned(),
                 ..ContextConfig::new(config.network, mode, config.bootstrap)
             },
@@ -170,6 +172,17 @@ impl Node {
     #[must_use]
     pub fn listen(&self) -> &[SocketAddr] {
         self.context.local_addrs()
+    }
+
+    /// Hands over all that the node holds, and tells the network that it leaves for good. It still
+    /// is to be [stopped](Self::stop).
+    pub async fn leave(&self, progress: impl FnMut(&LeaveReport)) -> LeaveReport {
+        self.context.leave(progress).await
+    }
+
+    /// Refuses puts from now on, as a node does that stops.
+    pub fn refuse_puts(&self) {
+        self.context.refuse_puts();
     }
 
     /// Stops in order. Everything acknowledged is on disk before and after.
@@ -219,6 +232,7 @@ fn read_status(context: DhtContext, store: Arc<RocksStore>) -> ReadStatus {
             answered: named(stats.answered),
             dials_failed: stats.dials_failed,
             lies: stats.lies,
+            replication: stats.replication,
         }
     })
 }

@@ -160,9 +160,15 @@ impl DhtContext {
         self.inner.connections.stop().await;
     }
 
+    /// Refuses puts from now on, as a node does that stops, and repairs nothing any more.
+    pub fn refuse_puts(&self) {
+        self.inner.replication.begin_end();
+    }
+
     /// Leaves the network for good: refuses puts from now on, hands over all that it holds to those
-    /// that it belongs to without this node, and tells its neighbours. The node still answers until
-    /// it is [stopped](Self::stop). `progress` is told now and then how far that has come.
+    /// that it belongs to without this node and, if all of it was confirmed, tells its neighbours so.
+    /// The node still answers until it is [stopped](Self::stop). `progress` is told after each pass
+    /// over all records how far that has come.
     pub async fn leave(&self, progress: impl FnMut(&LeaveReport)) -> LeaveReport {
         self.inner.leave(progress).await
     }
@@ -249,13 +255,13 @@ impl DhtContext {
 
     /// Looks up the servers closest to `key`, closest first, this one among them if it is one.
     pub async fn lookup(&self, key: &Key) -> Vec<NodeInfo> {
-        let closest = self.inner.closest_servers(key).await;
+        let closest = self.inner.closest_servers(key, Vec::new()).await;
         closest.into_iter().map(|node| node.info).collect()
     }
 
-    /// The same, with what it took to find them.
+    /// As [`lookup`](Self::lookup), with what it took.
     pub async fn measured_lookup(&self, key: &Key) -> ClosestResult {
-        self.inner.lookup_among(key, Vec::new()).await
+        self.inner.look_up(key, Vec::new(), true).await
     }
 
     /// Whether it answers requests, or only asks.

@@ -59,13 +59,14 @@ impl Answers {
                 clock: self.clock.now(),
             }),
             Request::FindNode(FindNode { target }) => {
-                Response::Nodes(Nodes { nodes: self.ring.closest(&target, K), settled: true })
+                Response::Nodes(Nodes { nodes: self.ring.closest(&target, K), settled: true, whole: true })
             }
             Request::Find(find) => Response::Found(Found {
                 records: self.shown(&find).into_iter().map(RecordBytes).collect(),
                 next: None,
                 closer: self.ring.closest(&find.key, K),
                 settled: true,
+                whole: true,
             }),
             Request::Store(store) => self.store(store),
             Request::Reconcile(ask) => self.reconcile(&ask),
