@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dht_kad::lookup::ClosestResult;
 use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId};
 
@@ -273,6 +274,11 @@ impl DhtContext {
     pub async fn lookup(&self, key: &Key) -> Vec<NodeInfo> {
         let closest = self.inner.closest_servers(key, Vec::new()).await;
         closest.into_iter().map(|node| node.info).collect()
+    }
+
+    /// As [`lookup`](Self::lookup), with what it took.
+    pub async fn measured_lookup(&self, key: &Key) -> ClosestResult {
+        self.inner.look_up(key, Vec::new(), true).await
     }
 
     /// Whether it answers requests, or only asks.

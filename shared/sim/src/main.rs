@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use dht_sim::disk::{Acknowledge, DiskModel};
+use dht_sim::disk::DiskModel;
 use dht_sim::transport::LinkModel;
-use dht_sim::{Run, Settings, scenario, simulate};
+use dht_sim::{Fault, Run, Settings, scenario, simulate};
 
 /// Plays scenarios in simulated networks of real nodes. One seed always gives one run.
 #[derive(Parser)]
@@ -31,9 +31,9 @@ struct Arguments {
     /// The slowest fsync, in milliseconds; the quickest takes a twentieth
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     sync_ms: u64,
-    /// Put a fault back: disks acknowledge before they sync
+    /// Put a fault back that other systems had; --list names them
     #[arg(long)]
-    acknowledge_before_sync: bool,
+    fault: Option<Fault>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -45,6 +45,9 @@ fn main() -> anyhow::Result<ExitCode> {
         for scenario in scenario::ALL {
             println!("{}: {}", scenario.name(), scenario.about());
         }
+        for fault in Fault::ALL {
+            println!("--fault {fault}: {}", fault.about());
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let name = arguments.scenario.as_deref().unwrap_or_default();
@@ -55,11 +58,8 @@ fn main() -> anyhow::Result<ExitCode> {
         disks: DiskModel {
             sync_shortest: Duration::from_millis(arguments.sync_ms) / 20,
             sync_longest: Duration::from_millis(arguments.sync_ms),
-            acknowledge: match arguments.acknowledge_before_sync {
-                true => Acknowledge::BeforeSync,
-                false => Acknowledge::AfterSync,
-            },
         },
+        fault: arguments.fault,
         ..Settings::new(arguments.seed, arguments.nodes)
     };
     let run = simulate(story, settings)
@@ -86,6 +86,9 @@ fn print_lines(run: &Run) {
         run.letters,
         run.lived.as_secs()
     );
+    for note in &run.notes {
+        println!("{note}");
+    }
     println!("trace={}", run.trace);
     println!("{}", if run.verdict.is_ok() { "kept" } else { "broken" });
 }

@@ -2,10 +2,12 @@
 //!
 //! A store decides nothing: for each [`Submission`] it asks [`dht_kad::admission::plan_put`] and
 //! applies the answer. It answers a `submit` only when everything in it is on stable storage, and
-//! a `find` never shows what has expired. [`conformance`] is the suite that each one passes.
+//! a `find` never shows what has expired. [`conformance`] is the suite that each one passes,
+//! and [`clock_trust`] says when none of them may believe the clock.
 //!
 //! [`MemoryStore`] keeps its [`Rows`] until the process ends: for clients, tests and the simulator.
 
+pub mod clock_trust;
 pub mod conformance;
 mod memory;
 mod rows;
