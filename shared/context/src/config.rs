@@ -11,6 +11,10 @@ use crate::peer_address::PeerAddress;
 /// The most bootstrap peers that are taken: dialling more at each attempt helps nobody.
 pub const BOOTSTRAP_MAX: usize = 64;
 
+/// How many bytes repair moves in a second unless configured: a hundred gigabytes in three and a half
+/// hours, and less than a tenth of a gigabit line.
+pub const REPAIR_BYTES_PER_SEC: u64 = 8 << 20;
+
 /// The network that the node and the client take part in unless they are told of another.
 pub const DEFAULT_NETWORK: &str = "main";
 
@@ -25,6 +29,8 @@ pub struct ContextConfig {
     pub bootstrap: Vec<PeerAddress>,
     /// Whether a server may be the only one: it is then ready without a peer.
     pub solo: bool,
+    /// How many bytes repair may move in a second, both ways together.
+    pub repair_bytes_per_sec: u64,
     /// What a pong says of the software, such as `dht-bootstrap 0.1.0`; at most 64 bytes.
     pub version: String,
     /// Time limits and intervals.
@@ -57,6 +63,21 @@ pub struct Timing {
     /// How often the clock is compared with those of long-lived peers. Default 60 s: a clock that was
     /// set wrong is noticed within this.
     pub compare_clocks: Duration,
+    /// Repair begins so long after the table can be relied on, at the latest. Default 5 s: spread
+    /// over it, a fleet that starts at once does not storm itself.
+    pub repair_wait: Duration,
+    /// How often a node compares itself with each neighbour that holds the same. Default 10 min.
+    pub repair_every: Duration,
+    /// A node compares itself with a neighbour that has come, or come back, within so long. Default
+    /// 10 s.
+    pub repair_soon: Duration,
+    /// All that a node holds is compared once under a salt in so long. Default 24 h.
+    pub salted_every: Duration,
+    /// A server that left the table still counts as a holder for so long. Default 10 min: longer than
+    /// a restart or an upgrade, which must not set off refilling.
+    pub grace: Duration,
+    /// A stop takes at most so long to hand over what others may lack. Default 5 s.
+    pub handover: Duration,
 }
 
 /// A configuration cannot be used.
@@ -82,7 +103,15 @@ impl ContextConfig {
     #[must_use]
     pub fn new(network: NetworkName, mode: Mode, bootstrap: Vec<PeerAddress>) -> Self {
         let version = concat!("dht-context ", env!("CARGO_PKG_VERSION")).to_owned();
-        ContextConfig { network, mode, bootstrap, solo: false, version, timing: Timing::default() }
+        ContextConfig {
+            network,
+            mode,
+            bootstrap,
+            solo: false,
+            repair_bytes_per_sec: REPAIR_BYTES_PER_SEC,
+            version,
+            timing: Timing::default(),
+        }
     }
 
     /// Checks what must hold between the fields.
@@ -119,6 +148,12 @@ impl Default for Timing {
             settle: Duration::from_secs(60),
             tick: Duration::from_secs(1),
             compare_clocks: Duration::from_secs(60),
+            repair_wait: Duration::from_secs(5),
+            repair_every: Duration::from_secs(10 * 60),
+            repair_soon: Duration::from_secs(10),
+            salted_every: Duration::from_secs(24 * 60 * 60),
+            grace: Duration::from_secs(10 * 60),
+            handover: Duration::from_secs(5),
         }
     }
 }

@@ -24,7 +24,8 @@ use crate::maintenance;
 use crate::membership::{Membership, Stage};
 use crate::peer_address::PeerAddress;
 use crate::registry::{PeerRegistry, PeerSummary};
-use crate::replication::Replication;
+use crate::replication::answers::Answers;
+use crate::replication::{LeaveReport, Replication};
 use crate::requests::{AskError, Requests};
 use crate::resolver::Resolver;
 use crate::server::Server;
@@ -92,7 +93,7 @@ impl DhtContext {
             Arc::new(PeerRegistry::new(on.transport.local_id(), &local_addrs, &on.clock));
         let membership = Arc::new(Membership::new(saved.len(), config.solo, config.timing.settle));
         let stats = Arc::new(Stats::default());
-        let replication = Arc::new(Replication::new(registry.own()));
+        let replication = Arc::new(Replication::new(registry.own(), &config));
         let server = Arc::new(Server {
             mode: config.mode,
             version: config.version.clone(),
@@ -106,6 +107,7 @@ impl DhtContext {
             replication: Arc::clone(&replication),
             stats: Arc::clone(&stats),
             allowances: Allowances::new(),
+            answers: Answers::default(),
         });
         let connections = Connections::new(
             on.transport,
@@ -146,12 +148,22 @@ impl DhtContext {
         Ok(DhtContext { inner })
     }
 
-    /// Stops: refuses further puts, finishes those under way, saves the peers, flushes the store
-    /// and closes all connections.
+    /// Stops: refuses further puts, finishes those under way, hands over what others may lack of
+    /// what was put here last ([`Timing::handover`](crate::Timing::handover) limits how long that may
+    /// take), saves the peers, flushes the store and closes all connections.
     pub async fn stop(&self) {
+        self.inner.hand_over().await;
         self.inner.save_peers().await;
+        self.inner.save_progress().await;
         self.inner.store.close().await;
         self.inner.connections.stop().await;
+    }
+
+    /// Leaves the network for good: refuses puts from now on, hands over all that it holds to those
+    /// that it belongs to without this node, and tells its neighbours. The node still answers until
+    /// it is [stopped](Self::stop). `progress` is told now and then how far that has come.
+    pub async fn leave(&self, progress: impl FnMut(&LeaveReport)) -> LeaveReport {
+        self.inner.leave(progress).await
     }
 
     /// Whether a put that comes now can succeed: see [`membership`](crate::membership).
@@ -199,7 +211,8 @@ impl DhtContext {
     #[must_use]
     pub fn stats(&self) -> StatsSnapshot {
         let (peers, table, connections) = self.inner.registry.sizes();
-        StatsSnapshot { peers, table, connections, ..self.inner.stats.read() }
+        let replication = self.inner.replication.read();
+        StatsSnapshot { peers, table, connections, replication, ..self.inner.stats.read() }
     }
 
     /// What the store keeps.

@@ -45,6 +45,12 @@ pub(crate) fn start(inner: &Arc<Inner>, saved: Vec<SavedPeer>) {
     inner.connections.spawn(async move { watching.watch_clock().await });
     let upkeep = Arc::clone(inner);
     inner.connections.spawn(async move { upkeep.keep_up().await });
+    if inner.config.mode == Mode::Server {
+        let holders = Arc::clone(inner);
+        inner.connections.spawn(async move { holders.watch_holders().await });
+        let repair = Arc::clone(inner);
+        inner.connections.spawn(async move { repair.repair().await });
+    }
 }
 
 /// What joining remembers from one attempt to the next.

@@ -56,6 +56,15 @@ impl AskError {
     }
 }
 
+/// An answer, and what it took of the network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Measured {
+    /// The answer.
+    pub response: Response,
+    /// Bytes of the request's and the answer's frames.
+    pub bytes: usize,
+}
+
 /// Asks peers.
 pub struct Requests {
     connections: Arc<Connections>,
@@ -88,6 +97,18 @@ impl Requests {
         to: &NodeInfo,
         request: &Request,
     ) -> Result<Response, AskError> {
+        Ok(self.ask_measured(to, request).await?.response)
+    }
+
+    /// As [`Self::ask`], and tells how many bytes went to and fro.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask_measured(
+        self: &Arc<Self>,
+        to: &NodeInfo,
+        request: &Request,
+    ) -> Result<Measured, AskError> {
         let frame = codec::encode_request(request)?;
         let mut attempts = 0;
         loop {
@@ -167,8 +188,9 @@ impl Requests {
         connection: &Arc<dyn Connection>,
         request: &Request,
         frame: bytes::Bytes,
-    ) -> Result<Response, AskError> {
+    ) -> Result<Measured, AskError> {
         let peer = connection.peer();
+        let asked_bytes = frame.len();
         let started = Instant::now();
         let answer = match tokio::time::timeout(self.limit, connection.request(frame)).await {
             Ok(answer) => answer?,
@@ -183,21 +205,18 @@ impl Requests {
         };
         let response = codec::decode_response(&answer).map_err(|_| AskError::WrongAnswer(peer))?;
         let heard = Heard { id: peer, addr: connection.remote_addr(), took: started.elapsed() };
-        match response {
-            Response::Refused(refusal) => Err(AskError::Refused(refusal)),
+        match &response {
+            Response::Refused(refusal) => return Err(AskError::Refused(refusal.clone())),
             response if response.frame_type() != request.frame_type() => {
-                Err(AskError::WrongAnswer(peer))
+                return Err(AskError::WrongAnswer(peer));
             }
             Response::Pong(pong) => {
                 self.registry.note_observed(&pong.observed, &heard.addr);
                 self.heard(heard, pong.mode);
-                Ok(Response::Pong(pong))
             }
-            response => {
-                self.heard(heard, Mode::Server);
-                Ok(response)
-            }
+            _ => self.heard(heard, Mode::Server),
         }
+        Ok(Measured { response, bytes: asked_bytes.saturating_add(answer.len()) })
     }
 
     /// Tells the registry of an answer; a full bucket's longest-unheard peer is asked in turn.
@@ -216,7 +235,7 @@ impl Requests {
         &self,
         peer: NodeId,
         frame_type: u16,
-        result: &Result<Response, AskError>,
+        result: &Result<Measured, AskError>,
         started: Instant,
         asked_again: bool,
     ) {

@@ -4,6 +4,7 @@
 //! frame ─▶ decode ─▶ Ping, FindNode:  the registry ─────────────────────────────▶ answer at once
 //!                    Find:            the store, at once or after a read ───────▶ answer
 //!                    Store:           times, room ─▶ signatures ─▶ the store ───▶ answer once durable
+//!                    Reconcile:       its turn ─▶ fingerprints, items, records ─▶ answer
 //! ```
 //!
 //! Nothing in here asks another node, so an answer never waits for the network. Each answer is
@@ -15,8 +16,8 @@ use bytes::Bytes;
 use dht_kad::admission::{self, Path};
 use dht_kad::codec;
 use dht_kad::message::{
-    Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong, Receipt, RecordBytes,
-    Request, Response, Store, StoreResults, Stored, TYPE_AUDIT, TYPE_RECONCILE,
+    Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong, Receipt, Reconcile,
+    RecordBytes, Request, Response, Store, StoreResults, Stored, TYPE_AUDIT, TYPE_FIND, TYPE_STORE,
 };
 use dht_kad::routing::K;
 use dht_kad::{NetworkName, ParsedRecord, Refusal, ValidRecord};
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 use crate::membership::Membership;
 use crate::registry::PeerRegistry;
 use crate::replication::Replication;
+use crate::replication::answers::{Answers, Purpose};
 use crate::stats::{Ending, Stats};
 use crate::store::{Fetch, Page, PageQuery, RecordStore, Submission};
 use crate::transport::{Answer, Asker, Service};
@@ -46,6 +48,7 @@ pub struct Server {
     pub(crate) replication: Arc<Replication>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) allowances: Allowances,
+    pub(crate) answers: Answers,
 }
 
 /// What an answer leads to: itself, or something to wait for first.
@@ -53,6 +56,7 @@ enum Outcome {
     Now(Response),
     Page(Find, futures_util::future::BoxFuture<'static, Result<Page, Refusal>>),
     Stored(futures_util::future::BoxFuture<'static, Vec<Result<Receipt, Refusal>>>),
+    Reconcile(Reconcile),
 }
 
 impl Service for Arc<Server> {
@@ -62,7 +66,7 @@ impl Service for Arc<Server> {
             Ok(request) => request,
             Err(error) => return Answer::Ready(encode(&Response::Refused(error.into()))),
         };
-        let frame_type = request.frame_type();
+        let (frame_type, asked_bytes) = (request.frame_type(), frame.len());
         if !self.allowances.take(&asker.addr, &request) {
             let response = Response::Refused(Refusal::Busy);
             self.note(frame_type, &response, started);
@@ -89,6 +93,17 @@ impl Service for Arc<Server> {
                     encode(&response)
                 }))
             }
+            Outcome::Reconcile(question) => {
+                let server = Arc::clone(self);
+                let purpose = Purpose::of(&question);
+                Answer::Later(Box::pin(async move {
+                    let response = Arc::clone(&server).reconciled(asker.id, question).await;
+                    server.note(frame_type, &response, started);
+                    let answer = encode(&response);
+                    server.note_reconciled(purpose, asked_bytes.saturating_add(answer.len()));
+                    answer
+                }))
+            }
         }
     }
 }
@@ -104,9 +119,7 @@ impl Server {
                 Fetch::Ready(page) => Outcome::Now(self.found(asker, &find, page)),
                 Fetch::Pending(page) => Outcome::Page(find, page),
             },
-            Request::Reconcile(_) => {
-                Outcome::Now(Response::Refused(Refusal::UnknownRequest(TYPE_RECONCILE)))
-            }
+            Request::Reconcile(question) => Outcome::Reconcile(question),
             Request::Audit(_) => {
                 Outcome::Now(Response::Refused(Refusal::UnknownRequest(TYPE_AUDIT)))
             }
@@ -184,8 +197,14 @@ impl Server {
             }
         }
         if !batch.is_empty() {
-            let records = batch.iter().map(|submission| submission.record.clone()).collect();
+            let records: Vec<ValidRecord> =
+                batch.iter().map(|submission| submission.record.clone()).collect();
             let stored = self.store.submit(batch).await;
+            for (record, stored) in records.iter().zip(&stored) {
+                if stored.is_ok() {
+                    self.replication.note_accepted(record);
+                }
+            }
             for (place, result) in places.into_iter().zip(self.receipts(records, stored).await) {
                 set(&mut results, place, result);
             }
@@ -220,17 +239,30 @@ impl Server {
         record: ValidRecord,
         path: Path,
     ) -> Result<Stored, Refusal> {
-        self.store.writable()?;
-        let results = self.store.submit(vec![Submission { record, path }]).await;
-        results.into_iter().next().unwrap_or(Err(Refusal::Internal))
+        self.takes_puts()?;
+        let submission = Submission { record: record.clone(), path };
+        let results = self.store.submit(vec![submission]).await;
+        let result = results.into_iter().next().unwrap_or(Err(Refusal::Internal));
+        if result.is_ok() {
+            self.replication.note_accepted(&record);
+        }
+        result
     }
 
     /// What is checked before the signature, because it is cheaper.
     fn precheck(&self, record: RecordBytes, path: Path) -> Result<ParsedRecord, Refusal> {
-        self.store.writable()?;
+        self.takes_puts()?;
         let record = ParsedRecord::parse(record.0)?;
         admission::check_times(&record, path, self.clock.now())?;
         Ok(record)
+    }
+
+    /// Whether a put would be refused whatever it is.
+    fn takes_puts(&self) -> Result<(), Refusal> {
+        if self.replication.is_ending() {
+            return Err(Refusal::Restarting);
+        }
+        self.store.writable()
     }
 
     fn note(&self, frame_type: u16, response: &Response, started: Instant) {
@@ -241,6 +273,9 @@ impl Server {
             }
             _ => Ending::Ok,
         };
+        if matches!(frame_type, TYPE_FIND | TYPE_STORE) {
+            self.replication.pace.note_foreground();
+        }
         self.stats.note_answered(frame_type, ending, started.elapsed());
     }
 }

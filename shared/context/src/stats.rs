@@ -3,7 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dht_kad::message::{TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_STORE};
+use dht_kad::message::{
+    TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_RECONCILE, TYPE_STORE,
+};
+
+use crate::replication::ReplicationFigures;
 
 /// Buckets of a latency histogram: the upper bound of bucket `n` is `2^n` microseconds, and the
 /// last one, from 17 s on, is more than any time limit here.
@@ -32,8 +36,8 @@ pub enum Ending {
 /// All that a context counts. Counters only grow.
 #[derive(Debug, Default)]
 pub struct Stats {
-    asked: [Counts; 4],
-    answered: [Counts; 4],
+    asked: [Counts; KINDS.len()],
+    answered: [Counts; KINDS.len()],
     /// Dials that failed.
     pub dials_failed: AtomicU64,
     /// Dials that led to a connection.
@@ -80,10 +84,12 @@ pub struct StatsSnapshot {
     pub peers: usize,
     /// Live connections.
     pub connections: usize,
+    /// What replication counted, and how the copies around this node stand.
+    pub replication: ReplicationFigures,
 }
 
 /// The kinds that are counted, in the order of their frame types.
-const KINDS: [&str; 4] = ["ping", "find_node", "find", "store"];
+const KINDS: [&str; 6] = ["ping", "find_node", "find", "store", "reconcile", "audit"];
 
 impl Counts {
     fn note(&self, ending: Ending, took: Duration) {
@@ -151,7 +157,7 @@ impl Stats {
     /// Reads all counters; the sizes are the registry's to fill in.
     #[must_use]
     pub fn read(&self) -> StatsSnapshot {
-        let named = |counts: &[Counts; 4]| {
+        let named = |counts: &[Counts]| {
             KINDS.iter().copied().zip(counts.iter().map(Counts::read)).collect()
         };
         StatsSnapshot {
@@ -172,6 +178,8 @@ fn kind_of(frame_type: u16) -> Option<usize> {
         TYPE_FIND_NODE => Some(1),
         TYPE_FIND => Some(2),
         TYPE_STORE => Some(3),
+        TYPE_RECONCILE => Some(4),
+        TYPE_AUDIT => Some(5),
         _ => None,
     }
 }

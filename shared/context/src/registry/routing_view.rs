@@ -137,7 +137,13 @@ impl PeerRegistry {
         self.lock().table.contains(id)
     }
 
-    /// Servers in the table.
+    /// The servers in the table.
+    #[must_use]
+    pub fn servers(&self) -> Vec<NodeId> {
+        self.lock().table.ids()
+    }
+
+    /// How many servers are in the table.
     #[must_use]
     pub fn table_len(&self) -> usize {
         self.lock().table.len()

@@ -1,6 +1,9 @@
 //! What replication counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::turns::Standing;
 
 /// Counters of replication. They only grow.
 #[derive(Debug, Default)]
@@ -17,9 +20,17 @@ pub struct Figures {
     pub(crate) fetched: AtomicU64,
     /// Records sent to other holders.
     pub(crate) served: AtomicU64,
+    /// Rounds that came to their end.
+    pub(crate) rounds_ok: AtomicU64,
+    /// Rounds that a neighbour did not answer to their end.
+    pub(crate) rounds_failed: AtomicU64,
+    /// Parts compared under a salt that were equal.
+    pub(crate) salted_equal: AtomicU64,
+    /// Parts compared under a salt that were not.
+    pub(crate) salted_differed: AtomicU64,
 }
 
-/// The counters, read at a moment.
+/// The counters, and how things stand, read at a moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ReplicationFigures {
     /// Bytes sent and received to compare.
@@ -34,13 +45,30 @@ pub struct ReplicationFigures {
     pub fetched: u64,
     /// Records sent to other holders.
     pub served: u64,
+    /// Rounds that came to their end.
+    pub rounds_ok: u64,
+    /// Rounds that a neighbour did not answer to their end.
+    pub rounds_failed: u64,
+    /// Parts compared under a salt that were equal.
+    pub salted_equal: u64,
+    /// Parts compared under a salt that were not.
+    pub salted_differed: u64,
+    /// Neighbours present that should hold some of the same.
+    pub neighbours: u64,
+    /// How long ago the neighbour that was longest not found equal was found so, or came.
+    pub lag_ms: u64,
+    /// For how long something has been known to lack, here or at a neighbour; 0 if nothing is.
+    pub oldest_unrepaired_ms: u64,
+    /// Records known to lack copies: the most that one neighbour lacked at its last round, and those
+    /// that were offered elsewhere and have no quorum there yet.
+    pub under_replicated: u64,
 }
 
 impl Figures {
-    /// Reads all counters.
-    #[must_use]
-    pub fn read(&self) -> ReplicationFigures {
+    /// Reads all counters; how things stand is filled in.
+    pub(super) fn read(&self, standing: &Standing) -> ReplicationFigures {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         ReplicationFigures {
             compare_bytes: read(&self.compare_bytes),
             offer_bytes: read(&self.offer_bytes),
@@ -48,6 +76,19 @@ impl Figures {
             served_bytes: read(&self.served_bytes),
             fetched: read(&self.fetched),
             served: read(&self.served),
+            rounds_ok: read(&self.rounds_ok),
+            rounds_failed: read(&self.rounds_failed),
+            salted_equal: read(&self.salted_equal),
+            salted_differed: read(&self.salted_differed),
+            neighbours: standing.neighbours,
+            lag_ms: millis(standing.lag),
+            oldest_unrepaired_ms: millis(standing.oldest_unrepaired),
+            under_replicated: standing.lacking_there,
         }
     }
+}
+
+/// Counts one.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -16,35 +16,81 @@
 //!
 //! - `members`: which servers count as holders: those of the table, and those that left it a moment
 //!   ago and may be restarting.
-//! - `schedule`: when whom: every neighbour in turn, jittered; at once after joining and when one
-//!   comes back; never before the table is settled.
+//! - `schedule`: what comes next, one thing at a time, never before the table is settled; `turns`:
+//!   when whom: every neighbour in turn, jittered; at once after joining and when one comes back;
+//!   `wants`: what others offered and is to be fetched.
 //! - `round`: one comparison with one neighbour, and the fetching of what it showed.
 //! - `answers`: what neighbours are answered, from local information only.
+//! - `salted`: once a day, part by part, the comparison that nobody can prepare for.
 //! - `offers`: what lies here and belongs elsewhere, until a quorum of those it belongs to has it;
-//!   at a stop or for good, what nobody else may have yet.
+//!   `part_walk` finds it, a small part at a time.
+//! - `handover`: at a stop, what publishers put here a moment ago (`recent`) and others may lack;
+//!   before leaving for good, everything.
 //! - `pace`: how many bytes a second, and a share of the time, so that puts and gets come first.
 //! - `progress`: what is remembered across restarts.
 //! - `figures`: what is counted: lag, what is known to lack copies, bytes by purpose.
 
+pub(crate) mod answers;
+mod fetch;
 mod figures;
+mod handover;
+mod members;
+mod offers;
+mod pace;
+mod part_walk;
+mod progress;
+mod question;
+mod recent;
+mod round;
+mod salted;
+mod schedule;
+mod turns;
+mod wants;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dht_kad::message::reconcile::Wanted;
 use dht_kad::reconcile::Neighbourhood;
 use dht_kad::routing::K;
-use dht_kad::{Key, NodeId};
+use dht_kad::{Key, NodeId, ValidRecord};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::chance::Chance;
+use crate::config::ContextConfig;
 pub use figures::{Figures, ReplicationFigures};
+pub use handover::LeaveReport;
+use members::Members;
+pub use pace::Pace;
+use progress::Progress;
+use recent::{Accepted, Recent};
+pub use round::RoundError;
+use turns::{Rhythm, Turns};
+use wants::Wants;
 
 /// What replication's parts share with the server that answers for them.
 pub struct Replication {
     pub(crate) figures: Figures,
+    pub(crate) pace: Pace,
+    pub(crate) superseded: fetch::Superseded,
     state: Mutex<State>,
+    /// Something is to be done that was not before. Only the schedule waits for it.
+    wake: Notify,
 }
 
 struct State {
     neighbourhood: Arc<Neighbourhood>,
+    members: Members,
+    turns: Turns,
+    wants: Wants,
+    recent: Recent,
+    progress: Progress,
+    /// Records that were offered where they belong and have no quorum there yet.
+    unconfirmed: u64,
+    /// Other keys belong here than before: what lies here is to be looked through.
+    range_changed: bool,
+    /// This node stops or leaves: it takes no puts, and repairs nothing any more.
+    ending: bool,
 }
 
 /// What one comparison with one neighbour came to.
@@ -67,9 +113,27 @@ pub struct RoundReport {
 impl Replication {
     /// Replication at a node that knows nobody yet.
     #[must_use]
-    pub fn new(own: NodeId) -> Self {
-        let neighbourhood = Arc::new(Neighbourhood::new(own, &[], K));
-        Replication { figures: Figures::default(), state: Mutex::new(State { neighbourhood }) }
+    pub fn new(own: NodeId, config: &ContextConfig) -> Self {
+        let timing = &config.timing;
+        let rhythm = Rhythm { every: timing.repair_every, soon: timing.repair_soon };
+        let state = State {
+            neighbourhood: Arc::new(Neighbourhood::new(own, &[], K)),
+            members: Members::new(timing.grace),
+            turns: Turns::new(rhythm),
+            wants: Wants::default(),
+            recent: Recent::default(),
+            progress: Progress::default(),
+            unconfirmed: 0,
+            range_changed: false,
+            ending: false,
+        };
+        Replication {
+            figures: Figures::default(),
+            pace: Pace::new(config.repair_bytes_per_sec),
+            superseded: fetch::Superseded::default(),
+            state: Mutex::new(state),
+            wake: Notify::new(),
+        }
     }
 
     /// Who should hold what, as far as is known right now.
@@ -85,15 +149,87 @@ impl Replication {
     }
 
     /// A holder offered these, and this node lacks them: they are fetched from it when their turn
-    /// comes. False if too much waits already.
-    pub fn want(&self, _holder: NodeId, _wanted: Vec<Wanted>) -> bool {
-        false
+    /// comes. False if too much waits already, or if this node stops.
+    pub fn want(&self, holder: NodeId, wanted: Vec<Wanted>) -> bool {
+        let mut state = self.state();
+        let taken = !state.ending && state.wants.add(holder, wanted);
+        drop(state);
+        if taken {
+            self.wake.notify_one();
+        }
+        taken
     }
 
     /// A server said that it leaves for good: it counts as a holder no more.
-    pub fn note_leaving(&self, _server: NodeId) {}
+    pub fn note_leaving(&self, server: NodeId) {
+        self.state().members.note_leaving(server, Instant::now());
+    }
+
+    /// A publisher put this record here; it is on stable storage.
+    pub(crate) fn note_accepted(&self, record: &ValidRecord) {
+        let accepted = Accepted::now(record);
+        self.state().recent.note(accepted);
+    }
+
+    /// Whether this node stops, and takes no puts any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.state().ending
+    }
+
+    /// What was counted, and how the copies around this node stand.
+    #[must_use]
+    pub fn read(&self) -> ReplicationFigures {
+        let state = self.state();
+        let standing = state.turns.standing(Instant::now());
+        let figures = self.figures.read(&standing);
+        let under_replicated = figures.under_replicated.saturating_add(state.unconfirmed);
+        ReplicationFigures { under_replicated, ..figures }
+    }
+
+    /// A round that began at `started` has ended.
+    fn note_round(&self, id: &NodeId, report: &RoundReport, started: Instant, chance: &Chance) {
+        let mut state = self.state();
+        state.turns.done(id, report, started, chance);
+        let State { recent, turns, neighbourhood, .. } = &mut *state;
+        recent.forget_oldest(|accepted| accepted.is_held_by_quorum(neighbourhood, turns));
+    }
+
+    /// The table shows these servers. Says whether slots are to be told apart differently.
+    fn note_table(&self, own: NodeId, table: Vec<NodeId>, chance: &Chance) -> Option<usize> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let change = state.members.observe(table.into_iter().collect(), now);
+        let resolution = change.holders.then(|| state.count_holders(own, chance, now));
+        if change.holders || change.table {
+            state.keep_neighbours(chance, now);
+            drop(state);
+            self.wake.notify_one();
+        }
+        resolution
+    }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Works out anew who should hold what; returns by how many half bytes slots are told apart.
+    fn count_holders(&mut self, own: NodeId, chance: &Chance, now: Instant) -> usize {
+        let neighbourhood = Neighbourhood::new(own, &self.members.holders(), K);
+        if neighbourhood.range() != self.neighbourhood.range() {
+            self.range_changed = true;
+            self.turns.range_changed(chance, now);
+        }
+        self.neighbourhood = Arc::new(neighbourhood);
+        self.neighbourhood.resolution()
+    }
+
+    fn keep_neighbours(&mut self, chance: &Chance, now: Instant) {
+        let shared = self.neighbourhood.shared().filter(|(_, range)| !range.is_empty());
+        let present = shared.filter(|(id, _)| self.members.is_present(id));
+        let mut neighbours: Vec<NodeId> = present.map(|(id, _)| *id).collect();
+        neighbours.sort_unstable();
+        self.turns.keep(&neighbours, chance, now);
     }
 }

@@ -105,3 +105,96 @@ impl From<Group> for (u8, u32) {
         (group.span as u8, group.period)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::admission::{Charge, FUTURE_TOLERANCE_MS};
+    use crate::id::Key;
+    use crate::message::reconcile::GROUPS_MAX;
+    use crate::record::{Kind, Precedence};
+
+    const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+    /// What is kept of a version that was made at this moment and guards its slot for so long.
+    fn version(class: Retention, created_at: UnixMs, guard_ms: u64) -> Existing {
+        let expires_at = created_at.after(class.lifetime_ms());
+        let keep_until = expires_at.max(created_at.after(guard_ms));
+        Existing {
+            precedence: Precedence { keep_until, seq: 1, digest: [0; 32] },
+            expires_at,
+            kind: Kind::Tombstone,
+            charge: Charge { publisher: [0; 32], key: Key([0; 32]), class, bytes: 0 },
+        }
+    }
+
+    #[test]
+    fn a_version_lies_among_those_that_are_kept_as_long() {
+        for class in Retention::ALL {
+            assert_eq!(Group::of(&version(class, NOW, 0)).span, class);
+        }
+        let guarded = version(Retention::Days7, NOW, 365 * DAY_MS);
+        let end = NOW.after(365 * DAY_MS);
+        let days = Group { span: Retention::Days365, period: period_of(Retention::Days365, end) };
+        assert_eq!(Group::of(&guarded), days);
+        assert_eq!(u64::from(days.period), end.0 / DAY_MS);
+        let a_week = version(Retention::Hours8, NOW, 7 * DAY_MS);
+        assert_eq!(Group::of(&a_week).span, Retention::Days7);
+        let just_longer = version(Retention::Hours8, NOW, 7 * DAY_MS + 1);
+        assert_eq!(Group::of(&just_longer).span, Retention::Days365);
+    }
+
+    #[test]
+    fn all_that_a_node_may_hold_lies_in_few_groups() {
+        let mut groups = BTreeSet::new();
+        for class in Retention::ALL {
+            for guard_ms in [0, 8 * HOUR_MS, 7 * DAY_MS, 100 * DAY_MS, 365 * DAY_MS] {
+                let kept_ms = class.lifetime_ms().max(guard_ms);
+                let latest = NOW.0 + FUTURE_TOLERANCE_MS;
+                // Often enough that no period is left out.
+                for created_at in (NOW.0 - kept_ms..=latest).step_by(5 * MINUTE_MS as usize) {
+                    groups.insert(Group::of(&version(class, UnixMs(created_at), guard_ms)));
+                }
+            }
+        }
+        assert!((580..=600).contains(&groups.len()), "{} groups", groups.len());
+        assert!(groups.len() <= GROUPS_MAX);
+    }
+
+    #[test]
+    fn a_cut_leaves_out_what_ends_within_its_own_period() {
+        let cut = Cut::at(NOW);
+        for span in Retention::ALL {
+            let group = |moment| Group { span, period: period_of(span, moment) };
+            assert!(!cut.takes(&group(NOW)));
+            assert!(cut.takes(&group(NOW.after(period_ms(span)))));
+            assert!(!cut.takes(&group(UnixMs(NOW.0 - period_ms(span)))));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_of_clocks_that_differ_little_are_near_and_have_a_later_one(
+            moment in 0..4_000_000_000_000_u64, apart_ms in 0..=FUTURE_TOLERANCE_MS,
+        ) {
+            let [one, other] = [moment, moment + apart_ms].map(|ms| Cut::at(UnixMs(ms)));
+            prop_assert!(one.is_near(&other) && other.is_near(&one));
+            prop_assert_eq!(one.later(&other), other);
+            prop_assert_eq!(other.later(&one), other);
+            let far = Cut::at(UnixMs(moment + 3 * FUTURE_TOLERANCE_MS));
+            prop_assert!(!one.is_near(&far));
+        }
+
+        #[test]
+        fn a_group_survives_its_sent_form(span in any::<u8>(), period in any::<u32>()) {
+            match Group::try_from((span, period)) {
+                Ok(group) => prop_assert_eq!(<(u8, u32)>::from(group), (span, period)),
+                Err(_) => prop_assert!(Retention::ALL.iter().all(|class| *class as u8 != span)),
+            }
+        }
+    }
+}

@@ -33,11 +33,14 @@
 //! holder lacks would not be missed. So holders also compare, once a day and part by part, sums of
 //! digests hashed under a salt that nobody knows beforehand ([`salted`]).
 
+mod build;
+pub mod descent;
 mod fingerprint;
 mod fingerprints;
 mod group;
 mod neighbourhood;
 mod prefix;
+mod tree;
 
 pub use fingerprint::{Fingerprint, Print, salted};
 pub use fingerprints::{Children, Fingerprints};

@@ -35,6 +35,12 @@ impl Neighbourhood {
         Neighbourhood { own, k, servers, resolution: 0, range, shared }
     }
 
+    /// The node whose neighbourhood it is.
+    #[must_use]
+    pub fn own(&self) -> NodeId {
+        self.own
+    }
+
     /// The longest prefix in any range, in half bytes: what fingerprints must tell apart.
     #[must_use]
     pub fn resolution(&self) -> usize {

@@ -70,6 +70,11 @@ impl Prefix {
         Prefix(longer)
     }
 
+    /// This prefix and these half bytes more; cut off at a whole place.
+    pub(super) fn extended(&self, more: &[u8]) -> Self {
+        Prefix(self.0.iter().chain(more).copied().take(PREFIX_MAX).collect())
+    }
+
     /// The first `len` half bytes of it.
     #[must_use]
     pub fn shortened(&self, len: usize) -> Self {
@@ -117,7 +122,7 @@ impl Prefix {
 }
 
 /// A half byte of bytes; 0 beyond them.
-fn half_byte(bytes: &[u8], at: usize) -> u8 {
+pub(super) fn half_byte(bytes: &[u8], at: usize) -> u8 {
     let byte = bytes.get(at / 2).copied().unwrap_or_default();
     if at.is_multiple_of(2) { byte >> 4 } else { byte & 0xf }
 }

@@ -1,0 +1,344 @@
+//! What other holders are answered, from local information only.
+//!
+//! Each question is bounded by what it makes the store do: a look at the fingerprints, so many rows
+//! of the index, a page of records. What does not fit is answered [`PartAnswer::Later`] or left out,
+//! and asked for again. Few questions are worked on at one time, in the order in which they came,
+//! and one of each purpose for each asker, so that puts and gets find the store and the processor
+//! free.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use dht_kad::message::reconcile::{
+    GROUPS_MAX, GroupPrint, Holding, Offered, PartAnswer, PartAsk, SHORTS_MAX, Wanted, Whole,
+};
+use dht_kad::message::{PAGE_BYTES, PAGE_RECORDS, Reconcile, Reconciled, RecordBytes, Response};
+use dht_kad::reconcile::descent::{answer_from_items, list_limit};
+use dht_kad::reconcile::{Children, Cut, Fingerprint, Item, Part, salted};
+use dht_kad::{NodeId, Precedence, RecordId, Refusal, ValidRecord};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::Figures;
+use crate::server::Server;
+use crate::store::PageQuery;
+
+/// Questions that are worked on at one time: enough to keep a disk busy, few beside the hundreds of
+/// puts and gets that are.
+const AT_ONCE: usize = 4;
+/// Questions that are worked on or wait for their turn, more than a node has neighbours. With a few
+/// milliseconds each, the last one is answered well within its time limit.
+const WAITING_MAX: usize = 64;
+/// About how many bytes an answer on parts may have: half a frame.
+const ANSWER_BYTES: usize = 128 * 1024;
+/// About how many rows of the store's index one question may cost: some ten milliseconds.
+const ROWS_MAX: usize = 16_384;
+/// What it costs to get to the first row of a part, in rows: so 256 parts at most are read.
+const SEEK_ROWS: usize = 64;
+/// After so many parts others get their turn, where nothing had to be waited for.
+const TURN_PARTS: usize = 16;
+
+/// Who is being answered.
+pub(crate) struct Answers {
+    askers: Mutex<BTreeSet<(NodeId, Purpose)>>,
+    turns: Semaphore,
+}
+
+/// What a question is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Purpose {
+    /// To find what differs.
+    Compare,
+    /// To fetch it.
+    Fetch,
+    /// To hand on what belongs elsewhere.
+    Offer,
+}
+
+/// An asker's place among those being answered; dropping it gives it back.
+struct Place<'a> {
+    answers: &'a Answers,
+    of: (NodeId, Purpose),
+}
+
+/// What one question may still cost.
+struct Room {
+    bytes: usize,
+    rows: usize,
+}
+
+/// What the fingerprints alone say of a part.
+enum Sight {
+    Same,
+    Divided(Children),
+    /// The items are to be looked at.
+    Close,
+}
+
+impl Purpose {
+    /// What this question is for.
+    pub(crate) fn of(question: &Reconcile) -> Self {
+        match question {
+            Reconcile::Whole(_)
+            | Reconcile::Parts(_)
+            | Reconcile::Listing(_)
+            | Reconcile::Salted(_) => Purpose::Compare,
+            Reconcile::Records(_) => Purpose::Fetch,
+            Reconcile::Offer(_) | Reconcile::Leaving => Purpose::Offer,
+        }
+    }
+}
+
+impl Figures {
+    /// Counts the bytes of a question and its answer; those of records are counted one by one.
+    pub(crate) fn note_exchange(&self, purpose: Purpose, bytes: usize) {
+        let counter = match purpose {
+            Purpose::Compare => &self.compare_bytes,
+            Purpose::Offer => &self.offer_bytes,
+            Purpose::Fetch => return,
+        };
+        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Answers { askers: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
+    }
+}
+
+impl Answers {
+    /// The asker's place, unless it has one for this purpose already, or too many wait.
+    fn place(&self, asker: NodeId, purpose: Purpose) -> Option<Place<'_>> {
+        let of = (asker, purpose);
+        let mut askers = self.askers();
+        let taken = askers.len() < WAITING_MAX && askers.insert(of);
+        taken.then_some(Place { answers: self, of })
+    }
+
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
+    }
+
+    fn askers(&self) -> MutexGuard<'_, BTreeSet<(NodeId, Purpose)>> {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.answers.askers().remove(&self.of);
+    }
+}
+
+impl Server {
+    /// Answers another holder's question when its turn comes.
+    pub(crate) async fn reconciled(
+        self: Arc<Self>,
+        asker: NodeId,
+        question: Reconcile,
+    ) -> Response {
+        let Some(_place) = self.answers.place(asker, Purpose::of(&question)) else {
+            return Response::Refused(Refusal::Busy);
+        };
+        let _turn = self.answers.turn().await;
+        let answer = match question {
+            Reconcile::Whole(whole) => Ok(self.whole(&whole)),
+            Reconcile::Parts(parts) => self.parts(parts).await,
+            Reconcile::Listing(part) => self.small_part(part).await.map(|items| match items {
+                Some(items) => Reconciled::Items(items.iter().map(Item::short).collect()),
+                None => Reconciled::TooLarge,
+            }),
+            Reconcile::Salted(ask) => self.small_part(ask.part).await.map(|items| match items {
+                Some(items) => Reconciled::Salted(salted(&items, &ask.salt).print()),
+                None => Reconciled::TooLarge,
+            }),
+            Reconcile::Records(wanted) => self.records(wanted).await,
+            Reconcile::Offer(offered) => self.holdings(asker, offered).await,
+            Reconcile::Leaving => {
+                self.replication.note_leaving(asker);
+                Ok(Reconciled::Noted)
+            }
+        };
+        answer.map_or_else(Response::Refused, Response::Reconciled)
+    }
+
+    /// Counts what a question and its answer took of the network.
+    pub(crate) fn note_reconciled(&self, purpose: Purpose, bytes: usize) {
+        self.replication.figures.note_exchange(purpose, bytes);
+    }
+
+    fn whole(&self, asked: &Whole) -> Reconciled {
+        let own = Cut::at(self.clock.now());
+        if !own.is_near(&asked.cut) {
+            return Reconciled::OtherCut(own);
+        }
+        let later = own.later(&asked.cut);
+        if later != asked.cut {
+            return Reconciled::OtherCut(later);
+        }
+        let mut seen = None;
+        self.store.fingerprints(&mut |all| seen = all.groups(&asked.cut, &asked.range));
+        let Some(groups) = seen.filter(|groups| groups.len() <= GROUPS_MAX) else {
+            return Reconciled::TooLarge;
+        };
+        let all: Fingerprint = groups.iter().map(|(_, print)| *print).sum();
+        if all.print() == asked.print {
+            return Reconciled::Equal;
+        }
+        let sent =
+            |(group, all): &(_, Fingerprint)| GroupPrint { group: *group, print: all.print() };
+        Reconciled::Groups(groups.iter().map(sent).collect())
+    }
+
+    async fn parts(&self, asked: Vec<PartAsk>) -> Result<Reconciled, Refusal> {
+        let mut room = Room { bytes: ANSWER_BYTES, rows: ROWS_MAX };
+        let mut answers = Vec::with_capacity(asked.len());
+        for ask in &asked {
+            if answers.len() % TURN_PARTS == TURN_PARTS - 1 {
+                tokio::task::yield_now().await;
+            }
+            let answer = self.part(ask, &mut room).await?;
+            if answers.is_empty() && answer == PartAnswer::Later {
+                return Ok(Reconciled::TooLarge);
+            }
+            room.bytes = room.bytes.saturating_sub(size_of_answer(&answer));
+            answers.push(answer);
+        }
+        Ok(Reconciled::Parts(answers))
+    }
+
+    /// What one part is answered; `Later` where there is no room left, or the store is not ready to
+    /// tell it apart.
+    async fn part(&self, asked: &PartAsk, room: &mut Room) -> Result<PartAnswer, Refusal> {
+        if room.bytes == 0 {
+            return Ok(PartAnswer::Later);
+        }
+        match self.sight(asked) {
+            Sight::Same => return Ok(PartAnswer::Same),
+            Sight::Divided(children) => return Ok(children.answer()),
+            Sight::Close if room.rows == 0 => return Ok(PartAnswer::Later),
+            Sight::Close => {}
+        }
+        let items = self.items_within(asked.part.clone(), SHORTS_MAX).await?;
+        let rows = items.as_ref().map_or(SHORTS_MAX, Vec::len);
+        room.rows = room.rows.saturating_sub(rows.saturating_add(SEEK_ROWS));
+        Ok(items.map_or(PartAnswer::Later, |items| answer_from_items(asked, &items)))
+    }
+
+    fn sight(&self, asked: &PartAsk) -> Sight {
+        let mut sight = Sight::Close;
+        self.store.fingerprints(&mut |all| {
+            let Some(ours) = all.part(&asked.part) else { return };
+            if ours.print() == asked.print {
+                sight = Sight::Same;
+            } else if ours.count > list_limit(asked.print.count) as u64
+                && let Some(children) = all.children(&asked.part)
+            {
+                sight = Sight::Divided(children);
+            }
+        });
+        sight
+    }
+
+    /// All items of a part, unless there are more than `limit`.
+    pub(crate) async fn items_within(
+        &self,
+        part: Part,
+        limit: usize,
+    ) -> Result<Option<Vec<Item>>, Refusal> {
+        let items = self.store.items(part, None, limit.saturating_add(1)).wait().await?;
+        Ok((items.len() <= limit).then_some(items))
+    }
+
+    async fn small_part(&self, part: Part) -> Result<Option<Vec<Item>>, Refusal> {
+        self.items_within(part, SHORTS_MAX).await
+    }
+
+    /// As many of the wanted records as fit a page, whatever room for rows is left. Those that have
+    /// ended or were replaced are left out.
+    async fn records(&self, wanted: Vec<Wanted>) -> Result<Reconciled, Refusal> {
+        let mut records = Vec::new();
+        let mut room = Room { bytes: PAGE_BYTES, rows: ROWS_MAX };
+        for Wanted { part, shorts } in wanted {
+            if room.rows == 0 {
+                break;
+            }
+            let group = part.group;
+            let items = self.store.items(part, None, SHORTS_MAX).wait().await?;
+            room.rows = room.rows.saturating_sub(items.len().saturating_add(SEEK_ROWS));
+            let shorts: BTreeSet<u64> = shorts.into_iter().collect();
+            for item in items.iter().filter(|item| shorts.contains(&item.short())) {
+                let id = Offered::new(group, item).id();
+                let Some(record) = self.shown(&id, false).await? else { continue };
+                if records.len() >= PAGE_RECORDS || record.len() > room.bytes {
+                    return Ok(self.served(records));
+                }
+                room.bytes = room.bytes.saturating_sub(record.len());
+                records.push(RecordBytes(record));
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(self.served(records))
+    }
+
+    fn served(&self, records: Vec<RecordBytes>) -> Reconciled {
+        let bytes: usize = records.iter().map(|record| record.0.len()).sum();
+        let figures = &self.replication.figures;
+        figures.served.fetch_add(records.len() as u64, Ordering::Relaxed);
+        figures.served_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        Reconciled::Records(records)
+    }
+
+    async fn holdings(&self, asker: NodeId, offered: Vec<Offered>) -> Result<Reconciled, Refusal> {
+        let now = self.clock.now();
+        let writable = self.store.writable().is_ok();
+        let neighbourhood = self.replication.neighbourhood();
+        let mut holdings = Vec::with_capacity(offered.len());
+        let mut wanted = Vec::new();
+        for offer in offered {
+            let held = self.held(&offer.id()).await?;
+            holdings.push(if held.is_some_and(|held| held >= offer.version()) {
+                Holding::Held
+            } else if !writable || offer.keep_until <= now || !neighbourhood.may_take(&offer.key) {
+                Holding::Declined
+            } else {
+                wanted.push(offer.wanted());
+                Holding::Wanted
+            });
+        }
+        if !wanted.is_empty() && !self.replication.want(asker, wanted) {
+            let wants = holdings.iter_mut().filter(|holding| **holding == Holding::Wanted);
+            wants.for_each(|holding| *holding = Holding::Declined);
+        }
+        Ok(Reconciled::Holdings(holdings))
+    }
+
+    /// The version that a slot holds, as a reader would find it.
+    pub(crate) async fn held(&self, id: &RecordId) -> Result<Option<Precedence>, Refusal> {
+        let Some(head) = self.shown(id, true).await? else { return Ok(None) };
+        let head = ValidRecord::from_own_store(head, &self.network)?;
+        Ok(Some(head.precedence()))
+    }
+
+    async fn shown(&self, id: &RecordId, heads_only: bool) -> Result<Option<Bytes>, Refusal> {
+        let query = PageQuery {
+            publisher: Some(id.publisher),
+            slots: Some((id.slot, id.slot)),
+            heads_only,
+            limit: 1,
+            ..PageQuery::all(id.key)
+        };
+        Ok(self.store.find(query).wait().await?.records.into_iter().next())
+    }
+}
+
+/// About how many bytes an answer takes in its frame.
+fn size_of_answer(answer: &PartAnswer) -> usize {
+    match answer {
+        PartAnswer::Same | PartAnswer::Later => 1,
+        PartAnswer::Children { at, children } => 4 + at.len() / 2 + children.len() * 22,
+        PartAnswer::Items(shorts) => 4 + shorts.len() * 9,
+    }
+}

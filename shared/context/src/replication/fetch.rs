@@ -1,0 +1,212 @@
+//! Fetching records from another holder: asked for, checked like any other, stored, read back.
+//!
+//! ```text
+//! wanted ─▶ a page of records ─▶ signature ─▶ one of those asked for? ─▶ store ─▶ read back
+//!   ▲                                                                                │
+//!   └────────────── what did not come, as long as something new does ◀───────────────┘
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dht_kad::admission::{Existing, Path, row_key};
+use dht_kad::message::reconcile::Wanted;
+use dht_kad::message::{NodeInfo, Reconcile, Reconciled, RecordBytes};
+use dht_kad::reconcile::descent::batches;
+use dht_kad::reconcile::{Group, short};
+use dht_kad::{ParsedRecord, Refusal, ValidRecord};
+
+use super::round::RoundError;
+use crate::context::Inner;
+use crate::store::Submission;
+
+/// So many false records, and nothing more is fetched from whoever sends them: damage to a few must
+/// not keep the others away.
+const LIES_MAX: u64 = 8;
+/// The most versions remembered as superseded, at 8 bytes each.
+const SUPERSEDED_MAX: usize = 65_536;
+
+/// What fetching some records came to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct FetchReport {
+    /// How many were asked for.
+    pub(crate) asked: u64,
+    /// How many of them this node holds now.
+    pub(crate) stored: u64,
+    /// How many came and are of no use: something newer is here, or they have ended.
+    pub(crate) useless: u64,
+    /// How many false records came.
+    pub(crate) lies: u64,
+    /// Bytes asked and answered.
+    pub(crate) bytes: u64,
+    /// Why the rest was not fetched.
+    pub(crate) stopped: Option<RoundError>,
+}
+
+/// The first bytes of the digests of versions that came and had been replaced here. A version that is
+/// superseded once is so for good, so it need not be fetched again from a holder that is behind.
+#[derive(Debug, Default)]
+pub(crate) struct Superseded(Mutex<BTreeSet<u64>>);
+
+impl Superseded {
+    /// Whether this version was seen to be superseded.
+    pub(crate) fn knows(&self, short: u64) -> bool {
+        self.shorts().contains(&short)
+    }
+
+    /// Remembers a version; all others are forgotten when there are too many, which costs one more
+    /// fetch of each.
+    fn note(&self, short: u64) {
+        let mut shorts = self.shorts();
+        if shorts.len() >= SUPERSEDED_MAX {
+            shorts.clear();
+        }
+        shorts.insert(short);
+    }
+
+    fn shorts(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Fetches records from a holder and stores them. What it does not have any more is left out.
+    pub(crate) async fn fetch_from(
+        self: &Arc<Self>,
+        peer: &NodeInfo,
+        wanted: Vec<Wanted>,
+    ) -> FetchReport {
+        let mut report = FetchReport::default();
+        for batch in batches(wanted) {
+            if let Err(error) = self.fetch_batch(peer, batch, &mut report).await {
+                report.stopped = Some(error);
+                break;
+            }
+        }
+        let figures = &self.replication.figures;
+        figures.fetched.fetch_add(report.stored, Ordering::Relaxed);
+        report
+    }
+
+    /// Asks for one batch until all of it has come or nothing new does.
+    async fn fetch_batch(
+        self: &Arc<Self>,
+        peer: &NodeInfo,
+        mut missing: Vec<Wanted>,
+        report: &mut FetchReport,
+    ) -> Result<(), RoundError> {
+        report.asked += count(&missing);
+        while !missing.is_empty() {
+            self.store.writable().map_err(RoundError::Store)?;
+            let question = Reconcile::Records(missing.clone());
+            let (answer, bytes) = self.ask_holder(peer, question).await?;
+            report.bytes += bytes as u64;
+            let Reconciled::Records(records) = answer else {
+                self.stats.note_lie();
+                return Err(RoundError::WrongAnswer(peer.id));
+            };
+            let before = count(&missing);
+            let (records, lies) = self.checked_records(records, &mut missing).await;
+            report.lies += lies;
+            self.keep(records, report).await?;
+            if report.lies >= LIES_MAX {
+                return Err(RoundError::WrongAnswer(peer.id));
+            }
+            if count(&missing) == before {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The records of an answer that are signed and were asked for; these are missing no more. Says
+    /// how many others there were.
+    async fn checked_records(
+        &self,
+        answered: Vec<RecordBytes>,
+        missing: &mut Vec<Wanted>,
+    ) -> (Vec<ValidRecord>, u64) {
+        let came = answered.len();
+        let bytes: usize = answered.iter().map(|record| record.0.len()).sum();
+        self.replication.figures.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        // More than were asked for are lies that need no look.
+        let most = usize::try_from(count(missing)).unwrap_or(usize::MAX);
+        let parsed = answered.into_iter().take(most);
+        let parsed = parsed.filter_map(|record| ParsedRecord::parse(record.0).ok()).collect();
+        let verified = self.verifier.verify(parsed).await.into_iter().flatten();
+        let records: Vec<_> = verified.filter(|record| take_one(missing, record)).collect();
+        let lies = came.saturating_sub(records.len());
+        (0..lies).for_each(|_| self.stats.note_lie());
+        (records, lies as u64)
+    }
+
+    /// Stores records, and counts those that are there afterwards.
+    async fn keep(
+        &self,
+        records: Vec<ValidRecord>,
+        report: &mut FetchReport,
+    ) -> Result<(), RoundError> {
+        let submission =
+            |record: &ValidRecord| Submission { record: record.clone(), path: Path::Repair };
+        let results = self.store.submit(records.iter().map(submission).collect()).await;
+        let mut refused = None;
+        for (record, result) in records.iter().zip(results) {
+            match result {
+                Ok(_) => {}
+                Err(refusal) if is_of_the_record(&refusal) => {
+                    tracing::debug!(%refusal, "a record that another holder keeps is of no use");
+                    report.useless += 1;
+                    continue;
+                }
+                Err(refusal) => {
+                    refused = Some(refusal);
+                    continue;
+                }
+            }
+            let held = self.server.held(record.id()).await.map_err(RoundError::Store)?;
+            match held {
+                Some(held) if held == record.precedence() => report.stored += 1,
+                Some(held) if held > record.precedence() => {
+                    self.replication.superseded.note(short(record.digest()));
+                    report.useless += 1;
+                }
+                _ => tracing::warn!("a record that the store took cannot be read back"),
+            }
+        }
+        refused.map_or(Ok(()), |refusal| Err(RoundError::Store(refusal)))
+    }
+}
+
+/// Takes a record off the list of those wanted; false if it is not on it.
+fn take_one(missing: &mut Vec<Wanted>, record: &ValidRecord) -> bool {
+    let row = row_key(record.id());
+    let group = Group::of(&Existing::of(record));
+    let short = short(record.digest());
+    let found = missing.iter_mut().enumerate().find_map(|(place, wanted)| {
+        let here = wanted.part.group == group && wanted.part.prefix.covers_row(&row);
+        let at = wanted.shorts.iter().position(|wanted| here && *wanted == short)?;
+        wanted.shorts.remove(at);
+        Some((place, wanted.shorts.is_empty()))
+    });
+    if let Some((place, true)) = found {
+        missing.remove(place);
+    }
+    found.is_some()
+}
+
+/// Whether a store refused because of the record and not because of itself.
+fn is_of_the_record(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::Expired { .. }
+            | Refusal::FromTheFuture { .. }
+            | Refusal::BodyMissing
+            | Refusal::BadSignature
+            | Refusal::Blocked
+    )
+}
+
+fn count(wanted: &[Wanted]) -> u64 {
+    wanted.iter().map(|wanted| wanted.shorts.len() as u64).sum()
+}

@@ -1,0 +1,164 @@
+//! [`Members`]: which servers count as holders.
+//!
+//! A server that leaves the routing table may be restarting: for a grace period it still counts, so
+//! that nobody takes its place and copies what it holds anyway. One that said that it leaves for
+//! good counts no more from that moment on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use dht_kad::NodeId;
+use tokio::time::Instant;
+
+/// The most servers that are remembered after they left the table: several tables full.
+const GONE_MAX: usize = 1_024;
+/// The most servers that are remembered as leaving for good.
+const LEAVING_MAX: usize = 256;
+
+/// The servers of the table, those that left it a moment ago, and those that leave for good.
+#[derive(Debug)]
+pub(crate) struct Members {
+    grace: Duration,
+    present: BTreeSet<NodeId>,
+    gone: BTreeMap<NodeId, Instant>,
+    leaving: BTreeMap<NodeId, Instant>,
+    holders: BTreeSet<NodeId>,
+}
+
+/// What a look at the table showed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Change {
+    /// Whether other servers are in the table.
+    pub(crate) table: bool,
+    /// Whether other servers count as holders than at the last look.
+    pub(crate) holders: bool,
+}
+
+impl Members {
+    /// Nobody yet. Who leaves the table counts for `grace` longer.
+    pub(crate) fn new(grace: Duration) -> Self {
+        Members {
+            grace,
+            present: BTreeSet::new(),
+            gone: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            holders: BTreeSet::new(),
+        }
+    }
+
+    /// Takes note of who is in the table at present.
+    pub(crate) fn observe(&mut self, table: BTreeSet<NodeId>, now: Instant) -> Change {
+        let changed = table != self.present;
+        for id in self.present.difference(&table) {
+            note(&mut self.gone, *id, now, GONE_MAX);
+        }
+        for id in table.difference(&self.present) {
+            // Whoever comes back has not left for good.
+            self.leaving.remove(id);
+        }
+        self.present = table;
+        let grace = self.grace;
+        let (present, leaving) = (&self.present, &self.leaving);
+        self.gone.retain(|id, since| {
+            !present.contains(id) && !leaving.contains_key(id) && now.duration_since(*since) < grace
+        });
+        self.leaving.retain(|id, since| present.contains(id) || now.duration_since(*since) < grace);
+        let counts = self.present.iter().chain(self.gone.keys());
+        let holders = counts.filter(|id| !self.leaving.contains_key(id)).copied().collect();
+        let others = holders != self.holders;
+        self.holders = holders;
+        Change { table: changed, holders: others }
+    }
+
+    /// A server says that it leaves for good. It counts no more from the next look on.
+    pub(crate) fn note_leaving(&mut self, server: NodeId, now: Instant) {
+        note(&mut self.leaving, server, now, LEAVING_MAX);
+    }
+
+    /// Who counts as a holder besides this node, as of the last look.
+    pub(crate) fn holders(&self) -> Vec<NodeId> {
+        self.holders.iter().copied().collect()
+    }
+
+    /// Whether a server is in the table and stays.
+    pub(crate) fn is_present(&self, id: &NodeId) -> bool {
+        self.present.contains(id) && !self.leaving.contains_key(id)
+    }
+}
+
+/// Notes a moment, in place of the oldest one if there are too many.
+fn note(moments: &mut BTreeMap<NodeId, Instant>, id: NodeId, now: Instant, max: usize) {
+    if moments.len() >= max && !moments.contains_key(&id) {
+        let oldest = moments.iter().min_by_key(|(_, since)| **since).map(|(id, _)| *id);
+        oldest.and_then(|oldest| moments.remove(&oldest));
+    }
+    moments.insert(id, now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(600);
+
+    fn id(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    fn ids(numbers: &[u8]) -> Vec<NodeId> {
+        numbers.iter().copied().map(id).collect()
+    }
+
+    fn look(members: &mut Members, table: &[u8]) -> Change {
+        members.observe(ids(table).into_iter().collect(), Instant::now())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_restarts_counts_all_the_while() {
+        let mut members = Members::new(GRACE);
+        assert_eq!(look(&mut members, &[1, 2]), Change { table: true, holders: true });
+        assert_eq!(look(&mut members, &[1]), Change { table: true, holders: false });
+        tokio::time::advance(GRACE / 2).await;
+        assert_eq!(members.holders(), ids(&[1, 2]));
+        assert!(!members.is_present(&id(2)));
+        assert_eq!(look(&mut members, &[1, 2]), Change { table: true, holders: false });
+        tokio::time::advance(GRACE).await;
+        assert_eq!(look(&mut members, &[1, 2]), Change::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stays_away_counts_no_more_after_the_grace_period() {
+        let mut members = Members::new(GRACE);
+        look(&mut members, &[1, 2]);
+        look(&mut members, &[1]);
+        tokio::time::advance(GRACE).await;
+        assert!(look(&mut members, &[1]).holders);
+        assert_eq!(members.holders(), ids(&[1]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_for_good_counts_no_more_at_once_and_again_if_it_comes_back() {
+        let mut members = Members::new(GRACE);
+        look(&mut members, &[1, 2]);
+        members.note_leaving(id(2), Instant::now());
+        assert!(look(&mut members, &[1, 2]).holders);
+        assert_eq!(members.holders(), ids(&[1]));
+        assert!(!members.is_present(&id(2)));
+        assert!(!look(&mut members, &[1]).holders);
+        assert!(look(&mut members, &[1, 2]).holders);
+        assert_eq!(members.holders(), ids(&[1, 2]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_of_the_gone_is_bounded() {
+        let mut members = Members::new(GRACE);
+        for number in 0..2 * GONE_MAX {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            let only = BTreeSet::from([NodeId::from_bytes(bytes)]);
+            members.observe(only, Instant::now());
+            members.note_leaving(id(9), Instant::now());
+        }
+        assert!(members.gone.len() <= GONE_MAX);
+    }
+}

@@ -1,0 +1,161 @@
+//! [`Pace`]: repair comes second.
+//!
+//! After each request of repair comes a pause: as long as the bytes that it moved take at the rate
+//! that the operator allows, and at least as long as the request itself took, so that repair never
+//! uses more than half of the time. While the node answers many puts and gets, the pause is nine
+//! times as long as the request took: a tenth of the time is left for repair, and it still gets on.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// While alone, repair rests as long as it worked.
+const REST_ALONE: u32 = 1;
+/// Beside a busy foreground it rests nine times as long.
+const REST_BUSY: u32 = 9;
+/// The longest rest for the time that one request took: one that waited for a dead peer did not
+/// keep anybody busy.
+const REST_LONGEST: Duration = Duration::from_millis(500);
+/// Foreground requests are counted in spans of so long; the last whole one tells the rate.
+const SPAN: Duration = Duration::from_millis(100);
+/// So many foreground requests in a span, 500 a second, are a high rate: a tenth of what a core does.
+const BUSY_FROM: u32 = 50;
+
+/// How fast repair may go. All of a node's repair shares one.
+#[derive(Debug)]
+pub struct Pace {
+    bytes_per_sec: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When the next request may start.
+    free_at: Instant,
+    span_began: Instant,
+    in_span: u32,
+    in_last_span: u32,
+}
+
+impl Pace {
+    /// Repair that moves at most so many bytes a second.
+    #[must_use]
+    pub fn new(bytes_per_sec: u64) -> Self {
+        let now = Instant::now();
+        let state = State { free_at: now, span_began: now, in_span: 0, in_last_span: 0 };
+        Pace { bytes_per_sec: bytes_per_sec.max(1), state: Mutex::new(state) }
+    }
+
+    /// Waits until repair may ask something again.
+    pub async fn before_request(&self) {
+        loop {
+            let free_at = self.state().free_at;
+            if free_at <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(free_at).await;
+        }
+    }
+
+    /// A request of repair moved so many bytes, both ways together, and took so long.
+    pub fn used(&self, bytes: usize, took: Duration) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let rest = if state.is_busy(now) { REST_BUSY } else { REST_ALONE };
+        let for_time = took.saturating_mul(rest).min(REST_LONGEST);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let micros = bytes.saturating_mul(1_000_000) / self.bytes_per_sec;
+        // What took long to move has used up part of its share meanwhile.
+        let for_bytes = Duration::from_micros(micros).saturating_sub(took);
+        state.free_at = state.free_at.max(now) + for_time.max(for_bytes);
+    }
+
+    /// The node answered a put or a get.
+    pub fn note_foreground(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.turn_span(now);
+        state.in_span = state.in_span.saturating_add(1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_busy(&mut self, now: Instant) -> bool {
+        self.turn_span(now);
+        self.in_span.max(self.in_last_span) >= BUSY_FROM
+    }
+
+    fn turn_span(&mut self, now: Instant) {
+        let passed = now.duration_since(self.span_began);
+        if passed >= SPAN {
+            self.in_last_span = if passed < 2 * SPAN { self.in_span } else { 0 };
+            self.in_span = 0;
+            self.span_began = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    /// How long repair has to wait.
+    async fn wait(pace: &Pace) -> Duration {
+        let started = Instant::now();
+        pace.before_request().await;
+        started.elapsed()
+    }
+
+    fn near(measured: Duration, expected: Duration) -> bool {
+        measured >= expected && measured <= expected + 2 * MILLI
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_are_spread_over_the_time_that_they_are_allowed() {
+        let pace = Pace::new(1_000_000);
+        assert_eq!(wait(&pace).await, Duration::ZERO);
+        pace.used(100_000, MILLI);
+        pace.used(100_000, MILLI);
+        assert!(near(wait(&pace).await, 198 * MILLI));
+        assert_eq!(wait(&pace).await, Duration::ZERO, "time passed counts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alone_repair_uses_half_of_the_time_and_beside_many_requests_a_tenth() {
+        let pace = Pace::new(u64::MAX);
+        pace.used(10, 10 * MILLI);
+        assert!(near(wait(&pace).await, 10 * MILLI));
+        for _ in 0..BUSY_FROM {
+            pace.note_foreground();
+        }
+        pace.used(10, 10 * MILLI);
+        assert!(near(wait(&pace).await, 90 * MILLI));
+        tokio::time::advance(2 * SPAN).await;
+        pace.used(10, 10 * MILLI);
+        assert!(near(wait(&pace).await, 10 * MILLI), "the many requests are over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_requests_do_not_slow_repair_down() {
+        let pace = Pace::new(u64::MAX);
+        for _ in 0..BUSY_FROM - 1 {
+            pace.note_foreground();
+        }
+        pace.used(10, 10 * MILLI);
+        assert!(near(wait(&pace).await, 10 * MILLI));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_to_the_dead_does_not_hold_repair_up_for_as_long_again() {
+        let pace = Pace::new(u64::MAX);
+        pace.used(10, Duration::from_secs(3));
+        assert!(near(wait(&pace).await, REST_LONGEST));
+    }
+}

@@ -1,0 +1,130 @@
+//! The salted comparison: what nobody can prepare for.
+//!
+//! Fingerprints are sums, and whoever may choose very many digests can choose some whose sum is that
+//! of others: a holder that lacks the former and has the latter would never be found out. So, part by
+//! part, all that a node holds is compared once a day with one neighbour by the sum of digests
+//! hashed under a salt made that moment. Where that differs the items are compared one by one,
+//! whatever the plain fingerprints say.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dht_kad::message::reconcile::{SHORTS_MAX, Salted, Wanted};
+use dht_kad::message::{NodeInfo, Reconcile, Reconciled};
+use dht_kad::reconcile::{Cut, Item, Part, salted};
+use rand_core::Rng;
+
+use super::figures::count;
+use super::part_walk::PartWalk;
+use crate::context::Inner;
+use crate::requests::AskError;
+
+/// The shortest time between two parts, however many there are.
+const WAIT_LEAST: Duration = Duration::from_millis(100);
+
+/// A walk over all parts, as far as it has come since the start; what it had come to before is in
+/// [`Progress`](super::progress::Progress).
+#[derive(Debug, Default)]
+pub(super) struct SaltedWalk(Option<UnderWay>);
+
+#[derive(Debug)]
+struct UnderWay {
+    walk: PartWalk,
+    wait: Duration,
+}
+
+impl SaltedWalk {
+    /// Other keys belong here than before: the walk goes on among them.
+    pub(super) fn begin_anew(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Inner {
+    /// Compares the next part under a salt; says how long to wait until the one after it.
+    pub(super) async fn compare_salted(self: &Arc<Self>, salted: &mut SaltedWalk) -> Duration {
+        let mut under_way = match salted.0.take() {
+            Some(under_way) => under_way,
+            None => self.begin_salted(),
+        };
+        let wait = under_way.wait;
+        let Some((part, _)) = under_way.walk.next(&*self.store) else {
+            self.replication.state().progress.note_salted(None);
+            return wait;
+        };
+        salted.0 = Some(under_way);
+        if let Some(peer) = self.sharer_of(&part)
+            && let Err(error) = self.compare_part_salted(&peer, &part).await
+        {
+            tracing::debug!(peer = %peer.id, %error, "a salted comparison came to no end");
+        }
+        self.replication.state().progress.note_salted(Some(part));
+        wait
+    }
+
+    /// A walk from where the last one was, at a speed at which a whole one takes its time.
+    fn begin_salted(&self) -> UnderWay {
+        let cut = Cut::at(self.clock.now());
+        let range = self.replication.neighbourhood().range().to_vec();
+        let mut groups = Vec::new();
+        self.store.fingerprints(&mut |all| groups = all.groups(&cut, &range).unwrap_or_default());
+        let small = u64::try_from(SHORTS_MAX / 4).unwrap_or(u64::MAX);
+        let parts: u64 = groups.iter().map(|(_, print)| 1 + print.count / small).sum();
+        let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
+        let wait = (self.config.timing.salted_every / parts).max(WAIT_LEAST);
+        let after = self.replication.state().progress.salted_after().cloned();
+        UnderWay { walk: PartWalk::new(&*self.store, &cut, range, after, SHORTS_MAX), wait }
+    }
+
+    /// A neighbour, by chance, that should hold a part as well and can be asked.
+    fn sharer_of(&self, part: &Part) -> Option<NodeInfo> {
+        let neighbourhood = self.replication.neighbourhood();
+        let shares =
+            |range: &[_]| range.iter().any(|p: &dht_kad::reconcile::Prefix| p.covers(&part.prefix));
+        let sharers = neighbourhood.shared().filter(|(_, range)| shares(range));
+        let mut present: Vec<_> = sharers.map(|(id, _)| *id).collect();
+        present.retain(|id| self.registry.in_table(id));
+        let chosen = self.chance.below(u64::try_from(present.len()).unwrap_or(0));
+        let chosen = present.get(usize::try_from(chosen).unwrap_or(0))?;
+        self.registry.info(chosen)
+    }
+
+    async fn compare_part_salted(
+        self: &Arc<Self>,
+        peer: &NodeInfo,
+        part: &Part,
+    ) -> Result<(), AskError> {
+        let mut salt = [0; 32];
+        self.chance.with(|rng| rng.fill_bytes(&mut salt));
+        let items = self.store.items(part.clone(), None, SHORTS_MAX + 1).wait().await;
+        let Some(items) = items.ok().filter(|items| items.len() <= SHORTS_MAX) else {
+            return Ok(());
+        };
+        let figures = &self.replication.figures;
+        let question = Reconcile::Salted(Salted { part: part.clone(), salt });
+        match self.ask_holder(peer, question).await? {
+            (Reconciled::Salted(theirs), _) if theirs == salted(&items, &salt).print() => {
+                count(&figures.salted_equal);
+                return Ok(());
+            }
+            (Reconciled::Salted(_), _) => count(&figures.salted_differed),
+            (Reconciled::TooLarge, _) => return Ok(()),
+            _ => return Err(AskError::WrongAnswer(peer.id)),
+        }
+        let theirs = match self.ask_holder(peer, Reconcile::Listing(part.clone())).await? {
+            (Reconciled::Items(theirs), _) => theirs,
+            (Reconciled::TooLarge, _) => return Ok(()),
+            _ => return Err(AskError::WrongAnswer(peer.id)),
+        };
+        let ours: BTreeSet<u64> = items.iter().map(Item::short).collect();
+        let superseded = &self.replication.superseded;
+        let lacks = |short: &u64| !ours.contains(short) && !superseded.knows(*short);
+        let shorts: Vec<u64> = theirs.into_iter().filter(lacks).collect();
+        if !shorts.is_empty() {
+            let report = self.fetch_from(peer, vec![Wanted { part: part.clone(), shorts }]).await;
+            tracing::debug!(peer = %peer.id, ?report, "a salted comparison showed what lacked");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,321 @@
+//! [`Turns`]: when which neighbour is compared with next. Pure: the moments and the chance come from
+//! outside.
+//!
+//! Each neighbour has a time of its own, jittered, so that rounds spread evenly however many
+//! neighbours there are. Whoever has been due for longest is next, so nobody is left out: one that
+//! fails is put off, longer each time, and meanwhile holds up nobody else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dht_kad::NodeId;
+use tokio::time::Instant;
+
+use super::RoundReport;
+use crate::chance::Chance;
+
+/// A round that fetched so many records goes on at once: there is most likely more.
+const MUCH: u64 = 256;
+/// The first wait before a neighbour is asked again that failed or still differs; it doubles up to
+/// the time between rounds.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// How often rounds happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rhythm {
+    /// Between two rounds with one neighbour.
+    pub(crate) every: Duration,
+    /// Within which a neighbour that came has its first round.
+    pub(crate) soon: Duration,
+}
+
+/// The neighbours, and when each has its next round.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    rhythm: Rhythm,
+    turns: BTreeMap<NodeId, Turn>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    due: Instant,
+    /// Which of those that are due at the same moment comes first: chance.
+    order: u64,
+    /// Rounds in a row that failed, or that left differences behind.
+    retries: u32,
+    /// Since when it has been a neighbour.
+    since: Instant,
+    /// When the last round began that found both equal.
+    equal: Option<Instant>,
+    /// When the last round began after which it lacked nothing that this node holds.
+    has_all: Option<Instant>,
+    /// Since when something has been known to lack, here or there.
+    differs: Option<Instant>,
+    /// How many records it lacked at the last round.
+    lacks: u64,
+}
+
+/// What the rounds say of the copies around this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Standing {
+    /// How many neighbours there are.
+    pub(crate) neighbours: u64,
+    /// How long ago the neighbour that was longest not found equal was found so, or came.
+    pub(crate) lag: Duration,
+    /// For how long something has been known to lack that still may.
+    pub(crate) oldest_unrepaired: Duration,
+    /// The most records that some neighbour lacked at its last round.
+    pub(crate) lacking_there: u64,
+}
+
+impl Turns {
+    /// No neighbours yet.
+    pub(crate) fn new(rhythm: Rhythm) -> Self {
+        Turns { rhythm, turns: BTreeMap::new() }
+    }
+
+    /// These are the neighbours now. One that is new has its first round soon.
+    pub(crate) fn keep(&mut self, neighbours: &[NodeId], chance: &Chance, now: Instant) {
+        self.turns.retain(|id, _| neighbours.binary_search(id).is_ok());
+        for id in neighbours {
+            let soon = self.rhythm.soon;
+            self.turns.entry(*id).or_insert_with(|| Turn {
+                due: now + within(chance, soon),
+                order: 0,
+                retries: 0,
+                since: now,
+                equal: None,
+                has_all: None,
+                differs: None,
+                lacks: 0,
+            });
+        }
+    }
+
+    /// All are due at once, in an order of chance: this node has just joined, or come back.
+    pub(crate) fn all_now(&mut self, chance: &Chance, now: Instant) {
+        for turn in self.turns.values_mut() {
+            turn.due = now;
+            turn.retries = 0;
+            turn.order = chance.below(u64::MAX);
+        }
+    }
+
+    /// What belongs here has changed: all are due sooner than they were, in a tenth of the time
+    /// between rounds.
+    pub(crate) fn range_changed(&mut self, chance: &Chance, now: Instant) {
+        let span = self.rhythm.every / 10;
+        for turn in self.turns.values_mut() {
+            turn.due = turn.due.min(now + within(chance, span));
+        }
+    }
+
+    /// Who is next, and when.
+    pub(crate) fn next(&self) -> Option<(Instant, NodeId)> {
+        let first = self.turns.iter().min_by_key(|(id, turn)| (turn.due, turn.order, **id));
+        first.map(|(id, turn)| (turn.due, *id))
+    }
+
+    /// A round that began at `started` has ended.
+    pub(crate) fn done(
+        &mut self,
+        id: &NodeId,
+        report: &RoundReport,
+        started: Instant,
+        chance: &Chance,
+    ) {
+        let every = self.rhythm.every;
+        let Some(turn) = self.turns.get_mut(id) else { return };
+        turn.order = 0;
+        turn.lacks = report.lacked_there;
+        if report.equal {
+            turn.equal = Some(started);
+            turn.differs = None;
+        } else {
+            turn.differs.get_or_insert(started);
+        }
+        // One that had much to fetch may have ended at its bounds, before it saw all.
+        if report.equal || report.lacked_there == 0 && report.lacked < MUCH {
+            turn.has_all = Some(started);
+        }
+        let now = Instant::now();
+        if report.fetched >= MUCH {
+            // Not before others that are due already.
+            turn.retries = 0;
+            turn.due = now;
+        } else if report.lacked > 0 {
+            turn.retry(every, chance, now);
+        } else {
+            turn.retries = 0;
+            turn.due = now + around(chance, every);
+        }
+    }
+
+    /// A round could not be held, or not to its end.
+    pub(crate) fn failed(&mut self, id: &NodeId, chance: &Chance) {
+        let every = self.rhythm.every;
+        if let Some(turn) = self.turns.get_mut(id) {
+            turn.retry(every, chance, Instant::now());
+        }
+    }
+
+    /// Since when a neighbour has been known to have all that this node then held.
+    pub(crate) fn has_all(&self, id: &NodeId) -> Option<Instant> {
+        self.turns.get(id)?.has_all
+    }
+
+    /// What the rounds say.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let age = |moment: Option<Instant>| moment.map(|moment| now.duration_since(moment));
+        let turns = || self.turns.values();
+        Standing {
+            neighbours: u64::try_from(self.turns.len()).unwrap_or(u64::MAX),
+            lag: turns().filter_map(|t| age(t.equal.or(Some(t.since)))).max().unwrap_or_default(),
+            oldest_unrepaired: turns().filter_map(|t| age(t.differs)).max().unwrap_or_default(),
+            lacking_there: turns().map(|turn| turn.lacks).max().unwrap_or_default(),
+        }
+    }
+}
+
+impl Turn {
+    fn retry(&mut self, every: Duration, chance: &Chance, now: Instant) {
+        self.order = 0;
+        self.due = now + chance.backoff(self.retries, RETRY_FIRST.min(every), every);
+        self.retries = self.retries.saturating_add(1);
+    }
+}
+
+/// Some time below `span`.
+pub(crate) fn within(chance: &Chance, span: Duration) -> Duration {
+    let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(chance.below(micros))
+}
+
+/// `span`, give or take a quarter.
+pub(crate) fn around(chance: &Chance, span: Duration) -> Duration {
+    span / 4 + chance.jittered(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const RHYTHM: Rhythm = Rhythm { every: MINUTE, soon: Duration::from_secs(6) };
+    const EQUAL: RoundReport = RoundReport {
+        equal: true,
+        lacked: 0,
+        fetched: 0,
+        lacked_there: 0,
+        compare_bytes: 0,
+        fetch_bytes: 0,
+    };
+
+    fn ids(numbers: std::ops::Range<u8>) -> Vec<NodeId> {
+        numbers.map(|number| NodeId::from_bytes([number; 32])).collect()
+    }
+
+    fn chance() -> Chance {
+        Chance::from_seed([5; 32])
+    }
+
+    /// Runs rounds for `span`; tells who had one when.
+    async fn run(
+        turns: &mut Turns,
+        span: Duration,
+        chance: &Chance,
+        mut round: impl FnMut(&NodeId) -> Option<RoundReport>,
+    ) -> Vec<(Duration, NodeId)> {
+        let began = Instant::now();
+        let mut held = Vec::new();
+        while let Some((due, id)) = turns.next().filter(|(due, _)| *due < began + span) {
+            tokio::time::sleep_until(due).await;
+            let started = Instant::now();
+            // A round takes some time.
+            tokio::time::advance(Duration::from_millis(1)).await;
+            match round(&id) {
+                Some(report) => turns.done(&id, &report, started, chance),
+                None => turns.failed(&id, chance),
+            }
+            held.push((started - began, id));
+        }
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_cycle_is_back_to_back_and_shuffled_and_later_ones_are_spread() {
+        let (chance, neighbours) = (chance(), ids(0..20));
+        let mut turns = Turns::new(RHYTHM);
+        turns.keep(&neighbours, &chance, Instant::now());
+        turns.all_now(&chance, Instant::now());
+        let held = run(&mut turns, 10 * MINUTE, &chance, |_| Some(EQUAL)).await;
+        let first: Vec<NodeId> = held.iter().take(20).map(|(_, id)| *id).collect();
+        assert!(held[19].0 < Duration::from_secs(1));
+        assert_ne!(first, neighbours, "shuffled");
+        for id in &neighbours {
+            let rounds = held.iter().filter(|(_, other)| other == id).count();
+            assert!((8..=14).contains(&rounds), "{rounds} rounds in ten minutes");
+        }
+        let late = held.iter().filter(|(at, _)| *at >= 5 * MINUTE);
+        let mut seconds: Vec<u64> = late.map(|(at, _)| at.as_secs() / 10).collect();
+        seconds.dedup();
+        assert!(seconds.len() > 25, "nearly every ten seconds somebody has a turn");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_fails_or_never_becomes_equal_holds_up_nobody() {
+        let (chance, neighbours) = (chance(), ids(0..10));
+        let mut turns = Turns::new(RHYTHM);
+        turns.keep(&neighbours, &chance, Instant::now());
+        turns.all_now(&chance, Instant::now());
+        let endless = RoundReport { equal: false, lacked: 900, fetched: 900, ..EQUAL };
+        let stuck = RoundReport { equal: false, lacked: 1, ..EQUAL };
+        let held = run(&mut turns, Duration::from_secs(3), &chance, |id| match id.as_bytes()[0] {
+            0 => None,
+            1 => Some(endless),
+            2 => Some(stuck),
+            _ => Some(EQUAL),
+        })
+        .await;
+        let of = |number: u8| held.iter().filter(|(_, id)| id.as_bytes()[0] == number).count();
+        assert!(of(1) > 100, "what has much to fetch goes on at once");
+        assert!((2..=5).contains(&of(0)) && (2..=5).contains(&of(2)), "{} {}", of(0), of(2));
+        assert!((3..10).all(|number| of(number) == 1), "and all others had their turn");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_neighbour_that_comes_has_a_round_soon_and_one_that_went_has_none() {
+        let chance = chance();
+        let mut turns = Turns::new(RHYTHM);
+        turns.keep(&ids(0..5), &chance, Instant::now());
+        run(&mut turns, MINUTE / 4, &chance, |_| Some(EQUAL)).await;
+        turns.keep(&ids(3..6), &chance, Instant::now());
+        let held = run(&mut turns, RHYTHM.soon, &chance, |_| Some(EQUAL)).await;
+        assert_eq!(held.iter().map(|(_, id)| *id).collect::<Vec<_>>(), ids(5..6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lag_and_what_is_unrepaired_are_told_by_the_neighbour_that_is_worst_off() {
+        let chance = chance();
+        let mut turns = Turns::new(RHYTHM);
+        let (start, neighbours) = (Instant::now(), ids(0..2));
+        turns.keep(&neighbours, &chance, start);
+        tokio::time::advance(MINUTE).await;
+        let lacking = RoundReport { equal: false, lacked_there: 7, ..EQUAL };
+        turns.done(&neighbours[0], &EQUAL, Instant::now(), &chance);
+        turns.done(&neighbours[1], &lacking, Instant::now(), &chance);
+        tokio::time::advance(MINUTE).await;
+        let expected = Standing {
+            neighbours: 2,
+            lag: 2 * MINUTE,
+            oldest_unrepaired: MINUTE,
+            lacking_there: 7,
+        };
+        assert_eq!(turns.standing(Instant::now()), expected);
+        assert_eq!(turns.has_all(&neighbours[0]), Some(start + MINUTE));
+        assert_eq!(turns.has_all(&neighbours[1]), None);
+        turns.done(&neighbours[1], &EQUAL, Instant::now(), &chance);
+        let expected = Standing { neighbours: 2, lag: MINUTE, ..Standing::default() };
+        assert_eq!(turns.standing(Instant::now()), expected);
+    }
+}
