@@ -76,6 +76,8 @@ pub struct Run {
     pub lived: Duration,
     /// 64 hex digits that stand for every letter that was delivered.
     pub trace: String,
+    /// What the scenario measured, a line each.
+    pub notes: Vec<String>,
 }
 
 /// Runs a scenario to its end, on this thread.
@@ -102,6 +104,7 @@ async fn live(scenario: &dyn Scenario, settings: Settings) -> Run {
         letters: 0,
         lived: Duration::ZERO,
         trace: String::new(),
+        notes: Vec::new(),
     };
     let mut world = match World::new(settings) {
         Ok(world) => world,
@@ -120,5 +123,6 @@ async fn live(scenario: &dyn Scenario, settings: Settings) -> Run {
     run.letters = trace.events();
     run.lived = began.elapsed();
     run.trace = trace.digest();
+    run.notes = world.notes().to_vec();
     run
 }

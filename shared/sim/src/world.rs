@@ -63,6 +63,7 @@ pub struct World {
     verifier: WorldVerifier,
     view: View,
     strangers: AtomicU64,
+    notes: Vec<String>,
     carrier: AbortHandle,
 }
 
@@ -107,6 +108,7 @@ impl World {
             verifier,
             view,
             strangers: AtomicU64::new(0),
+            notes: Vec::new(),
             carrier,
         };
         for _ in 0..settings.nodes {
@@ -305,6 +307,17 @@ impl World {
     #[must_use]
     pub fn lost_writes(&self) -> u64 {
         self.view.hosts.lock().iter().map(|host| host.disk.lost()).sum()
+    }
+
+    /// Notes what a scenario has measured, for whoever reads what became of the run.
+    pub fn note(&mut self, measured: impl ToString) {
+        self.notes.push(measured.to_string());
+    }
+
+    /// What was noted so far.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What can be seen of it from outside.
