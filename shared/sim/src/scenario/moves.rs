@@ -122,30 +122,26 @@ pub(super) async fn write_all(
     Ok(done)
 }
 
-/// Waits until everything that was acknowledged is found by its quorum, unchanged and in its newest
-/// version, and then has all of it read in the usual way, too.
+/// Waits until everything that was acknowledged is found, unchanged and in its newest version: by
+/// quorum, and in the usual way, too. Says how long that took.
 ///
 /// What is forged or outlives its end is never excused; what is not found, or found in an earlier
 /// version, is only after `limit`.
 pub(super) async fn found_within(world: &World, limit: Duration) -> Result<Duration, Failure> {
     let began = Instant::now();
     loop {
-        let verdict = world.check_all(Consistency::Quorum).await;
-        let passing = matches!(
-            verdict,
+        let verdict = match world.check_all(Consistency::Quorum).await {
+            Ok(()) => world.check_all(Consistency::Default).await,
+            broken => broken,
+        };
+        match verdict {
+            Ok(()) => return Ok(began.elapsed()),
             Err(Failure::Broken(
-                BrokenRule::Lost { .. } | BrokenRule::Stale { .. } | BrokenRule::CameBack { .. }
-            ))
-        );
-        if !passing || began.elapsed() >= limit {
-            verdict?;
-            break;
+                BrokenRule::Lost { .. } | BrokenRule::Stale { .. } | BrokenRule::CameBack { .. },
+            )) if began.elapsed() < limit => world.live(LOOK_AGAIN).await,
+            broken => return broken.map(|()| limit),
         }
-        world.live(LOOK_AGAIN).await;
     }
-    let took = began.elapsed();
-    world.check_all(Consistency::Default).await?;
-    Ok(took)
 }
 
 /// What should not happen in a network that is whole.
