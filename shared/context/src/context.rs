@@ -12,6 +12,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dht_kad::lookup::ClosestResult;
 use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId};
 
@@ -250,6 +251,11 @@ impl DhtContext {
     pub async fn lookup(&self, key: &Key) -> Vec<NodeInfo> {
         let closest = self.inner.closest_servers(key).await;
         closest.into_iter().map(|node| node.info).collect()
+    }
+
+    /// The same, with what it took to find them.
+    pub async fn measured_lookup(&self, key: &Key) -> ClosestResult {
+        self.inner.lookup_among(key, Vec::new()).await
     }
 
     /// Whether it answers requests, or only asks.

@@ -1,12 +1,18 @@
 //! [`Fault`]: what went wrong in other systems, put back into ours, so that a test can show that the
 //! scenario of its name would notice.
 //!
-//! Most of them are stores that decide wrongly: they sit in the simulated [disk](crate::disk).
+//! Most of them are stores that decide wrongly: they sit in the simulated [disk](crate::disk). Others
+//! are nodes that are configured as nobody should.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use dht_context::ContextConfig;
 use thiserror::Error;
+
+/// Longer than any run lives.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A fault that can be put back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +31,10 @@ pub enum Fault {
     KeepsExpired,
     /// Readers trust the first who shows anything.
     FirstAnswerWins,
+    /// Holders repair nothing, and hand nothing over.
+    NoReplication,
+    /// A node that starts repairs at once, with everybody, as fast as it can.
+    StormAtStart,
 }
 
 /// A text names no [`Fault`].
@@ -34,13 +44,15 @@ pub struct ParseFaultError(String);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 6] = [
+    pub const ALL: [Fault; 8] = [
         Fault::AcknowledgeBeforeSync,
         Fault::RepairRefusesOld,
         Fault::StaleWins,
         Fault::ForgetsTombstones,
         Fault::KeepsExpired,
         Fault::FirstAnswerWins,
+        Fault::NoReplication,
+        Fault::StormAtStart,
     ];
 
     /// Its name on the command line.
@@ -53,6 +65,8 @@ impl Fault {
             Fault::ForgetsTombstones => "forgets-tombstones",
             Fault::KeepsExpired => "keeps-expired",
             Fault::FirstAnswerWins => "first-answer-wins",
+            Fault::NoReplication => "no-replication",
+            Fault::StormAtStart => "storm-at-start",
         }
     }
 
@@ -69,6 +83,26 @@ impl Fault {
             Fault::ForgetsTombstones => "stores obey a delete and keep nothing that guards it",
             Fault::KeepsExpired => "stores keep, show and hand on what has expired",
             Fault::FirstAnswerWins => "readers trust the first who shows anything",
+            Fault::NoReplication => "holders repair nothing, and hand nothing over",
+            Fault::StormAtStart => {
+                "a node that starts repairs at once, with everybody, as fast as it can"
+            }
+        }
+    }
+
+    /// Puts the fault into a node's configuration, if that is where it is.
+    pub(crate) fn distort(self, config: &mut ContextConfig) {
+        let timing = &mut config.timing;
+        match self {
+            Fault::NoReplication => {
+                (timing.repair_wait, timing.repair_every) = (NEVER, NEVER);
+                (timing.repair_soon, timing.handover) = (NEVER, Duration::ZERO);
+            }
+            Fault::StormAtStart => {
+                (timing.repair_wait, timing.repair_soon) = (Duration::ZERO, Duration::ZERO);
+                config.repair_bytes_per_sec = u64::MAX;
+            }
+            _ => {}
         }
     }
 }

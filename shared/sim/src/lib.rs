@@ -76,7 +76,7 @@ pub struct Run {
     pub lived: Duration,
     /// 64 hex digits that stand for every letter that was delivered.
     pub trace: String,
-    /// What the scenario measured, a line each.
+    /// What the scenario measured.
     pub notes: Vec<String>,
 }
 

@@ -86,7 +86,9 @@ fn print_lines(run: &Run) {
         run.letters,
         run.lived.as_secs()
     );
-    run.notes.iter().for_each(|note| println!("{note}"));
+    for note in &run.notes {
+        println!("{note}");
+    }
     println!("trace={}", run.trace);
     println!("{}", if run.verdict.is_ok() { "kept" } else { "broken" });
 }

@@ -154,7 +154,10 @@ impl World {
         let bootstrap: Vec<_> = bootstrap.into_iter().map(PeerAddress::from).collect();
         let solo = bootstrap.is_empty();
         let config = ContextConfig::new(self.network_name.clone(), Mode::Server, bootstrap);
-        let config = ContextConfig { solo, timing: self.timing, ..config };
+        let mut config = ContextConfig { solo, timing: self.timing, ..config };
+        if let Some(fault) = self.settings.fault {
+            fault.distort(&mut config);
+        }
         let mut hosts = self.view.hosts.lock();
         let Some(host) = hosts.get_mut(id) else {
             return Err(expected(format!("there is no host {id}")));
@@ -202,6 +205,14 @@ impl World {
         for (life, ..) in &ending {
             life.errands.iter().for_each(AbortHandle::abort);
         }
+    }
+
+    /// Lets nodes leave the network for good, all at the same moment: they hand over what they hold,
+    /// and stop.
+    pub async fn leave(&mut self, ids: &[HostId]) {
+        let contexts: Vec<_> = ids.iter().filter_map(|id| self.user(*id).ok()).collect();
+        join_all(contexts.iter().map(|user| user.context().leave(|_| {}))).await;
+        self.stop(ids).await;
     }
 
     /// Gives a host that is down an empty disk: only its node key is left.
@@ -292,6 +303,17 @@ impl World {
         Ok(task)
     }
 
+    /// Notes something that the scenario measured, for whoever reads about the run.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// What the scenario measured.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Lets the world live on for a while.
     pub async fn live(&self, span: Duration) {
         tokio::time::sleep(span).await;
@@ -307,17 +329,6 @@ impl World {
     #[must_use]
     pub fn lost_writes(&self) -> u64 {
         self.view.hosts.lock().iter().map(|host| host.disk.lost()).sum()
-    }
-
-    /// Notes what a scenario has measured, for whoever reads what became of the run.
-    pub fn note(&mut self, measured: impl ToString) {
-        self.notes.push(measured.to_string());
-    }
-
-    /// What was noted so far.
-    #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     /// What can be seen of it from outside.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use dht_kad::domain;
-use dht_kad::lookup::{AnsweredNode, ClosestLookup, LookupConfig};
+use dht_kad::lookup::{AnsweredNode, ClosestLookup, ClosestResult, LookupConfig};
 use dht_kad::message::{
     Find, Found, Mode, NodeInfo, Nodes, Position, PublisherKey, RecordBytes, Request, Response,
 };
@@ -140,6 +140,15 @@ impl Inner {
         key: &Key,
         named: Vec<NodeInfo>,
     ) -> Vec<AnsweredNode> {
+        self.lookup_among(key, named).await.closest
+    }
+
+    /// As [`Self::closest_servers_among`], with what it took.
+    pub(crate) async fn lookup_among(
+        self: &Arc<Self>,
+        key: &Key,
+        named: Vec<NodeInfo>,
+    ) -> ClosestResult {
         let key = *key;
         let own = self.registry.own();
         let mut seeds = self.registry.closest(&key, K, None);
@@ -153,7 +162,8 @@ impl Inner {
             machine.on_answer(&from, answer.nodes, answer.settled);
         })
         .await;
-        let mut closest = machine.result().closest;
+        let mut result = machine.result();
+        let closest = &mut result.closest;
         // A lookup that nobody answered has refreshed nothing.
         if !closest.is_empty() {
             self.registry.note_lookup(&key);
@@ -166,7 +176,7 @@ impl Inner {
             closest.sort_by_key(|node| node.info.id.key().distance(&key));
             closest.truncate(K);
         }
-        closest
+        result
     }
 
     /// Asks one server what it holds, and checks what it answers. What does not belong into the

@@ -74,10 +74,12 @@ impl ClockTrust {
         let disputed = self.agrees == Some(false);
         let agreed = self.agrees == Some(true);
         let behind = wall.after(BACKWARD_TOLERANCE_MS) < self.high_water;
-        if disputed || (behind && !agreed) {
-            return Moment { now: wall.max(self.high_water), sure: false, may_destroy: false };
-        }
         let expected = self.wall.after(uptime_ms.saturating_sub(self.uptime_ms));
+        if disputed || (behind && !agreed) {
+            // What has ended since the clock was trusted last is not shown either: the uptime tells.
+            let now = wall.max(self.high_water).max(expected);
+            return Moment { now, sure: false, may_destroy: false };
+        }
         let ahead = wall > expected.after(JUMP_MAX_MS);
         if ahead && !agreed {
             let since_ms = *self.ahead_since_ms.get_or_insert(uptime_ms);
@@ -118,6 +120,13 @@ mod tests {
         assert_eq!(moment, Moment { now: START, sure: false, may_destroy: false });
         assert!(trust.look(UnixMs(START.0 - BACKWARD_TOLERANCE_MS), 0).sure);
         assert_eq!(trust.high_water, START);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_shows_nothing_that_has_ended_since() {
+        let mut trust = ClockTrust::new(START, 0);
+        let moment = trust.look(UnixMs(START.0 - 30 * DAY_MS), 5 * HOUR_MS);
+        assert_eq!((moment.now, moment.sure), (START.after(5 * HOUR_MS), false));
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct ClosestResult {
     pub asked: usize,
     /// How many of them failed.
     pub failed: usize,
+    /// How many answers it took, one after the other, to hear of the last of the closest; 0 if the
+    /// own table had them all.
+    pub hops: usize,
 }
 
 /// A lookup of the k servers closest to a place.
@@ -82,6 +85,7 @@ impl ClosestLookup {
             closest: self.walk.closest_answered().collect(),
             asked: self.walk.asked(),
             failed: self.walk.failed(),
+            hops: self.walk.hops(),
         }
     }
 }
