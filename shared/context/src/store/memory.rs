@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use dht_kad::admission::Limits;
 use dht_kad::message::Stored;
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal, UnixMs};
 use futures_util::future::BoxFuture;
 
@@ -26,6 +28,7 @@ pub struct MemoryStore {
 struct State {
     rows: Rows,
     peers: Vec<SavedPeer>,
+    progress: Bytes,
     commit_no: u64,
     swept_to: UnixMs,
     closed: bool,
@@ -38,6 +41,7 @@ impl MemoryStore {
         let state = State {
             rows: Rows::new(network, limits),
             peers: Vec::new(),
+            progress: Bytes::new(),
             commit_no: 0,
             swept_to: UnixMs(0),
             closed: false,
@@ -68,6 +72,15 @@ impl State {
         done
     }
 
+    /// Changes something beside the records, unless the store is closed.
+    fn save(&mut self, change: impl FnOnce(&mut Self)) -> Result<(), Refusal> {
+        if self.closed {
+            return Err(Refusal::Restarting);
+        }
+        change(self);
+        Ok(())
+    }
+
     fn take(&mut self, submission: &Submission, now: UnixMs) -> Result<Stored, Refusal> {
         let (stored, changed) = self.rows.put(&submission.record, submission.path, now)?;
         self.commit_no += u64::from(changed);
@@ -96,6 +109,32 @@ impl RecordStore for MemoryStore {
         if self.state().closed { Err(Refusal::Restarting) } else { Ok(()) }
     }
 
+    fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
+        look(self.state().rows.fingerprints());
+    }
+
+    fn set_resolution(&self, half_bytes: usize) {
+        self.state().rows.set_resolution(half_bytes);
+    }
+
+    fn items(
+        &self,
+        part: Part,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Fetch<Result<Vec<Item>, Refusal>> {
+        Fetch::Ready(Ok(self.state().rows.items(&part, after, limit)))
+    }
+
+    fn saved_progress(&self) -> Bytes {
+        self.state().progress.clone()
+    }
+
+    fn save_progress(&self, progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        let result = self.state().save(|state| state.progress = progress);
+        Box::pin(std::future::ready(result))
+    }
+
     fn usage(&self) -> StoreUsage {
         let state = self.state();
         StoreUsage {
@@ -111,13 +150,7 @@ impl RecordStore for MemoryStore {
     }
 
     fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
-        let mut state = self.state();
-        let result = if state.closed {
-            Err(Refusal::Restarting)
-        } else {
-            state.peers = peers;
-            Ok(())
-        };
+        let result = self.state().save(|state| state.peers = peers);
         Box::pin(std::future::ready(result))
     }
 

@@ -11,6 +11,7 @@ pub mod clock_trust;
 pub mod conformance;
 mod memory;
 mod rows;
+mod set;
 
 use bytes::Bytes;
 use dht_kad::admission::{Amount, Path};

@@ -4,6 +4,7 @@
 //! rows   slot ─▶ record, what it is charged          in the order of key, publisher, slot
 //! ends   moment ─▶ slot                              when the row's body, or the row, ends
 //! usage  publisher, key, class, total ─▶ amount      always the sum of the rows' charges
+//! set    group, slot ─▶ version; fingerprints        what reconciliation compares
 //! ```
 //!
 //! [`Rows::put`] asks [`plan_put`] and applies its answer; [`Rows::find`] shows a page as of `now`,
@@ -16,13 +17,12 @@ use std::ops::Bound;
 use bytes::Bytes;
 use dht_kad::admission::{Amount, Charge, Existing, Limits, Path, Plan, Usage, plan_put, row_key};
 use dht_kad::message::{Position, Stored};
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::record::{Kind, Retention};
 use dht_kad::{Key, NetworkName, RecordId, Refusal, UnixMs, ValidRecord};
 
+use super::set::KeptSet;
 use super::{Page, PageQuery};
-
-/// A slot's place in the table: see [`row_key`].
-type RowKey = [u8; 72];
 
 /// Records in memory, within limits. Cloning copies the table, not the records' bytes.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ pub struct Rows {
     keys: BTreeMap<Key, Amount>,
     classes: [Amount; 3],
     total: Amount,
+    set: KeptSet,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +57,7 @@ impl Rows {
             keys: BTreeMap::new(),
             classes: [Amount::default(); 3],
             total: Amount::default(),
+            set: KeptSet::default(),
         }
     }
 
@@ -159,6 +161,24 @@ impl Rows {
         self.rows.values().map(|row| &row.record)
     }
 
+    /// The fingerprints of all rows, ended ones included until they are swept.
+    #[must_use]
+    pub fn fingerprints(&self) -> &Fingerprints {
+        self.set.fingerprints()
+    }
+
+    /// Tells slots apart by at least so many half bytes: see [`Fingerprints::set_resolution`].
+    pub fn set_resolution(&mut self, half_bytes: usize) {
+        self.set.set_resolution(half_bytes);
+    }
+
+    /// What a part of the rows consists of, in their order, from the row after `after` on; at most
+    /// `limit` items.
+    #[must_use]
+    pub fn items(&self, part: &Part, after: Option<RowKey>, limit: usize) -> Vec<Item> {
+        self.set.items(part, after).take(limit).collect()
+    }
+
     fn usage_for(&self, id: &RecordId, publisher: &[u8; 32], class: Retention) -> Usage {
         let of_class = self.classes.get(class as usize).copied();
         Usage {
@@ -178,12 +198,14 @@ impl Rows {
         let charge = row.existing.charge;
         self.account(&charge, |used| used.plus(charge.bytes));
         self.ends.insert((row.ends_at(), key));
+        self.set.insert(key, &row.existing);
         self.rows.insert(key, row);
     }
 
     fn take(&mut self, key: &RowKey) -> Option<Row> {
         let row = self.rows.remove(key)?;
         self.ends.remove(&(row.ends_at(), *key));
+        self.set.remove(*key, &row.existing);
         let charge = row.existing.charge;
         self.account(&charge, |used| used.minus(charge.bytes));
         Some(row)

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use dht_context::clock::{Clock, SystemClock};
 use dht_context::node_key::NodeKey;
 use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
@@ -24,6 +25,7 @@ use dht_context::verify::{InlineSigner, InlineVerifier};
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Position, Stored};
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
 use futures_util::future::BoxFuture;
 
@@ -124,6 +126,31 @@ impl RecordStore for LyingStore {
 
     fn writable(&self) -> Result<(), Refusal> {
         self.kept.writable()
+    }
+
+    fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
+        self.kept.fingerprints(look);
+    }
+
+    fn set_resolution(&self, half_bytes: usize) {
+        self.kept.set_resolution(half_bytes);
+    }
+
+    fn items(
+        &self,
+        part: Part,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Fetch<Result<Vec<Item>, Refusal>> {
+        self.kept.items(part, after, limit)
+    }
+
+    fn saved_progress(&self) -> Bytes {
+        self.kept.saved_progress()
+    }
+
+    fn save_progress(&self, progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.kept.save_progress(progress)
     }
 
     fn usage(&self) -> StoreUsage {

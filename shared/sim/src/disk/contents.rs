@@ -1,5 +1,6 @@
 //! [`Contents`]: what lies on a disk, and how a change is made to it, with or without a fault.
 
+use bytes::Bytes;
 use dht_context::registry::SavedPeer;
 use dht_context::store::Rows;
 use dht_kad::admission::{Limits, Path};
@@ -20,6 +21,7 @@ const OLD_MS: u64 = HOUR_MS;
 pub(super) struct Contents {
     pub(super) rows: Rows,
     pub(super) peers: Vec<SavedPeer>,
+    pub(super) progress: Bytes,
     pub(super) commit_no: u64,
     pub(super) swept_to: UnixMs,
     /// The latest time that the node's store ever trusted.
@@ -32,13 +34,14 @@ pub(super) enum Change {
     Put(Box<ValidRecord>, Path, UnixMs),
     Sweep(UnixMs),
     Peers(Vec<SavedPeer>),
+    Progress(Bytes),
 }
 
 impl Contents {
     pub(super) fn new(network: NetworkName, limits: Limits, fault: Option<Fault>) -> Self {
         let rows = Rows::new(network, limits);
-        let (peers, swept_to) = (Vec::new(), UnixMs(0));
-        Contents { rows, peers, commit_no: 0, swept_to, high_water: None, fault }
+        let (peers, progress, swept_to) = (Vec::new(), Bytes::new(), UnixMs(0));
+        Contents { rows, peers, progress, commit_no: 0, swept_to, high_water: None, fault }
     }
 
     pub(super) fn apply(&mut self, change: &Change) -> Result<Option<Stored>, Refusal> {
@@ -51,6 +54,7 @@ impl Contents {
                 }
             }
             Change::Peers(peers) => self.peers.clone_from(peers),
+            Change::Progress(progress) => self.progress.clone_from(progress),
         }
         Ok(None)
     }

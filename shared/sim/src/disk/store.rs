@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use dht_context::clock::Clock;
 use dht_context::registry::SavedPeer;
 use dht_context::store::clock_trust::{ClockTrust, Moment};
 use dht_context::store::{Fetch, Page, PageQuery, RecordStore, StoreUsage, Submission};
 use dht_kad::Refusal;
 use dht_kad::message::Stored;
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -74,6 +76,17 @@ impl DiskStore {
         if moment.sure { Ok(()) } else { Err(Refusal::ClockUnsure { clock: moment.now }) }
     }
 
+    /// Changes something beside the records.
+    fn save(&self, change: Change) -> BoxFuture<'static, Result<(), Refusal>> {
+        let mut state = self.disk.state();
+        if let Err(refusal) = self.check(&state) {
+            return Box::pin(std::future::ready(Err(refusal)));
+        }
+        let due = state.due(Instant::now());
+        let _ = state.change(change, due);
+        self.after_sync(&state, due, Ok(()), Err)
+    }
+
     /// Waits for the sync at `due`, and then says `answer`, unless the node has died or the disk has
     /// failed meanwhile.
     fn after_sync<T: Send + 'static>(
@@ -137,6 +150,38 @@ impl RecordStore for DiskStore {
         self.check_clock(moment)
     }
 
+    fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
+        look(self.disk.state().cache.rows.fingerprints());
+    }
+
+    fn set_resolution(&self, half_bytes: usize) {
+        let mut state = self.disk.state();
+        if state.life == self.life {
+            state.cache.rows.set_resolution(half_bytes);
+        }
+    }
+
+    fn items(
+        &self,
+        part: Part,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Fetch<Result<Vec<Item>, Refusal>> {
+        let state = self.disk.state();
+        if state.life != self.life {
+            return Fetch::Ready(Err(Refusal::Restarting));
+        }
+        Fetch::Ready(Ok(state.cache.rows.items(&part, after, limit)))
+    }
+
+    fn saved_progress(&self) -> Bytes {
+        self.disk.state().cache.progress.clone()
+    }
+
+    fn save_progress(&self, progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.save(Change::Progress(progress))
+    }
+
     fn usage(&self) -> StoreUsage {
         let state = self.disk.state();
         StoreUsage {
@@ -152,13 +197,7 @@ impl RecordStore for DiskStore {
     }
 
     fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
-        let mut state = self.disk.state();
-        if let Err(refusal) = self.check(&state) {
-            return Box::pin(std::future::ready(Err(refusal)));
-        }
-        let due = state.due(Instant::now());
-        let _ = state.change(Change::Peers(peers), due);
-        self.after_sync(&state, due, Ok(()), Err)
+        self.save(Change::Peers(peers))
     }
 
     fn note_clock(&self, agrees: Option<bool>) {

@@ -73,8 +73,8 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         strain.live(world, &mut load, BUSY).await?;
     }
     let tally = load.finish().await?;
-    world.note(&tally);
-    world.note(&strain);
+    world.note(tally.to_string());
+    world.note(strain.to_string());
     strain.at_most(REQUESTS_A_SECOND, BYTES_A_SECOND)?;
     world.converged(Copies::All, WHOLE_WITHIN).await?;
     found_within(world, Duration::ZERO).await.map(drop)

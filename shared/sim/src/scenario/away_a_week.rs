@@ -65,7 +65,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         world.clock().jump(DAY_MS.saturating_sub(lived_ms));
     }
     let tally = load.finish().await?;
-    world.note(&tally);
+    world.note(tally.to_string());
 
     let told: Vec<_> = all.into_iter().filter(|id| *id != traveller).take(3).collect();
     world.start(traveller, &told)?;

@@ -68,7 +68,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     load.live(world, COMING).await?;
     world.all_ready(COMING).await?;
     let tally = load.finish().await?;
-    world.note(&tally);
+    world.note(tally.to_string());
     found_within(world, Duration::ZERO).await?;
     let took = world.converged(Copies::All, WHOLE_WITHIN).await?;
     world.note(format!("on the k closest {} s after the last had come", took.as_secs()));

@@ -85,7 +85,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     }
     for load in &mut loads {
         let tally = load.finish().await?;
-        world.note(&tally);
+        world.note(tally.to_string());
     }
 
     world.network().heal();

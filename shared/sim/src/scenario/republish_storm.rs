@@ -65,8 +65,8 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     let mut load = Load::new(world, writers, WRITE_EVERY, READS);
     strain.live(world, &mut load, WATCHED).await?;
     let tally = load.finish().await?;
-    world.note(&tally);
-    world.note(&strain);
+    world.note(tally.to_string());
+    world.note(strain.to_string());
     strain.at_most(REQUESTS_A_SECOND, BYTES_A_SECOND)?;
     found_within(world, minutes(1)).await.map(drop)
 }

@@ -70,7 +70,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         load.live(world, BETWEEN).await?;
     }
     let tally = load.finish().await?;
-    world.note(&tally);
+    world.note(tally.to_string());
     if tally.refused > 0 {
         return Err(Failure::Expected(format!("puts failed while one node restarted: {tally}")));
     }

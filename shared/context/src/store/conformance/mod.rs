@@ -43,6 +43,7 @@ mod lasting;
 mod pages;
 mod repair;
 mod room;
+mod sets;
 mod versions;
 
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub use self::lasting::*;
 pub use self::pages::*;
 pub use self::repair::*;
 pub use self::room::*;
+pub use self::sets::*;
 pub use self::versions::*;
 use super::{Page, PageQuery, RecordStore, Submission};
 use crate::clock::ManualClock;
@@ -123,6 +125,11 @@ pub async fn run_all<S: Subject>(subject: &S) {
     any_order_of_the_same_records_ends_in_the_same_store(subject).await;
     an_expired_body_is_repaired_as_a_head(subject).await;
     repair_takes_the_greater_version_only(subject).await;
+    the_set_is_what_is_kept(subject).await;
+    what_has_ended_is_in_the_set_until_it_is_swept(subject).await;
+    items_come_in_order_and_page_by_page(subject).await;
+    parts_can_be_told_as_finely_as_was_asked_for(subject).await;
+    saved_progress_is_read_back(subject).await;
     saved_peers_are_read_back(subject).await;
     a_closed_store_takes_no_writes(subject).await;
     a_reopened_store_holds_the_same(subject).await;
