@@ -254,7 +254,7 @@ impl DhtContext {
 
     /// Looks up the servers closest to `key`, closest first, this one among them if it is one.
     pub async fn lookup(&self, key: &Key) -> Vec<NodeInfo> {
-        let closest = self.inner.closest_servers(key).await;
+        let closest = self.inner.closest_servers(key, Vec::new()).await;
         closest.into_iter().map(|node| node.info).collect()
     }
 

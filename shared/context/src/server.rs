@@ -147,6 +147,7 @@ impl Server {
         Response::Nodes(Nodes {
             nodes: self.registry.closest(&find.target, K, Some(&asker.id)),
             settled: self.membership.is_settled(),
+            whole: self.replication.is_whole(),
         })
     }
 
@@ -165,6 +166,7 @@ impl Server {
             next: page.next,
             closer,
             settled: self.membership.is_settled(),
+            whole: self.replication.is_whole(),
         })
     }
 

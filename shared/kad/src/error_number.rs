@@ -131,6 +131,8 @@ error_numbers! {
     IdentityFile = 87,
     /// The admin address does not answer.
     AdminUnreachable = 88,
+    /// The database was written by an older version and cannot be read any more.
+    SchemaTooOld = 89,
     /// Not built yet.
     NotBuiltYet = 90,
 }

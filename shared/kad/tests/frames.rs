@@ -121,7 +121,7 @@ fn lists_beyond_their_bound_are_refused_on_both_sides() {
     let nodes = |count, addrs| {
         let mut info = node(1);
         info.addrs.resize(addrs, info.addrs[0]);
-        Response::Nodes(Nodes { nodes: vec![info; count], settled: true })
+        Response::Nodes(Nodes { nodes: vec![info; count], settled: true, whole: true })
     };
     let pong = |version: String| {
         let Response::Pong(pong) = responses().remove(0).1 else { panic!("the first is a pong") };
@@ -172,6 +172,7 @@ fn one_maximal_record_fits_and_a_batch_is_bounded_by_bytes() {
             next: None,
             closer: vec![node(1); NODES_MAX],
             settled: true,
+            whole: true,
         })
     };
     for fits in [vec![RECORD_MAX], vec![PAGE_BYTES], vec![PAGE_BYTES / PAGE_RECORDS; PAGE_RECORDS]]

@@ -49,7 +49,7 @@ impl Inner {
                 .spawn_to_finish(async move { while under_way.next().await.is_some() {} });
         }
         let outcome = plan.outcome();
-        if outcome.reached() {
+        if outcome.reached {
             return Ok(outcome);
         }
         let (stored, targets) = (outcome.stored.len(), outcome.targets);

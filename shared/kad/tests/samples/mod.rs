@@ -134,14 +134,15 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
     };
     let observed = "[2001:db8::1]:251".parse().unwrap();
     let pong_v6 = Pong { mode: Mode::Client, settled: false, observed, ..pong.clone() };
-    let nodes = Nodes { nodes: vec![node(1), node(2)], settled: true };
+    let nodes = Nodes { nodes: vec![node(1), node(2)], settled: true, whole: false };
     let found = Found {
         records: vec![record_bytes(), RecordBytes(sign(&draft()).head_bytes())],
         next: Some(Position { publisher: [7; 32], slot: 70_000 }),
         closer: vec![node(3)],
         settled: false,
+        whole: true,
     };
-    let nothing = Found { records: vec![], next: None, closer: vec![], settled: true };
+    let nothing = Found { records: vec![], next: None, closer: vec![], settled: true, whole: true };
     let receipt =
         Receipt { expires_at: NOW, accepted_at: NOW, node_key: [1; 32], signature: [2; 64] };
     let results = vec![Ok(receipt), Err(Refusal::SeqConflict)];
