@@ -6,7 +6,6 @@
 //! known longest, since whoever wants to outvote a clock has to have been there for as long.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dht_kad::UnixMs;
 use dht_kad::admission::FUTURE_TOLERANCE_MS;
@@ -20,8 +19,6 @@ use crate::context::Inner;
 const WITNESSES: usize = 7;
 /// With fewer answers than this nobody can say.
 const WITNESSES_MIN: usize = 3;
-/// How often they are asked. A clock that was set wrong is noticed within this.
-const EVERY: Duration = Duration::from_secs(60);
 
 impl Inner {
     /// Compares the clock again and again, from the moment the node is settled.
@@ -38,7 +35,7 @@ impl Inner {
                 );
             }
             self.store.note_clock(agrees);
-            tokio::time::sleep(self.chance.jittered(EVERY)).await;
+            tokio::time::sleep(self.chance.jittered(self.config.timing.compare_clocks)).await;
         }
     }
 

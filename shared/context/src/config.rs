@@ -60,6 +60,9 @@ pub struct Timing {
     pub settle: Duration,
     /// How often maintenance looks around. Default 1 s.
     pub tick: Duration,
+    /// How often the clock is compared with those of long-lived peers. Default 60 s: a clock that was
+    /// set wrong is noticed within this.
+    pub compare_clocks: Duration,
     /// Repair begins so long after the table can be relied on, at the latest. Default 5 s: spread
     /// over it, a fleet that starts at once does not storm itself.
     pub repair_wait: Duration,
@@ -144,6 +147,7 @@ impl Timing {
         refresh: Duration::from_secs(15 * 60),
         settle: Duration::from_secs(60),
         tick: Duration::from_secs(1),
+        compare_clocks: Duration::from_secs(60),
         repair_wait: Duration::from_secs(5),
         repair_every: Duration::from_secs(10 * 60),
         repair_soon: Duration::from_secs(10),

@@ -11,7 +11,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use dht_kad::lookup::ClosestResult;
 use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId};
 
@@ -51,6 +53,10 @@ pub struct Foundations {
     /// Where chance comes from: the same seed, the same run. Not for secrets.
     pub seed: [u8; 32],
 }
+
+/// The first wait until it is looked again whether a node that is in the network is ready; it
+/// doubles up to the tick.
+const READY_FIRST: Duration = Duration::from_millis(2);
 
 /// A running node, or a client: cheap to clone, all clones are the same one.
 #[derive(Clone)]
@@ -172,15 +178,27 @@ impl DhtContext {
         self.inner.leave(progress).await
     }
 
-    /// Whether a put that comes now can succeed: see [`membership`](crate::membership).
+    /// Whether a put that comes now can succeed: the table is settled
+    /// ([`membership`](crate::membership)), and it, or this node itself, has a server that holds
+    /// what it should, whose acknowledgement counts. A client finds such servers with its first put.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.inner.membership.is_settled()
+        let inner = &self.inner;
+        let counts = || inner.replication.is_whole() || inner.registry.knows_whole();
+        inner.membership.is_settled() && (inner.config.mode == Mode::Client || counts())
     }
 
     /// Waits until [`is_ready`](Self::is_ready).
     pub async fn ready(&self) {
-        self.inner.membership.settled().await;
+        let mut pause = READY_FIRST;
+        loop {
+            self.inner.membership.settled().await;
+            if self.is_ready() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(self.inner.config.timing.tick);
+        }
     }
 
     /// How far the node has come.
@@ -256,6 +274,11 @@ impl DhtContext {
     pub async fn lookup(&self, key: &Key) -> Vec<NodeInfo> {
         let closest = self.inner.closest_servers(key, Vec::new()).await;
         closest.into_iter().map(|node| node.info).collect()
+    }
+
+    /// As [`lookup`](Self::lookup), with what it took.
+    pub async fn measured_lookup(&self, key: &Key) -> ClosestResult {
+        self.inner.look_up(key, Vec::new(), true).await
     }
 
     /// Whether it answers requests, or only asks.

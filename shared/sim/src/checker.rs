@@ -17,7 +17,7 @@ use bytes::Bytes;
 use dht_context::operations::{GetError, GetReport, Slot};
 use dht_kad::domain;
 use dht_kad::record::Kind;
-use dht_kad::{NetworkName, RecordId, UnixMs, ValidRecord};
+use dht_kad::{NetworkName, ParsedRecord, RecordId, UnixMs, ValidRecord};
 use thiserror::Error;
 
 /// A broken promise. Says of which slot.
@@ -66,6 +66,25 @@ pub enum BrokenRule {
         /// How long ago it ended.
         late_ms: u64,
     },
+    /// Too few of those who should hold it do.
+    #[error("a record lacks copies: {} slot {} is held by {held} of its closest nodes, {needed} should", slot.key, slot.slot)]
+    TooFewCopies {
+        /// Where.
+        slot: RecordId,
+        /// How many of the closest hold it.
+        held: usize,
+        /// How many should.
+        needed: usize,
+    },
+}
+
+/// What became of reads while there were faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Reads {
+    /// They found what was acknowledged.
+    pub found: u64,
+    /// They did not, or got no answer that they could rely on.
+    pub missed: u64,
 }
 
 /// Knows what was promised. Clones are the same one.
@@ -81,6 +100,9 @@ struct State {
     attempts: u64,
     acknowledged: usize,
     answers: usize,
+    reads: Reads,
+    /// The first thing that was seen and that nobody may ever see.
+    seen_broken: Option<BrokenRule>,
 }
 
 /// What happened to one slot.
@@ -151,6 +173,61 @@ impl Checker {
         promised.map(|history| history.place).collect()
     }
 
+    /// The greatest acknowledged version of each slot, of those that have not ended by `now`.
+    #[must_use]
+    pub fn promised(&self, now: UnixMs) -> Vec<ValidRecord> {
+        let state = self.state();
+        let greatest = state.slots.values().filter_map(|history| history.greatest.as_ref());
+        greatest.filter(|record| record.keep_until() > now).cloned().collect()
+    }
+
+    /// The greatest acknowledged version of a slot.
+    #[must_use]
+    pub fn greatest(&self, slot: &RecordId) -> Option<ValidRecord> {
+        self.state().slots.get(slot)?.greatest.clone()
+    }
+
+    /// What became of reads while there were faults.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        self.state().reads
+    }
+
+    /// The first thing that was seen and that nobody may ever see.
+    #[must_use]
+    pub fn seen_broken(&self) -> Option<BrokenRule> {
+        self.state().seen_broken.clone()
+    }
+
+    /// Checks what one node shows of a slot when it is asked directly at the true time `asked`: bytes
+    /// that somebody tried to put there, and a body that had not ended then.
+    ///
+    /// # Errors
+    /// [`BrokenRule::Forged`] or [`BrokenRule::ServedExpired`].
+    pub fn shown_directly(
+        &self,
+        slot: &RecordId,
+        bytes: &Bytes,
+        asked: UnixMs,
+    ) -> Result<(), BrokenRule> {
+        let mut state = self.state();
+        state.answers += 1;
+        let forged = |found| Err(BrokenRule::Forged { slot: *slot, found });
+        let Ok(record) = ParsedRecord::parse(bytes.clone()) else { return forged(0) };
+        let found = record.seq();
+        let Ok(record) = record.verify(&self.network) else { return forged(found) };
+        let known = state.slots.get(slot).is_some_and(|history| history.knows(&record));
+        if record.id() != slot || !known {
+            return forged(found);
+        }
+        let shows_body = record.kind() == Kind::Value && record.has_body();
+        if shows_body && record.expires_at() <= asked {
+            let late_ms = asked.since(record.expires_at());
+            return Err(BrokenRule::ServedExpired { slot: *slot, late_ms });
+        }
+        Ok(())
+    }
+
     /// How many puts and deletes were acknowledged.
     #[must_use]
     pub fn acknowledgements(&self) -> usize {
@@ -172,6 +249,16 @@ impl History {
     fn new(place: Slot) -> Self {
         let (bytes, tried, open) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         History { place, greatest: None, bytes, tried, open }
+    }
+
+    /// Whether these bytes, or this head, are what somebody tried to write here.
+    fn knows(&self, record: &ValidRecord) -> bool {
+        match self.bytes.get(record.digest()) {
+            Some(bytes) if record.has_body() => bytes == record.bytes(),
+            Some(_) => true,
+            None if record.kind() == Kind::Tombstone => self.tried.contains(&None),
+            None => self.tried.contains(&Some(*record.body_hash())),
+        }
     }
 }
 
@@ -216,6 +303,27 @@ impl Question {
         }
     }
 
+    /// Counts what a get came to while there are faults: none if nothing came in time. What was
+    /// forged or had expired is noted as broken; that somebody cannot be found is what faults do.
+    pub fn answered_in_trouble(self, answer: Option<&Result<GetReport, GetError>>, now: UnixMs) {
+        let mut state = self.checker.state();
+        let empty = History::new(self.place);
+        let history = state.slots.get(&self.slot).unwrap_or(&empty);
+        let verdict = match answer {
+            Some(Ok(report)) => Some(self.shown(&report.record, history, now)),
+            Some(Err(error)) => Some(self.not_shown(error, history, now)),
+            None => None,
+        };
+        match verdict {
+            Some(Ok(())) => state.reads.found += 1,
+            Some(Err(broken @ (BrokenRule::Forged { .. } | BrokenRule::ServedExpired { .. }))) => {
+                state.reads.missed += 1;
+                state.seen_broken.get_or_insert(broken);
+            }
+            Some(Err(_)) | None => state.reads.missed += 1,
+        }
+    }
+
     fn shown(
         &self,
         record: &ValidRecord,
@@ -223,11 +331,7 @@ impl Question {
         now: UnixMs,
     ) -> Result<(), BrokenRule> {
         let (slot, found) = (self.slot, record.seq());
-        let as_acknowledged = match history.bytes.get(record.digest()) {
-            Some(bytes) => bytes == record.bytes(),
-            None => history.tried.contains(&Some(*record.body_hash())),
-        };
-        if *record.id() != slot || !as_acknowledged {
+        if *record.id() != slot || record.kind() == Kind::Tombstone || !history.knows(record) {
             return Err(BrokenRule::Forged { slot, found });
         }
         if record.expires_at() <= now {

@@ -22,22 +22,35 @@
 //! assert!(run.acknowledged > 0);
 //! ```
 
+pub mod attacker;
 pub mod checker;
 pub mod clock;
 pub mod dice;
 pub mod disk;
+pub mod fault;
+mod host;
+pub mod promise;
 pub mod scenario;
+pub mod settings;
+pub mod stranger;
 pub mod trace;
 pub mod transport;
 pub mod user;
+pub mod verify;
+pub mod view;
 pub mod world;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use checker::Reads;
+pub use fault::Fault;
 pub use scenario::Scenario;
-pub use world::{Failure, Settings, World};
+pub use settings::Settings;
+pub use transport::Sent;
+pub use view::{Copies, View};
+pub use world::{Failure, HostId, World};
 
 /// What became of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +65,10 @@ pub struct Run {
     pub acknowledged: usize,
     /// Answers that were checked.
     pub checked: usize,
+    /// Reads while there were faults.
+    pub reads: Reads,
+    /// What all hosts have sent.
+    pub sent: Sent,
     /// Writes that crashes undid.
     pub lost_writes: u64,
     /// Letters that were delivered.
@@ -60,6 +77,8 @@ pub struct Run {
     pub lived: Duration,
     /// 64 hex digits that stand for every letter that was delivered.
     pub trace: String,
+    /// What the scenario measured.
+    pub notes: Vec<String>,
 }
 
 /// Runs a scenario to its end, on this thread.
@@ -80,22 +99,31 @@ async fn live(scenario: &dyn Scenario, settings: Settings) -> Run {
         verdict: Ok(()),
         acknowledged: 0,
         checked: 0,
+        reads: Reads::default(),
+        sent: Sent::default(),
         lost_writes: 0,
         letters: 0,
         lived: Duration::ZERO,
         trace: String::new(),
+        notes: Vec::new(),
     };
     let mut world = match World::new(settings) {
         Ok(world) => world,
         Err(failure) => return Run { verdict: Err(failure), ..run },
     };
     run.verdict = scenario.run(&mut world).await;
+    if let (Ok(()), Err(broken)) = (&run.verdict, world.check_seen()) {
+        run.verdict = Err(broken.into());
+    }
     let trace = world.network().trace();
     run.acknowledged = world.checker().acknowledgements();
     run.checked = world.checker().answers();
+    run.reads = world.checker().reads();
+    run.sent = world.network().sent_in_all();
     run.lost_writes = world.lost_writes();
     run.letters = trace.events();
     run.lived = began.elapsed();
     run.trace = trace.digest();
+    run.notes = world.notes().to_vec();
     run
 }

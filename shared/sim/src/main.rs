@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use dht_sim::disk::{Acknowledge, DiskModel};
+use dht_sim::disk::DiskModel;
 use dht_sim::transport::LinkModel;
-use dht_sim::{Run, Settings, scenario, simulate};
+use dht_sim::{Fault, Run, Settings, scenario, simulate};
 
 /// Plays scenarios in simulated networks of real nodes. One seed always gives one run.
 #[derive(Parser)]
@@ -22,18 +22,18 @@ struct Arguments {
     /// The number that everything left to chance follows from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many nodes
-    #[arg(long, default_value_t = 100)]
-    nodes: usize,
+    /// How many nodes; as many as the scenario is meant for unless given
+    #[arg(long)]
+    nodes: Option<usize>,
     /// Of a thousand packets so many are lost
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
     loss: u32,
     /// The slowest fsync, in milliseconds; the quickest takes a twentieth
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     sync_ms: u64,
-    /// Put a fault back: disks acknowledge before they sync
+    /// Put a fault back that other systems had; --list names them
     #[arg(long)]
-    acknowledge_before_sync: bool,
+    fault: Option<Fault>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -45,6 +45,9 @@ fn main() -> anyhow::Result<ExitCode> {
         for scenario in scenario::ALL {
             println!("{}: {}", scenario.name(), scenario.about());
         }
+        for fault in Fault::ALL {
+            println!("--fault {fault}: {}", fault.about());
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let name = arguments.scenario.as_deref().unwrap_or_default();
@@ -55,12 +58,9 @@ fn main() -> anyhow::Result<ExitCode> {
         disks: DiskModel {
             sync_shortest: Duration::from_millis(arguments.sync_ms) / 20,
             sync_longest: Duration::from_millis(arguments.sync_ms),
-            acknowledge: match arguments.acknowledge_before_sync {
-                true => Acknowledge::BeforeSync,
-                false => Acknowledge::AfterSync,
-            },
         },
-        ..Settings::new(arguments.seed, arguments.nodes)
+        fault: arguments.fault,
+        ..Settings::new(arguments.seed, arguments.nodes.unwrap_or(story.nodes()))
     };
     let run = simulate(story, settings)
         .context("the system gives no runtime; close other programs and try again")?;
@@ -86,6 +86,9 @@ fn print_lines(run: &Run) {
         run.letters,
         run.lived.as_secs()
     );
+    for note in &run.notes {
+        println!("{note}");
+    }
     println!("trace={}", run.trace);
     println!("{}", if run.verdict.is_ok() { "kept" } else { "broken" });
 }
@@ -102,6 +105,7 @@ fn print_json(run: &Run) {
         "lost_writes": run.lost_writes,
         "letters": run.letters,
         "lived_secs": run.lived.as_secs(),
+        "notes": run.notes,
         "trace": run.trace,
     });
     println!("{object}");

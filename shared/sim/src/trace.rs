@@ -17,10 +17,10 @@ pub struct Trace {
 pub struct Event<'a> {
     /// When, since the run began.
     pub at: Duration,
-    /// The sending host's number.
-    pub from: u32,
-    /// The receiving host's number.
-    pub to: u32,
+    /// The sending host's number, if it has one.
+    pub from: Option<u32>,
+    /// The receiving host's number, if it has one.
+    pub to: Option<u32>,
     /// What it was.
     pub kind: u8,
     /// What was carried; empty if nothing was.
@@ -32,8 +32,9 @@ impl Trace {
     pub fn note(&mut self, event: &Event<'_>) {
         let at_us = u64::try_from(event.at.as_micros()).unwrap_or(u64::MAX);
         let mut head = [0; 25];
-        let fields = at_us.to_be_bytes().into_iter().chain(event.from.to_be_bytes());
-        let fields = fields.chain(event.to.to_be_bytes()).chain([event.kind]);
+        let number = |host: Option<u32>| host.unwrap_or(u32::MAX).to_be_bytes();
+        let fields = at_us.to_be_bytes().into_iter().chain(number(event.from));
+        let fields = fields.chain(number(event.to)).chain([event.kind]);
         let fields = fields.chain((event.frame.len() as u64).to_be_bytes());
         for (place, byte) in head.iter_mut().zip(fields) {
             *place = byte;

@@ -21,11 +21,18 @@ pub struct User {
     context: DhtContext,
     checker: Checker,
     clock: Arc<WorldClock>,
+    /// How it reads whatever it is told, where that is a fault that was put back.
+    always: Option<Consistency>,
 }
 
 impl User {
-    pub(crate) fn new(context: DhtContext, checker: Checker, clock: Arc<WorldClock>) -> Self {
-        User { context, checker, clock }
+    pub(crate) fn new(
+        context: DhtContext,
+        checker: Checker,
+        clock: Arc<WorldClock>,
+        always: Option<Consistency>,
+    ) -> Self {
+        User { context, checker, clock, always }
     }
 
     /// Puts, and tells the checker.
@@ -74,8 +81,8 @@ impl User {
     /// # Errors
     /// [`GetError`].
     pub async fn get(&self, slot: &Slot, consistency: Consistency) -> Result<GetReport, GetError> {
-        let options = GetOptions { consistency, verify: true };
-        self.context.get(slot, options).await
+        let consistency = self.always.unwrap_or(consistency);
+        self.context.get(slot, GetOptions { consistency, verify: true }).await
     }
 
     /// The slot that a put writes to.
@@ -109,8 +116,7 @@ impl User {
         question: Question,
         consistency: Consistency,
     ) -> Result<(), BrokenRule> {
-        let options = GetOptions { consistency, verify: true };
-        let answer = self.context.get(question.place(), options).await;
+        let answer = self.get(question.place(), consistency).await;
         question.answered(&answer, self.clock.now())
     }
 }

@@ -1,65 +1,47 @@
-//! [`World`]: the hosts, the network between them, the time, and who checks the promise.
+//! [`World`]: the hosts, the network between them, the time, and what is done to them.
 //!
 //! ```text
-//! World ─┬─ Network (links, letters, trace)      ─ one for all
-//!        ├─ WorldClock, Checker, Seed            ─ one for all
-//!        └─ Host ─┬─ address, node key, disk, clock     outlive its node
-//!                 └─ Life: DhtContext, errands          one start of the node until its crash
+//! World ─┬─ View ─┬─ Hosts: addresses, disks, clocks, and the nodes that run
+//!        │        ├─ Network: links, letters, trace
+//!        │        └─ WorldClock, Checker
+//!        └─ Timing of the nodes that are started next, WorldVerifier, Seed
 //! ```
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dht_context::clock::Clock;
 use dht_context::node_key::NodeKey;
 use dht_context::resolver::Resolver;
-use dht_context::verify::{InlineSigner, InlineVerifier};
-use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
+use dht_context::verify::InlineSigner;
+use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::NetworkName;
 use dht_kad::admission::Limits;
-use dht_kad::lookup::Consistency;
 use dht_kad::message::Mode;
 use futures_util::future::{BoxFuture, join_all};
-use futures_util::stream::{self, StreamExt};
 use thiserror::Error;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::checker::{BrokenRule, Checker};
 use crate::clock::{HostClock, WorldClock};
 use crate::dice::{Dice, Seed};
-use crate::disk::{DiskModel, SimDisk};
-use crate::transport::{LinkModel, Links, Network, SimTransport};
+use crate::disk::SimDisk;
+pub use crate::host::HostId;
+use crate::host::{Host, Hosts, Life};
+use crate::settings::Settings;
+use crate::transport::{Links, Network, SimTransport};
 use crate::user::User;
+use crate::verify::WorldVerifier;
+use crate::view::View;
 
 /// The port of every simulated node.
-const PORT: u16 = 4222;
+pub(crate) const PORT: u16 = 4222;
 /// The room on each simulated disk.
-const DISK_BYTES: u64 = 1 << 30;
+pub const DISK_BYTES: u64 = 1 << 30;
 /// The most hosts: each has a /24 of its own within 20.0.0.0/8.
 pub const HOSTS_MAX: usize = 65_536;
-
-/// What a run starts from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Settings {
-    /// The number that everything left to chance follows from.
-    pub seed: u64,
-    /// How many nodes.
-    pub nodes: usize,
-    /// What the network is like.
-    pub links: LinkModel,
-    /// What the disks are like.
-    pub disks: DiskModel,
-}
-
-impl Settings {
-    /// A run of so many nodes in a good network.
-    #[must_use]
-    pub fn new(seed: u64, nodes: usize) -> Self {
-        let (links, disks) = (LinkModel::default(), DiskModel::default());
-        Settings { seed, nodes, links, disks }
-    }
-}
 
 /// A run did not come to a good end.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -73,35 +55,16 @@ pub enum Failure {
     Expected(String),
 }
 
-/// A host's place in the world's list.
-pub type HostId = usize;
-
 /// Everything in a run.
 pub struct World {
     settings: Settings,
     network_name: NetworkName,
-    network: Arc<Network>,
-    clock: Arc<WorldClock>,
-    checker: Checker,
-    hosts: Vec<Host>,
+    timing: Timing,
+    verifier: WorldVerifier,
+    view: View,
+    strangers: AtomicU64,
+    notes: Vec<String>,
     carrier: AbortHandle,
-}
-
-/// A machine, and what of it outlives its node.
-struct Host {
-    addr: SocketAddr,
-    key: NodeKey,
-    disk: Arc<SimDisk>,
-    clock: Arc<HostClock>,
-    lives: u64,
-    life: Option<Life>,
-}
-
-/// A node from its start to its end.
-struct Life {
-    context: DhtContext,
-    /// What was asked of it from outside; ends with it.
-    errands: Vec<AbortHandle>,
 }
 
 /// There are no names in the simulator, only addresses.
@@ -129,14 +92,23 @@ impl World {
         let carrier = tokio::spawn(Arc::clone(&network).carry()).abort_handle();
         let network_name: NetworkName =
             "simulated".parse().map_err(|error| expected(format!("network name: {error}")))?;
-        let checker = Checker::new(network_name.clone());
+        let view = View {
+            hosts: Arc::new(Hosts::default()),
+            network,
+            clock: Arc::new(WorldClock::new()),
+            checker: Checker::new(network_name.clone()),
+            fault: settings.fault,
+        };
+        let verifier = WorldVerifier::new(network_name.clone());
+        let timing = Timing::default();
         let mut world = World {
             settings,
             network_name,
-            network,
-            clock: Arc::new(WorldClock::new()),
-            checker,
-            hosts: Vec::new(),
+            timing,
+            verifier,
+            view,
+            strangers: AtomicU64::new(0),
+            notes: Vec::new(),
             carrier,
         };
         for _ in 0..settings.nodes {
@@ -145,22 +117,29 @@ impl World {
         Ok(world)
     }
 
+    /// Gives all nodes that are started from now on these time limits and intervals: whoever lets a
+    /// year pass does not want every peer asked every minute whether it lives.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
     /// Adds a host; it is down.
     pub fn add_host(&mut self) -> HostId {
-        let id = self.hosts.len();
+        let mut hosts = self.view.hosts.lock();
+        let id = hosts.len();
         let number = id as u64;
         let [.., high, low] = number.to_be_bytes();
         let addr = SocketAddr::from(([20, high, low, 1], PORT));
-        let limits = Limits::default_for(DISK_BYTES);
-        let model = self.settings.disks;
-        let dice = self.seed().dice("disk", number);
-        self.network.place(addr);
-        self.hosts.push(Host {
+        let (seed, Settings { disks, fault, .. }) = (self.seed(), self.settings);
+        let (limits, dice) = (Limits::default_for(DISK_BYTES), seed.dice("disk", number));
+        self.view.network.place(addr);
+        hosts.push(Host {
             addr,
-            key: NodeKey::from_seed(self.seed().derive("node key", number)),
-            disk: SimDisk::new(self.network_name.clone(), limits, dice, model),
-            clock: Arc::new(HostClock::new(Arc::clone(&self.clock))),
+            key: NodeKey::from_seed(seed.derive("node key", number)),
+            disk: SimDisk::new(self.network_name.clone(), limits, dice, disks, fault),
+            clock: Arc::new(HostClock::new(Arc::clone(&self.view.clock))),
             lives: 0,
+            names: 0,
             life: None,
         });
         id
@@ -171,14 +150,16 @@ impl World {
     /// # Errors
     /// [`Failure::Expected`] if it runs already, or refuses its configuration.
     pub fn start(&mut self, id: HostId, ask: &[HostId]) -> Result<(), Failure> {
-        let ask: Vec<_> = ask.iter().filter(|other| **other != id).collect();
-        let bootstrap = ask.iter().filter_map(|other| self.hosts.get(**other));
-        let bootstrap = bootstrap.map(|host| PeerAddress::from(host.addr)).collect();
-        let mut config = ContextConfig::new(self.network_name.clone(), Mode::Server, bootstrap);
-        config.solo = ask.is_empty();
-        let seed = self.seed();
-        let (network, verifier) = (&self.network, InlineVerifier::new(self.network_name.clone()));
-        let Some(host) = self.hosts.get_mut(id) else {
+        let bootstrap: Vec<_> = self.addrs(ask.iter().filter(|other| **other != id));
+        let bootstrap: Vec<_> = bootstrap.into_iter().map(PeerAddress::from).collect();
+        let solo = bootstrap.is_empty();
+        let config = ContextConfig::new(self.network_name.clone(), Mode::Server, bootstrap);
+        let mut config = ContextConfig { solo, timing: self.timing, ..config };
+        if let Some(fault) = self.settings.fault {
+            fault.distort(&mut config);
+        }
+        let mut hosts = self.view.hosts.lock();
+        let Some(host) = hosts.get_mut(id) else {
             return Err(expected(format!("there is no host {id}")));
         };
         if host.life.is_some() {
@@ -187,13 +168,13 @@ impl World {
         host.lives += 1;
         let clock: Arc<dyn Clock> = host.clock.clone();
         let foundations = Foundations {
-            transport: SimTransport::bind(network, host.addr, host.key.id()),
-            store: Arc::new(host.disk.open(clock.clone())),
-            verifier: Arc::new(verifier),
+            transport: SimTransport::bind(&self.view.network, host.addr, host.key.id()),
+            store: Arc::new(host.disk.open(clock.clone(), self.view.clock.clone())),
+            verifier: Arc::new(self.verifier.clone()),
             signer: Arc::new(InlineSigner::new(host.key.clone())),
             clock,
             resolver: Arc::new(NoNames),
-            seed: seed.derive("node", (id as u64) << 32 | host.lives),
+            seed: self.seed().derive("node", (id as u64) << 32 | host.lives),
         };
         let context = DhtContext::start(config, foundations)
             .map_err(|error| expected(format!("host {id} refuses to start: {error}")))?;
@@ -206,10 +187,9 @@ impl World {
     pub async fn crash(&mut self, ids: &[HostId]) {
         let mut dead = Vec::new();
         for id in ids {
-            let Some(host) = self.hosts.get_mut(*id) else { continue };
-            let Some(life) = host.life.take() else { continue };
-            host.disk.crash();
-            self.network.crash(host.addr);
+            let Some((life, disk, addr)) = self.take_life(*id) else { continue };
+            disk.crash();
+            self.view.network.crash(addr);
             life.errands.iter().for_each(AbortHandle::abort);
             dead.push(life.context);
         }
@@ -217,23 +197,82 @@ impl World {
         join_all(dead.iter().map(DhtContext::stop)).await;
     }
 
-    /// Waits until every node that runs is ready.
-    ///
-    /// # Errors
-    /// [`Failure::Expected`] if that takes longer than `limit`.
-    pub async fn all_ready(&self, limit: Duration) -> Result<(), Failure> {
-        let contexts: Vec<_> = self.hosts.iter().filter_map(|host| host.life.as_ref()).collect();
-        let all = async {
-            for life in &contexts {
-                life.context.ready().await;
-            }
-        };
-        if tokio::time::timeout(limit, all).await.is_ok() {
-            return Ok(());
+    /// Stops nodes in good order, all at the same moment, as SIGTERM does, and waits until they have
+    /// ended.
+    pub async fn stop(&mut self, ids: &[HostId]) {
+        let ending: Vec<_> = ids.iter().filter_map(|id| self.take_life(*id)).collect();
+        join_all(ending.iter().map(|(life, ..)| life.context.stop())).await;
+        for (life, ..) in &ending {
+            life.errands.iter().for_each(AbortHandle::abort);
         }
-        let late = contexts.iter().filter(|life| !life.context.is_ready()).count();
-        let (nodes, secs) = (contexts.len(), limit.as_secs());
-        Err(expected(format!("{late} of {nodes} nodes are not ready after {secs} s")))
+    }
+
+    /// Lets nodes leave the network for good, all at the same moment: they hand over what they hold,
+    /// and stop.
+    pub async fn leave(&mut self, ids: &[HostId]) {
+        let contexts: Vec<_> = ids.iter().filter_map(|id| self.user(*id).ok()).collect();
+        join_all(contexts.iter().map(|user| user.context().leave(|_| {}))).await;
+        self.stop(ids).await;
+    }
+
+    /// Gives a host that is down an empty disk: only its node key is left.
+    pub fn wipe(&mut self, id: HostId) {
+        self.view.hosts.at(id, |host| {
+            if host.life.is_none() {
+                host.disk.wipe();
+            }
+        });
+    }
+
+    /// Installs a host that is down anew: its disk is empty, and its node is another one.
+    pub fn replace(&mut self, id: HostId) {
+        self.wipe(id);
+        let seed = self.seed();
+        self.view.hosts.at(id, |host| {
+            if host.life.is_none() {
+                host.names += 1;
+                let number = (id as u64) << 32 | host.names;
+                host.key = NodeKey::from_seed(seed.derive("another node key", number));
+            }
+        });
+    }
+
+    /// From now on all writes to a host's disk fail, or none does any more.
+    pub fn set_disk_failing(&self, id: HostId, failing: bool) {
+        self.view.hosts.at(id, |host| host.disk.set_failing(failing));
+    }
+
+    /// Leaves so many bytes for records on a host's disk.
+    pub fn set_disk_room(&self, id: HostId, bytes: u64) {
+        self.view.hosts.at(id, |host| host.disk.set_room(bytes));
+    }
+
+    /// Sets how far a host's clock is ahead of the truth, or behind it if negative.
+    pub fn set_clock_error_ms(&self, id: HostId, error_ms: i64) {
+        self.view.hosts.at(id, |host| host.clock.set_error_ms(error_ms));
+    }
+
+    /// Lets a host's clock run too fast from now on by so many millionths, or too slow.
+    pub fn set_clock_drift_ppm(&self, id: HostId, drift_ppm: i64) {
+        self.view.hosts.at(id, |host| host.clock.set_drift_ppm(drift_ppm));
+    }
+
+    /// Cuts two groups of hosts off from each other.
+    pub fn split(&self, one: &[HostId], other: &[HostId]) {
+        self.view.network.split(&self.addrs(one), &self.addrs(other));
+    }
+
+    /// Lets nothing pass from some hosts to others; the way back stays open.
+    pub fn block(&self, from: &[HostId], to: &[HostId]) {
+        let to = self.addrs(to);
+        for from in self.addrs(from) {
+            to.iter().for_each(|to| self.view.network.block(from, *to));
+        }
+    }
+
+    /// Opens all ways.
+    pub fn heal(&self) {
+        self.view.network.heal();
     }
 
     /// What is needed to use a node.
@@ -241,10 +280,7 @@ impl World {
     /// # Errors
     /// [`Failure::Expected`] if it is down.
     pub fn user(&self, id: HostId) -> Result<User, Failure> {
-        let life = self.hosts.get(id).and_then(|host| host.life.as_ref());
-        let life = life.ok_or_else(|| expected(format!("host {id} is down")))?;
-        let (checker, clock) = (self.checker.clone(), Arc::clone(&self.clock));
-        Ok(User::new(life.context.clone(), checker, clock))
+        self.view.user(id)
     }
 
     /// Asks something of a node, in a task that ends with the node: what has not come back by then
@@ -258,11 +294,24 @@ impl World {
         errand: impl FnOnce(User) -> F,
     ) -> Result<JoinHandle<T>, Failure> {
         let task = tokio::spawn(errand(self.user(id)?));
-        if let Some(life) = self.hosts.get_mut(id).and_then(|host| host.life.as_mut()) {
-            life.errands.retain(|errand| !errand.is_finished());
-            life.errands.push(task.abort_handle());
-        }
+        self.view.hosts.at(id, |host| {
+            if let Some(life) = &mut host.life {
+                life.errands.retain(|errand| !errand.is_finished());
+                life.errands.push(task.abort_handle());
+            }
+        });
         Ok(task)
+    }
+
+    /// Notes something that the scenario measured, for whoever reads about the run.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// What the scenario measured.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Lets the world live on for a while.
@@ -270,55 +319,28 @@ impl World {
         tokio::time::sleep(span).await;
     }
 
-    /// Gets every slot in which something was acknowledged, each through a random node, and checks
-    /// the answers.
-    ///
-    /// # Errors
-    /// The first [`BrokenRule`], in the order of the slots' names.
-    pub async fn check_all(&self, consistency: Consistency) -> Result<(), Failure> {
-        let mut dice = self.seed().dice("readers", self.checker.answers() as u64);
-        let running = self.running();
-        let mut gets = Vec::new();
-        for place in self.checker.places() {
-            let Some(reader) = running.get(dice.place(running.len())) else {
-                return Err(expected("no node runs".to_owned()));
-            };
-            let (question, user) = (self.checker.asks(&place), self.user(*reader)?);
-            gets.push(async move { user.get_checked(question, consistency).await });
-        }
-        let mut answers = stream::iter(gets).buffered(READERS);
-        while let Some(answer) = answers.next().await {
-            answer?;
-        }
-        Ok(())
-    }
-
     /// The hosts whose nodes run.
     #[must_use]
     pub fn running(&self) -> Vec<HostId> {
-        let hosts = self.hosts.iter().enumerate();
-        hosts.filter(|(_, host)| host.life.is_some()).map(|(id, _)| id).collect()
+        self.view.running()
     }
 
-    /// Cuts two groups of hosts off from each other.
-    pub fn split(&self, one: &[HostId], other: &[HostId]) {
-        let addrs = |ids: &[HostId]| -> Vec<SocketAddr> {
-            ids.iter().filter_map(|id| Some(self.hosts.get(*id)?.addr)).collect()
-        };
-        self.network.split(&addrs(one), &addrs(other));
-    }
-
-    /// Sets how far a host's clock is ahead of the truth.
-    pub fn set_clock_error_ms(&self, id: HostId, error_ms: i64) {
-        if let Some(host) = self.hosts.get(id) {
-            host.clock.set_error_ms(error_ms);
-        }
-    }
-
-    /// How many writes crashes have undone.
+    /// How many writes crashes and failing disks have undone.
     #[must_use]
     pub fn lost_writes(&self) -> u64 {
-        self.hosts.iter().map(|host| host.disk.lost()).sum()
+        self.view.hosts.lock().iter().map(|host| host.disk.lost()).sum()
+    }
+
+    /// What can be seen of it from outside.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What the run started from.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The number that everything follows from.
@@ -333,33 +355,54 @@ impl World {
         self.seed().dice(purpose, 0)
     }
 
+    /// The name of the simulated network.
+    #[must_use]
+    pub fn network_name(&self) -> &NetworkName {
+        &self.network_name
+    }
+
     /// The network.
     #[must_use]
     pub fn network(&self) -> &Arc<Network> {
-        &self.network
+        &self.view.network
     }
 
     /// The true time.
     #[must_use]
     pub fn clock(&self) -> &Arc<WorldClock> {
-        &self.clock
+        &self.view.clock
     }
 
     /// Who knows what was promised.
     #[must_use]
     pub fn checker(&self) -> &Checker {
-        &self.checker
+        &self.view.checker
     }
 
     /// How many hosts there are, up or down.
     #[must_use]
     pub fn host_count(&self) -> usize {
-        self.hosts.len()
+        self.view.hosts.lock().len()
+    }
+
+    /// The number of the next node that comes from outside.
+    pub(crate) fn next_stranger(&self) -> u64 {
+        self.strangers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn take_life(&self, id: HostId) -> Option<(Life, Arc<SimDisk>, SocketAddr)> {
+        let taken = self.view.hosts.at(id, |host| {
+            let life = host.life.take()?;
+            Some((life, Arc::clone(&host.disk), host.addr))
+        });
+        taken.flatten()
+    }
+
+    fn addrs<'a>(&self, ids: impl IntoIterator<Item = &'a HostId>) -> Vec<SocketAddr> {
+        let hosts = self.view.hosts.lock();
+        ids.into_iter().filter_map(|id| Some(hosts.get(*id)?.addr)).collect()
     }
 }
-
-/// Gets that are under way at once while everything is checked.
-const READERS: usize = 16;
 
 impl Drop for World {
     fn drop(&mut self) {

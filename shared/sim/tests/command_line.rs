@@ -30,7 +30,7 @@ fn two_processes_with_one_seed_give_one_trace_and_another_seed_gives_another() {
 
 #[test]
 fn a_broken_promise_is_the_exit_status_and_names_the_seed_and_the_rule() {
-    let fault = ["--acknowledge-before-sync", "--sync-ms", "1000"];
+    let fault = ["--fault", "acknowledge-before-sync", "--sync-ms", "1000"];
     let output = dht_sim(&[&["restart-all", "--nodes", "20", "--seed", "3"], &fault[..]].concat());
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use dht_sim::checker::BrokenRule;
-use dht_sim::disk::{Acknowledge, DiskModel};
+use dht_sim::disk::DiskModel;
 use dht_sim::transport::LinkModel;
-use dht_sim::{Failure, Run, Settings, World, scenario, simulate};
+use dht_sim::{Failure, Fault, Run, Settings, World, scenario, simulate};
 use futures_util::future::join_all;
 
 const NODES: usize = 100;
@@ -31,18 +31,15 @@ fn all_nodes_restart_at_once() {
 /// well before the syncs; with the fault taken out again the same run is good.
 #[test]
 fn an_acknowledgement_before_the_sync_is_caught() {
-    let slow = |acknowledge| DiskModel {
+    let disks = DiskModel {
         sync_shortest: Duration::from_millis(200),
         sync_longest: Duration::from_millis(600),
-        acknowledge,
     };
-    let run = |acknowledge| {
-        play("restart-all", Settings { disks: slow(acknowledge), ..Settings::new(1, NODES) })
-    };
-    let lying = run(Acknowledge::BeforeSync);
+    let slow = Settings { disks, ..Settings::new(1, NODES) };
+    let lying = play("restart-all", slow.with(Fault::AcknowledgeBeforeSync));
     let lost = matches!(lying.verdict, Err(Failure::Broken(BrokenRule::Lost { .. })));
     assert!(lost, "{lying:?}");
-    assert_eq!(run(Acknowledge::AfterSync).verdict, Ok(()));
+    assert_eq!(play("restart-all", slow).verdict, Ok(()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use dht_kad::domain;
-use dht_kad::lookup::{AnsweredNode, ClosestLookup, Condition, LookupConfig};
+use dht_kad::lookup::{AnsweredNode, ClosestLookup, ClosestResult, Condition, LookupConfig};
 use dht_kad::message::{
     Find, Found, Mode, NodeInfo, Nodes, Position, PublisherKey, RecordBytes, Request, Response,
 };
@@ -134,7 +134,7 @@ impl Inner {
     /// Looks up where records at `key` lie: the k closest servers that are whole, closest first, and
     /// before the last of them those that are not; this one among them if it is one.
     pub(crate) async fn responsible_servers(self: &Arc<Self>, key: &Key) -> Vec<AnsweredNode> {
-        self.look_up(key, Vec::new(), false).await
+        self.look_up(key, Vec::new(), false).await.closest
     }
 
     /// Looks up the k servers closest to `key`, whole or not, closest first, this one among them if
@@ -144,17 +144,19 @@ impl Inner {
         key: &Key,
         named: Vec<NodeInfo>,
     ) -> Vec<AnsweredNode> {
-        let mut closest = self.look_up(key, named, true).await;
+        let mut closest = self.look_up(key, named, true).await.closest;
         closest.truncate(K);
         closest
     }
 
-    async fn look_up(
+    /// Looks up the servers closest to `key`, closest first, this one besides if it is one, and says
+    /// what that took.
+    pub(crate) async fn look_up(
         self: &Arc<Self>,
         key: &Key,
         named: Vec<NodeInfo>,
         all_count: bool,
-    ) -> Vec<AnsweredNode> {
+    ) -> ClosestResult {
         let key = *key;
         let own = self.registry.own();
         let mut seeds = self.registry.closest(&key, K, None);
@@ -170,7 +172,8 @@ impl Inner {
             machine.on_answer(&from, answer.nodes, says);
         })
         .await;
-        let mut closest = machine.result().closest;
+        let mut result = machine.result();
+        let closest = &mut result.closest;
         // A lookup that nobody answered has refreshed nothing.
         if !closest.is_empty() {
             self.registry.note_lookup(&key);
@@ -182,7 +185,7 @@ impl Inner {
             closest.push(AnsweredNode { info, settled, whole: self.replication.is_whole() });
             closest.sort_by_key(|node| node.info.id.key().distance(&key));
         }
-        closest
+        result
     }
 
     /// Asks one server what it holds, and checks what it answers. What does not belong into the

@@ -87,6 +87,16 @@ impl Rows {
         }
     }
 
+    /// Takes a slot's row out, whatever it holds, and leaves nothing to guard the slot.
+    pub fn remove(&mut self, id: &RecordId) {
+        self.take(&row_key(id));
+    }
+
+    /// Changes what is allowed from now on. What is here stays, even if it is more.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// One page of what is served at `now`.
     #[must_use]
     pub fn find(&self, query: &PageQuery, now: UnixMs) -> Page {

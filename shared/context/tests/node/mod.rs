@@ -1,5 +1,6 @@
 //! One context on a real socket, for tests.
 
+#![allow(dead_code, reason = "each test file uses its part")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +22,7 @@ use dht_context::resolver::SystemResolver;
 use dht_context::store::{
     Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
-use dht_context::verify::{InlineSigner, InlineVerifier};
+use dht_context::verify::{InlineSigner, InlineVerifier, Signer};
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Position, Stored};
@@ -53,6 +54,8 @@ pub(crate) struct NodeOptions {
     pub(crate) timing: Timing,
     /// What it is known by; chosen by chance if absent.
     pub(crate) key: Option<NodeKey>,
+    /// Whether its receipts are signed by a key that is not its own.
+    pub(crate) forges_receipts: bool,
 }
 
 impl NodeOptions {
@@ -64,6 +67,7 @@ impl NodeOptions {
             solo: false,
             timing: Timing::default(),
             key: None,
+            forges_receipts: false,
         }
     }
 
@@ -86,6 +90,22 @@ pub(crate) struct LyingStore {
     endless: AtomicBool,
     refuse: AtomicBool,
     mirrored: Mutex<Option<Arc<LyingStore>>>,
+}
+
+/// Signs in the name of one key with another, or honestly if they are the same.
+struct Forger {
+    named: [u8; 32],
+    signs: InlineSigner,
+}
+
+impl Signer for Forger {
+    fn sign(&self, messages: Vec<Vec<u8>>) -> BoxFuture<'static, Vec<[u8; 64]>> {
+        self.signs.sign(messages)
+    }
+
+    fn public_key(&self) -> [u8; 32] {
+        self.named
+    }
 }
 
 impl LyingStore {
@@ -204,6 +224,9 @@ impl Node {
             limits: TransportLimits::default(),
         })
         .unwrap();
+        let signs =
+            if options.forges_receipts { NodeKey::generate().unwrap() } else { key.clone() };
+        let signer = Forger { named: key.public_key(), signs: InlineSigner::new(signs) };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let limits = Limits::default_for(1 << 30);
         let mut seed = [0; 32];
@@ -227,7 +250,7 @@ impl Node {
                 transport,
                 store: store.clone(),
                 verifier: Arc::new(InlineVerifier::new(network())),
-                signer: Arc::new(InlineSigner::new(key)),
+                signer: Arc::new(signer),
                 clock,
                 resolver: Arc::new(SystemResolver),
                 seed,

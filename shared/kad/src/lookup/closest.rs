@@ -46,6 +46,9 @@ pub struct ClosestResult {
     pub asked: usize,
     /// How many of them failed.
     pub failed: usize,
+    /// How many answers it took, one after the other, to hear of the last of the closest; 0 if the
+    /// own table had them all.
+    pub hops: usize,
 }
 
 /// A lookup of the k servers closest to a place.
@@ -104,6 +107,7 @@ impl ClosestLookup {
             closest: self.walk.answered_up_to_last_that_counts(),
             asked: self.walk.asked(),
             failed: self.walk.failed(),
+            hops: self.walk.hops(),
         }
     }
 }

@@ -48,6 +48,8 @@ struct Candidate {
     id: NodeId,
     /// Each with its place in the answer that named it, in the order of those places.
     addrs: Vec<(usize, SocketAddr)>,
+    /// How many answers it took, one after the other, to hear of it.
+    hops: usize,
     phase: Phase,
 }
 
@@ -84,7 +86,7 @@ impl Walk {
             in_flight_slow: 0,
         };
         for seed in seeds {
-            walk.learn(seed);
+            walk.learn(seed, 0);
         }
         walk
     }
@@ -166,8 +168,9 @@ impl Walk {
         if !self.land(&distance, Phase::Answered { says, vouches, counts }) {
             return false;
         }
+        let hops = self.candidates.get(&distance).map_or(0, |answerer| answerer.hops) + 1;
         for node in nodes.into_iter().take(self.config.new_per_answer) {
-            self.learn(node);
+            self.learn(node, hops);
         }
         true
     }
@@ -198,6 +201,13 @@ impl Walk {
             }
             _ => None,
         })
+    }
+
+    /// How many answers it took, one after the other, to hear of the last of T.
+    pub(super) fn hops(&self) -> usize {
+        let answered = |candidate: &&Candidate| matches!(candidate.phase, Phase::Answered { .. });
+        let closest = self.candidates.values().filter(answered).take(self.config.k);
+        closest.map(|candidate| candidate.hops).max().unwrap_or(0)
     }
 
     /// Those who belong to T once the walk is over, and those before the last of them who answered
@@ -253,7 +263,7 @@ impl Walk {
         true
     }
 
-    fn learn(&mut self, node: NodeInfo) {
+    fn learn(&mut self, node: NodeInfo, hops: usize) {
         if node.id == self.own {
             return;
         }
@@ -261,6 +271,7 @@ impl Walk {
         let candidate = self.candidates.entry(distance).or_insert_with(|| Candidate {
             id: node.id,
             addrs: Vec::new(),
+            hops,
             phase: Phase::Known,
         });
         candidate.merge(node.addrs);

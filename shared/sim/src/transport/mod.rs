@@ -17,6 +17,7 @@ mod end;
 mod letter;
 mod links;
 mod network;
+mod sent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use futures_util::future::BoxFuture;
 
 pub use links::{LinkModel, Links};
 pub use network::Network;
+pub use sent::{Purpose, Sent};
 
 use connection::SimConnection;
 use network::PortRef;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::end::{End, EndId, Ends};
 use super::letter::{Cargo, Hello, Letter, Message};
 use super::links::Links;
+use super::sent::Sent;
 use crate::dice::Dice;
 use crate::trace::{Event, Trace};
 
@@ -37,6 +38,8 @@ struct State {
     links: Links,
     dice: Dice,
     trace: Trace,
+    /// By the hosts' numbers.
+    sent: Vec<Sent>,
     ports: BTreeMap<SocketAddr, Port>,
     ends: BTreeMap<EndId, Arc<End>>,
     /// By moment, and in the order of posting within one.
@@ -71,6 +74,7 @@ impl Network {
             links,
             dice,
             trace: Trace::default(),
+            sent: Vec::new(),
             ports: BTreeMap::new(),
             ends: BTreeMap::new(),
             letters: BTreeMap::new(),
@@ -93,7 +97,10 @@ impl Network {
 
     /// Gives a host its place on the map.
     pub fn place(&self, addr: SocketAddr) {
-        self.state().links.place(addr);
+        self.change(|state| {
+            state.links.place(addr);
+            state.sent.resize(state.links.hosts(), Sent::default());
+        });
     }
 
     /// A host dies: its connections vanish without a word.
@@ -117,6 +124,11 @@ impl Network {
         self.change(|state| state.block(from, to));
     }
 
+    /// Opens the way from one host to another.
+    pub fn open(&self, from: SocketAddr, to: SocketAddr) {
+        self.state().links.open(from, to);
+    }
+
     /// Opens all ways.
     pub fn heal(&self) {
         self.state().links.open_all();
@@ -125,6 +137,23 @@ impl Network {
     /// Changes how many packets are lost from now on.
     pub fn set_loss(&self, permille: u32) {
         self.state().links.set_loss(permille);
+    }
+
+    /// Changes how many letters take a detour from now on, on which later ones overtake them.
+    pub fn set_detours(&self, permille: u32) {
+        self.state().links.set_detours(permille);
+    }
+
+    /// What each host that ever had a place has sent, in the order of their numbers.
+    #[must_use]
+    pub fn sent(&self) -> Vec<Sent> {
+        self.state().sent.clone()
+    }
+
+    /// What all hosts have sent together.
+    #[must_use]
+    pub fn sent_in_all(&self) -> Sent {
+        self.state().sent.iter().fold(Sent::default(), |all, one| all.plus(one))
     }
 
     /// What was delivered so far.
@@ -237,7 +266,8 @@ impl State {
             return self.try_again(letter, now);
         };
         let (kind, frame) = letter.cargo.traced();
-        let (from_number, to_number) = (self.links.number(&from), self.links.number(&to));
+        let number = |addr| self.links.number(addr).and_then(|number| u32::try_from(number).ok());
+        let (from_number, to_number) = (number(&from), number(&to));
         let at = now.duration_since(self.began);
         self.trace.note(&Event { at, from: from_number, to: to_number, kind, frame });
         match letter.cargo {
@@ -410,7 +440,10 @@ impl State {
 
     fn post(&mut self, from: SocketAddr, to: SocketAddr, cargo: Cargo) {
         let now = Instant::now();
-        match (self.links.transit(from, to, cargo.size()), &cargo) {
+        if let Some(sent) = self.links.number(&from).and_then(|from| self.sent.get_mut(from)) {
+            sent.note(&cargo);
+        }
+        match (self.links.transit(from, to, cargo.size(), now), &cargo) {
             (Some(delay), _) => {
                 let letter = Letter { from, to, sent_at: now, failures: 0, cargo };
                 self.queue(now + delay, letter);

@@ -1,0 +1,166 @@
+//! Whether a world keeps its promise, as far as anybody can tell by waiting, getting and asking.
+
+use std::time::Duration;
+
+use dht_kad::lookup::Consistency;
+use futures_util::stream::{self, StreamExt};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::checker::BrokenRule;
+use crate::dice::Dice;
+use crate::stranger::Stranger;
+use crate::view::{Copies, View};
+use crate::world::{Failure, HostId, World};
+
+/// Gets that are under way at once while everything is checked.
+const READERS: usize = 16;
+/// A wait looks so often whether it is over.
+const LOOKS: u32 = 60;
+/// But not more often than this.
+const LOOK_EVERY_AT_LEAST: Duration = Duration::from_secs(1);
+/// A get during faults that takes longer than this has failed: twice what its requests may take.
+const GET_LONGEST: Duration = Duration::from_secs(60);
+
+/// People who read all the while; they stop when this is dropped.
+pub struct Readers(AbortHandle);
+
+impl World {
+    /// Waits until every node that runs is ready.
+    ///
+    /// # Errors
+    /// [`Failure::Expected`] if that takes longer than `limit`.
+    pub async fn all_ready(&self, limit: Duration) -> Result<(), Failure> {
+        let running = self.running();
+        let users: Vec<_> =
+            running.into_iter().map(|id| self.user(id)).collect::<Result<_, _>>()?;
+        let all = async {
+            for user in &users {
+                user.context().ready().await;
+            }
+        };
+        if tokio::time::timeout(limit, all).await.is_ok() {
+            return Ok(());
+        }
+        let late = users.iter().filter(|user| !user.context().is_ready()).count();
+        let (nodes, secs) = (users.len(), limit.as_secs());
+        Err(Failure::Expected(format!("{late} of {nodes} nodes are not ready after {secs} s")))
+    }
+
+    /// Gets every slot in which something was acknowledged, each through a random node, and checks
+    /// the answers.
+    ///
+    /// # Errors
+    /// The first [`BrokenRule`], in the order of the slots' names.
+    pub async fn check_all(&self, consistency: Consistency) -> Result<(), Failure> {
+        self.check_all_through(&self.running(), consistency).await
+    }
+
+    /// As [`Self::check_all`], through these hosts only.
+    ///
+    /// # Errors
+    /// The first [`BrokenRule`], in the order of the slots' names.
+    pub async fn check_all_through(
+        &self,
+        readers: &[HostId],
+        consistency: Consistency,
+    ) -> Result<(), Failure> {
+        let mut dice = self.seed().dice("readers", self.checker().answers() as u64);
+        let mut gets = Vec::new();
+        for place in self.checker().places() {
+            let Some(reader) = readers.get(dice.place(readers.len())) else {
+                return Err(Failure::Expected("nobody is there to read".to_owned()));
+            };
+            let (question, user) = (self.checker().asks(&place), self.user(*reader)?);
+            gets.push(async move { user.get_checked(question, consistency).await });
+        }
+        let mut answers = stream::iter(gets).buffered(READERS);
+        while let Some(answer) = answers.next().await {
+            answer?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every acknowledged record that has not ended is held, in its newest version or a
+    /// later one, by so many of the k running hosts that are truly closest to it. Says how long that
+    /// took.
+    ///
+    /// # Errors
+    /// [`BrokenRule::TooFewCopies`] of the first record that lacks copies after `within`.
+    pub async fn converged(&self, copies: Copies, within: Duration) -> Result<Duration, Failure> {
+        let began = Instant::now();
+        let every = (within / LOOKS).max(LOOK_EVERY_AT_LEAST);
+        loop {
+            match self.view().check_copies(copies) {
+                Ok(()) => return Ok(began.elapsed()),
+                Err(lacking) if began.elapsed() >= within => return Err(lacking.into()),
+                Err(_) => tokio::time::sleep(every).await,
+            }
+        }
+    }
+
+    /// Asks each of these hosts, one by one, for every acknowledged record that lies on its disk, as
+    /// a stranger would, and checks what it shows: nothing forged, and nothing that has ended. What
+    /// it does not show is no fault of one node alone.
+    ///
+    /// # Errors
+    /// The first [`BrokenRule`].
+    pub async fn check_each(&self, hosts: &[HostId]) -> Result<(), Failure> {
+        let probe = Stranger::arrive(self);
+        for id in hosts {
+            for place in self.checker().places() {
+                let slot = place.id(self.network_name());
+                if self.view().held(*id, &slot).is_none() {
+                    continue;
+                }
+                let asked = self.view().now();
+                let Some(records) = probe.find(*id, &slot).await else { break };
+                for bytes in records {
+                    self.checker().shown_directly(&slot, &bytes, asked)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets people read random acknowledged records by quorum, through random nodes, one every so
+    /// often, whatever happens. Their answers are counted: see
+    /// [`Checker::reads`](crate::checker::Checker::reads). What nobody may ever see, something forged
+    /// or expired, is noted as broken.
+    #[must_use]
+    pub fn read_on(&self, every: Duration) -> Readers {
+        let dice = self.seed().dice("reading on", self.checker().answers() as u64);
+        Readers(tokio::spawn(read_on(self.view().clone(), dice, every)).abort_handle())
+    }
+
+    /// Whether anything was seen that nobody may ever see.
+    ///
+    /// # Errors
+    /// The first such [`BrokenRule`].
+    pub fn check_seen(&self) -> Result<(), BrokenRule> {
+        self.checker().seen_broken().map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn read_on(view: View, mut dice: Dice, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let (running, places) = (view.running(), view.checker.places());
+        let reader = running.get(dice.place(running.len()));
+        let place = places.get(dice.place(places.len()));
+        let (Some(reader), Some(place)) = (reader, place) else { continue };
+        let Ok(user) = view.user(*reader) else { continue };
+        let question = view.checker.asks(place);
+        tokio::spawn(async move {
+            let get = user.get(question.place(), Consistency::Quorum);
+            let answer = tokio::time::timeout(GET_LONGEST, get).await.ok();
+            question.answered_in_trouble(answer.as_ref(), user.now());
+        });
+    }
+}
