@@ -97,6 +97,28 @@ check_run_local() {
   expect 2 'usage:' scripts/run-local.sh --bin-dir
 }
 
+# A simulator whose scenarios are broken with the seeds that BROKEN names.
+check_sim() {
+  stand_in "$work/programs/dht-sim" <<'SIM'
+if [[ $1 == --list ]]; then
+  if [[ ${BROKEN:-} == list ]]; then exit 9; fi
+  printf 'one: a story\n--fault x: a fault\ntwo: another\n'
+  exit
+fi
+[[ " ${BROKEN:-} " != *" $1.$3 "* ]] || { echo 'it is lost'; exit 1; }
+SIM
+  local sim=(scripts/sim.sh --bin-dir "$work/programs")
+  expect 0 'All promises were kept: 2 scenarios, 5 seeds each.' "${sim[@]}" 5
+  expect 0 'All promises were kept: 1 scenarios, 3 seeds each.' "${sim[@]}" --quick two
+  expect 1 'kept    4  broken   1' env BROKEN=two.5 "${sim[@]}" 5
+  expect 1 'broken with seeds 2 4' env BROKEN='one.2 one.4' "${sim[@]}" 5
+  expect 1 'it is lost' env BROKEN=one.1 "${sim[@]}" 1 one
+  expect 2 'does not say which scenarios' env BROKEN=list "${sim[@]}"
+  expect 2 'there is no scenario "three"' "${sim[@]}" three
+  expect 2 'is no number of seeds' "${sim[@]}" 0
+  expect 2 'usage:' "${sim[@]}" --loud
+}
+
 # Each step with the tool failing that it asks.
 check_gate() {
   expect 0 'Passed: format shell purity clippy docs dependencies tests.' "${with_tools[@]}" \
@@ -176,5 +198,6 @@ check_purity
 check_docs
 check_gate
 check_drivers
+check_sim
 check_prepare
 printf 'all of %d checks hold: the scripts fail when they should, and only then\n' "$checks"

@@ -57,6 +57,13 @@ impl Dice {
         self.below(1000) < u64::from(cases)
     }
 
+    /// A number above 0, up to 1.
+    pub fn fraction(&mut self) -> f64 {
+        const STEPS: u32 = 1 << 30;
+        let step = u32::try_from(1 + self.below(u64::from(STEPS))).unwrap_or(STEPS);
+        f64::from(step) / f64::from(STEPS)
+    }
+
     /// So many bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];

@@ -22,9 +22,9 @@ struct Arguments {
     /// The number that everything left to chance follows from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many nodes
-    #[arg(long, default_value_t = 100)]
-    nodes: usize,
+    /// How many nodes; as many as the scenario is meant for unless given
+    #[arg(long)]
+    nodes: Option<usize>,
     /// Of a thousand packets so many are lost
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
     loss: u32,
@@ -60,7 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
             sync_longest: Duration::from_millis(arguments.sync_ms),
         },
         fault: arguments.fault,
-        ..Settings::new(arguments.seed, arguments.nodes)
+        ..Settings::new(arguments.seed, arguments.nodes.unwrap_or(story.nodes()))
     };
     let run = simulate(story, settings)
         .context("the system gives no runtime; close other programs and try again")?;
@@ -105,6 +105,7 @@ fn print_json(run: &Run) {
         "lost_writes": run.lost_writes,
         "letters": run.letters,
         "lived_secs": run.lived.as_secs(),
+        "notes": run.notes,
         "trace": run.trace,
     });
     println!("{object}");

@@ -1,16 +1,50 @@
 //! Scenarios: what is done to a world, and what must hold then.
 //!
-//! A new one is a file of its own, and a line in [`ALL`].
+//! A new one is a file of its own, and a line in [`ALL`]. What stories share: [`moves`] to gather, to
+//! fill a network and to find everything again; [`load`], people who write and read meanwhile;
+//! [`churn`], nodes that come and go meanwhile; [`strain`], what that costs a node in a second.
 
+mod all_nodes_restart;
+mod away_a_week;
+mod churn;
+mod deleted_comes_back;
+mod deletes_in_partition;
+mod join_thousand;
+mod load;
+mod missed;
+mod moves;
+mod notebook;
+mod partition_day;
+mod repair_refused_as_too_old;
+mod republish_extends_life;
+mod republish_storm;
 mod restart_all;
+mod rolling_upgrade;
 mod split;
+mod stale_version_wins;
+mod steady_churn;
+mod strain;
 mod writers;
+mod year;
 
 use futures_util::future::BoxFuture;
 
+pub use all_nodes_restart::AllNodesRestartAtOnce;
+pub use away_a_week::AwayAWeek;
+pub use deleted_comes_back::DeletedComesBack;
+pub use deletes_in_partition::DeletesInPartition;
+pub use join_thousand::JoinThousand;
+pub use partition_day::PartitionDay;
+pub use repair_refused_as_too_old::RepairRefusedAsTooOld;
+pub use republish_extends_life::RepublishExtendsLife;
+pub use republish_storm::RepublishStorm;
 pub use restart_all::RestartAll;
+pub use rolling_upgrade::RollingUpgrade;
 pub use split::Split;
+pub use stale_version_wins::StaleVersionWins;
+pub use steady_churn::SteadyChurn;
 pub use writers::{Errand, Writers};
+pub use year::Year;
 
 use crate::world::{Failure, World};
 
@@ -22,12 +56,33 @@ pub trait Scenario: Sync {
     /// What happens in it, and what must hold, in one sentence.
     fn about(&self) -> &'static str;
 
+    /// How many nodes it is told with unless somebody says otherwise.
+    fn nodes(&self) -> usize {
+        100
+    }
+
     /// Plays it in a world whose hosts are all down.
     fn run<'a>(&'a self, world: &'a mut World) -> BoxFuture<'a, Result<(), Failure>>;
 }
 
 /// Every scenario.
-pub const ALL: &[&dyn Scenario] = &[&RestartAll, &Split];
+pub const ALL: &[&dyn Scenario] = &[
+    &RestartAll,
+    &AllNodesRestartAtOnce,
+    &RepublishStorm,
+    &RollingUpgrade,
+    &SteadyChurn,
+    &Split,
+    &PartitionDay,
+    &DeletesInPartition,
+    &DeletedComesBack,
+    &StaleVersionWins,
+    &AwayAWeek,
+    &RepublishExtendsLife,
+    &RepairRefusedAsTooOld,
+    &Year,
+    &JoinThousand,
+];
 
 /// The scenario of this name.
 #[must_use]

@@ -6,18 +6,11 @@ use dht_kad::lookup::Consistency;
 use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
 
+use super::moves::{READY_WITHIN, everyone, gather, start_at_once, unexpected};
 use super::{Errand, Scenario, Writers};
 use crate::dice::Dice;
-use crate::world::{Failure, HostId, World};
+use crate::world::{Failure, World};
 
-/// Hosts that everybody asks first.
-const BOOTSTRAPS: usize = 3;
-/// Time between two first starts.
-const STAGGER: Duration = Duration::from_millis(100);
-/// All nodes are ready so long after the last one was started.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-/// So long after that all have met.
-const GATHER: Duration = Duration::from_secs(10);
 /// Writes in good times.
 const WRITES: usize = 300;
 /// Writes that are under way together.
@@ -50,18 +43,15 @@ impl Scenario for RestartAll {
 
 async fn play(world: &mut World) -> Result<(), Failure> {
     let mut dice = world.dice("restart-all");
-    let all: Vec<HostId> = (0..world.host_count()).collect();
-    let first: Vec<HostId> = (0..world.host_count().min(BOOTSTRAPS)).collect();
-    join(world, &all, &first).await?;
+    let all = everyone(world);
+    gather(world).await?;
 
     let mut writers = Writers::new(world.seed());
     write(world, &mut writers, &mut dice).await?;
     write_until_the_end(world, &mut writers, &mut dice).await?;
     world.crash(&all).await;
     world.live(DOWN).await;
-    for id in &all {
-        world.start(*id, &first)?;
-    }
+    start_at_once(world, &all)?;
     world.all_ready(READY_WITHIN).await?;
 
     world.check_all(Consistency::Quorum).await?;
@@ -70,23 +60,6 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         world.clock().jump(class.lifetime_ms());
         world.check_all(Consistency::Quorum).await?;
     }
-    Ok(())
-}
-
-/// Starts the hosts one after the other, and waits until all are ready.
-pub(super) async fn join(
-    world: &mut World,
-    hosts: &[HostId],
-    first: &[HostId],
-) -> Result<(), Failure> {
-    for id in hosts {
-        world.start(*id, first)?;
-        world.live(STAGGER).await;
-    }
-    world.all_ready(READY_WITHIN).await?;
-    // A node of a young network is ready with its first peer. What is put then lies on the few that
-    // had met, which are not the closest any more once all have.
-    world.live(GATHER).await;
     Ok(())
 }
 
@@ -145,8 +118,4 @@ async fn write_until_the_end(
         Ok(())
     };
     tokio::time::timeout(LAST_WITHIN, enough).await.map_err(|error| unexpected(&error))?
-}
-
-fn unexpected(error: &dyn std::error::Error) -> Failure {
-    Failure::Expected(format!("in a whole network, a node says: {error}"))
 }

@@ -10,12 +10,10 @@ use dht_context::operations::PutError;
 use dht_kad::lookup::Consistency;
 use futures_util::future::BoxFuture;
 
-use super::restart_all::join;
+use super::moves::{everyone, gather};
 use super::{Scenario, Writers};
 use crate::world::{Failure, HostId, World};
 
-/// Hosts that everybody asks first; one of them is cut off.
-const BOOTSTRAPS: usize = 3;
 /// One host of so many is cut off.
 const MINORITY: usize = 10;
 /// Writes on each side, right after the cut and after the nodes have noticed it.
@@ -44,9 +42,8 @@ impl Scenario for Split {
 }
 
 async fn play(world: &mut World) -> Result<(), Failure> {
-    let all: Vec<HostId> = (0..world.host_count()).collect();
-    let first: Vec<HostId> = (0..world.host_count().min(BOOTSTRAPS)).collect();
-    join(world, &all, &first).await?;
+    let all = everyone(world);
+    gather(world).await?;
     let (minority, majority): (Vec<_>, Vec<_>) = all.iter().partition(|id| *id % MINORITY == 0);
     let mut writers = Writers::new(world.seed());
 

@@ -27,6 +27,7 @@ const LARGE_BYTES: usize = 64 * 1024;
 pub struct Writers {
     dice: Dice,
     seed: Seed,
+    group: u64,
     drawn: u64,
     /// Owned slots that were written before, and may be overwritten or deleted.
     slots: Vec<Written>,
@@ -50,7 +51,13 @@ impl Writers {
     /// Writers of this seed.
     #[must_use]
     pub fn new(seed: Seed) -> Self {
-        Writers { dice: seed.dice("writers", 0), seed, drawn: 0, slots: Vec::new() }
+        Self::group(seed, 0)
+    }
+
+    /// One of several groups of writers of this seed, who write to different slots.
+    #[must_use]
+    pub fn group(seed: Seed, group: u64) -> Self {
+        Writers { dice: seed.dice("writers", group), seed, group, drawn: 0, slots: Vec::new() }
     }
 
     /// The next thing to write: mostly new values of every space, class and size, with some second
@@ -89,7 +96,7 @@ impl Writers {
             1 => Space::Content,
             _ => Space::Owned,
         };
-        let label = self.seed.derive("label", self.drawn);
+        let label = self.seed.derive("label", self.group << 32 | self.drawn);
         let put = Put { first_version: true, ..self.value(space, label) };
         Errand::Put(Box::new(SigningKey::from_bytes(&secret)), put)
     }

@@ -1,0 +1,52 @@
+//! What [`deleted-comes-back`](super::DeletedComesBack) and
+//! [`stale-version-wins`](super::StaleVersionWins) share: some holders miss a change, return, and
+//! are then the only ones left.
+
+use dht_kad::record::Retention;
+
+use super::Errand;
+use super::moves::{everyone, found_within, gather, minutes, start_at_once, write_all};
+use super::notebook::Notebook;
+use crate::world::{Failure, HostId, World};
+
+/// Few enough that every node is a holder of most pages.
+pub(super) const NODES: usize = 25;
+/// Pages that are changed while some are away.
+const PAGES: u64 = 20;
+/// Of a hundred hosts so many miss it: fewer than a quorum of a page's holders.
+const AWAY_PERCENT: usize = 40;
+/// Longer than what is gone is remembered, so that the others are the whole network then.
+const NOTICED: std::time::Duration = minutes(3);
+/// Those who were away are equal to the others within this.
+const EQUAL_WITHIN: std::time::Duration = minutes(10);
+
+/// Plays it with one kind of change to a page.
+pub(super) async fn play(
+    world: &mut World,
+    change: impl Fn(&Notebook, u64) -> Errand,
+) -> Result<(), Failure> {
+    let notebook = Notebook::new(world, "notebook");
+    let mut dice = world.dice("missed");
+    let all = everyone(world);
+    gather(world).await?;
+    let first = (0..PAGES).map(|page| notebook.write(page, 1, Retention::Days7)).collect();
+    write_all(world, &mut dice, &all, first).await?;
+    found_within(world, minutes(1)).await?;
+
+    let (away, there): (Vec<HostId>, Vec<HostId>) =
+        all.iter().partition(|id| *id * 100 < all.len() * AWAY_PERCENT);
+    world.crash(&away).await;
+    world.live(NOTICED).await;
+    write_all(world, &mut dice, &there, (0..PAGES).map(|page| change(&notebook, page)).collect())
+        .await?;
+
+    start_at_once(world, &away)?;
+    world.all_ready(NOTICED).await?;
+    found_within(world, minutes(1)).await?;
+    world.live(EQUAL_WITHIN).await;
+
+    world.crash(&there).await;
+    world.live(NOTICED).await;
+    found_within(world, minutes(1)).await?;
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The lessons of systems that failed, one scenario each: it is kept with several seeds, and it is
+//! broken when what went wrong elsewhere is put back.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests panics as they do")]
+
+use std::time::Duration;
+
+use dht_sim::checker::BrokenRule;
+use dht_sim::disk::DiskModel;
+use dht_sim::{Failure, Fault, Run, Settings, scenario, simulate};
+
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
+
+fn settings(story: &str, seed: u64) -> Settings {
+    Settings::new(seed, scenario::find(story).unwrap().nodes())
+}
+
+fn play(story: &str, settings: Settings) -> Run {
+    simulate(scenario::find(story).unwrap(), settings).unwrap()
+}
+
+fn assert_kept(story: &str) {
+    for seed in SEEDS {
+        let run = play(story, settings(story, seed));
+        assert_eq!(run.verdict, Ok(()), "{run:?}");
+        assert!(run.acknowledged > 0 && run.checked >= run.acknowledged, "{run:?}");
+    }
+}
+
+/// The first rule that is broken when a fault is put back.
+fn broken_by(fault: Fault, story: &str) -> BrokenRule {
+    let run = play(story, settings(story, 1).with(fault));
+    match run.verdict {
+        Err(Failure::Broken(rule)) => rule,
+        other => panic!("nothing noticed the fault «{fault}»: {other:?}"),
+    }
+}
+
+/// Every node restarted together and republished into an empty routing table; profiles were lost.
+#[test]
+fn all_nodes_restart_at_once() {
+    assert_kept("all-nodes-restart-at-once");
+}
+
+/// The disks' part of it: what is acknowledged before it is synced is lost when all die at once.
+#[test]
+fn all_nodes_restart_at_once_with_disks_that_lie() {
+    let story = "all-nodes-restart-at-once";
+    let slow = DiskModel {
+        sync_shortest: Duration::from_millis(300),
+        sync_longest: Duration::from_millis(900),
+    };
+    let run = |settings| play(story, Settings { disks: slow, ..settings });
+    let lying = run(settings(story, 1).with(Fault::AcknowledgeBeforeSync));
+    let lost = matches!(lying.verdict, Err(Failure::Broken(BrokenRule::Lost { .. })));
+    assert!(lost, "{lying:?}");
+    assert_eq!(run(settings(story, 1)).verdict, Ok(()));
+}
+
+/// 21 instances restarted and each announced 1,000 values at once.
+#[test]
+fn republish_storm() {
+    assert_kept("republish-storm");
+}
+
+/// Holders refreshed each other's records with their own clock, so dead entries lived for ever.
+#[test]
+fn republish_extends_life() {
+    assert_kept("republish-extends-life");
+    let rule = broken_by(Fault::KeepsExpired, "republish-extends-life");
+    assert!(matches!(rule, BrokenRule::ServedExpired { .. }), "{rule:?}");
+}
+
+/// A holder that had missed a delete brought the value back.
+#[test]
+fn deleted_comes_back() {
+    assert_kept("deleted-comes-back");
+    let rule = broken_by(Fault::ForgetsTombstones, "deleted-comes-back");
+    assert!(matches!(rule, BrokenRule::CameBack { .. }), "{rule:?}");
+}
+
+/// First answer, longest value or latest timestamp won; old signed records replaced new ones.
+#[test]
+fn stale_version_wins() {
+    assert_kept("stale-version-wins");
+    for fault in [Fault::StaleWins, Fault::FirstAnswerWins] {
+        let rule = broken_by(fault, "stale-version-wins");
+        assert!(matches!(rule, BrokenRule::Stale { .. }), "{rule:?}");
+    }
+}
+
+/// Reconciled items failed the freshness check while sync said success.
+#[test]
+fn repair_refused_as_too_old() {
+    assert_kept("repair-refused-as-too-old");
+    let rule = broken_by(Fault::RepairRefusesOld, "repair-refused-as-too-old");
+    let missing = matches!(rule, BrokenRule::Lost { .. } | BrokenRule::TooFewCopies { .. });
+    assert!(missing, "{rule:?}");
+}

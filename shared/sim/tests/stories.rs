@@ -1,0 +1,52 @@
+//! Networks that live through what networks live through: each story is kept with a few seeds.
+//! `scripts/sim.sh` plays all of them with many.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests panics as they do")]
+
+use dht_sim::{Settings, scenario, simulate};
+
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=2;
+
+fn assert_kept(story: &str) {
+    let story = scenario::find(story).unwrap();
+    for seed in SEEDS {
+        let run = simulate(story, Settings::new(seed, story.nodes())).unwrap();
+        assert_eq!(run.verdict, Ok(()), "{run:?}");
+        assert!(run.acknowledged > 0 && run.checked >= run.acknowledged, "{run:?}");
+    }
+}
+
+#[test]
+fn nothing_is_lost_while_half_of_all_sessions_last_less_than_an_hour() {
+    assert_kept("steady-churn");
+}
+
+#[test]
+fn an_upgrade_of_one_node_after_the_other_fails_no_put_and_copies_nothing_needlessly() {
+    assert_kept("rolling-upgrade");
+}
+
+#[test]
+fn what_two_sides_of_a_cut_acknowledged_in_a_day_is_found_when_it_has_healed() {
+    assert_kept("partition-day");
+}
+
+#[test]
+fn deletes_on_two_sides_of_a_cut_are_decided_alike_everywhere() {
+    assert_kept("deletes-in-partition");
+}
+
+#[test]
+fn a_node_that_was_away_for_a_week_is_equal_again_within_minutes() {
+    assert_kept("away-a-week");
+}
+
+#[test]
+fn records_of_a_year_live_that_long_through_renewals_deletes_and_shorter_versions() {
+    assert_kept("year");
+}
+
+#[test]
+fn a_small_network_that_becomes_a_large_one_is_found_in_all_the_while() {
+    assert_kept("join-thousand");
+}
