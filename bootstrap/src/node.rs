@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start:  store (locks the data directory) ─▶ key ─▶ UDP ─▶ admin TCP ─▶ verify threads ─▶ context
-//! stop:   peers saved ─▶ store refuses, finishes, flushes ─▶ connections closed ─▶ admin closed
+//! stop:   handed over ─▶ peers saved ─▶ store refuses, finishes, flushes ─▶ connections closed ─▶ admin closed
 //! ```
 
 use std::io;
@@ -14,9 +14,9 @@ use dht_context::clock::{Clock, SystemClock};
 use dht_context::config::ConfigError as ContextConfigError;
 use dht_context::node_key::{EntropyError, NodeKey};
 use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
+use dht_context::replication::LeaveReport;
 use dht_context::resolver::SystemResolver;
 use dht_context::store::RecordStore;
-use dht_context::verify::InlineSigner;
 use dht_context::{ContextConfig, DhtContext, Foundations};
 use dht_kad::admission::Limits;
 use dht_kad::message::Mode;
@@ -114,9 +114,8 @@ impl Node {
             min_free_bytes: config.store.min_free_bytes,
         })?);
         let key = node_identity::load_or_create(&config.data_dir)?;
-        let signer = InlineSigner::new(key.clone());
         let transport = QuicTransport::bind(QuicConfig {
-            key,
+            key: key.clone(),
             network: config.network.clone(),
             listen: config.listen.clone(),
             limits: TransportLimits::default(),
@@ -124,8 +123,9 @@ impl Node {
         let admin = TcpListener::bind(config.admin)
             .await
             .map_err(|reason| StartError::Admin { addr: config.admin, reason })?;
-        let verifier = VerifyThreads::start(&config.network, config.verify_threads)
+        let signatures = VerifyThreads::start(&config.network, key, config.verify_threads)
             .map_err(StartError::Threads)?;
+        let signatures = Arc::new(signatures);
         let mode = match config.mode {
             RunMode::Client => Mode::Client,
             RunMode::Server | RunMode::Auto => Mode::Server,
@@ -133,14 +133,15 @@ impl Node {
         let context = DhtContext::start(
             ContextConfig {
                 solo: config.solo,
+                repair_bytes_per_sec: config.repair_bytes_per_sec,
                 version: VERSION.to_owned(),
                 ..ContextConfig::new(config.network, mode, config.bootstrap)
             },
             Foundations {
                 transport,
                 store: store.clone(),
-                verifier: Arc::new(verifier),
-                signer: Arc::new(signer),
+                verifier: signatures.clone(),
+                signer: signatures,
                 clock,
                 resolver: Arc::new(SystemResolver),
                 seed: *NodeKey::generate()?.to_seed_bytes(),
@@ -170,6 +171,17 @@ impl Node {
     #[must_use]
     pub fn listen(&self) -> &[SocketAddr] {
         self.context.local_addrs()
+    }
+
+    /// Hands over all that the node holds, and tells the network that it leaves for good. It still
+    /// is to be [stopped](Self::stop).
+    pub async fn leave(&self, progress: impl FnMut(&LeaveReport)) -> LeaveReport {
+        self.context.leave(progress).await
+    }
+
+    /// Refuses puts from now on, as a node does that stops.
+    pub fn refuse_puts(&self) {
+        self.context.refuse_puts();
     }
 
     /// Stops in order. Everything acknowledged is on disk before and after.
@@ -219,6 +231,7 @@ fn read_status(context: DhtContext, store: Arc<RocksStore>) -> ReadStatus {
             answered: named(stats.answered),
             dials_failed: stats.dials_failed,
             lies: stats.lies,
+            replication: stats.replication,
         }
     })
 }

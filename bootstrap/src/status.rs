@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dht_context::replication::ReplicationFigures;
 use dht_context::stats::CountsSnapshot;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,8 @@ pub struct NodeStatus {
     pub dials_failed: u64,
     /// False things in answers.
     pub lies: u64,
+    /// The copies of what it holds: how they stand, and what keeping them cost.
+    pub replication: ReplicationFigures,
 }
 
 impl fmt::Display for NodeStatus {
@@ -66,6 +69,7 @@ impl fmt::Display for NodeStatus {
             write!(f, ", {records} of {class}")?;
         }
         writeln!(f, ", {} commits", self.commit_no)?;
+        write_replication(f, &self.replication)?;
         for (way, counted) in [("asked", &self.asked), ("answered", &self.answered)] {
             for (kind, counts) in counted {
                 writeln!(
@@ -77,4 +81,30 @@ impl fmt::Display for NodeStatus {
         }
         Ok(())
     }
+}
+
+fn write_replication(f: &mut fmt::Formatter<'_>, figures: &ReplicationFigures) -> fmt::Result {
+    let ReplicationFigures { neighbours, under_replicated, .. } = figures;
+    let (lag, unrepaired) = (figures.lag_ms / 1_000, figures.oldest_unrepaired_ms / 1_000);
+    writeln!(
+        f,
+        "copies    {neighbours} neighbours, lag {lag} s, {under_replicated} records lack copies, \
+         oldest unrepaired {unrepaired} s"
+    )?;
+    writeln!(
+        f,
+        "repair    {} rounds, {} failed, {} salted parts, {} of them differed; {} records fetched, \
+         {} served",
+        figures.rounds_ok,
+        figures.rounds_failed,
+        figures.salted_equal + figures.salted_differed,
+        figures.salted_differed,
+        figures.fetched,
+        figures.served
+    )?;
+    writeln!(
+        f,
+        "repaired  bytes: {} compared, {} offered, {} fetched, {} served",
+        figures.compare_bytes, figures.offer_bytes, figures.fetched_bytes, figures.served_bytes
+    )
 }

@@ -1,5 +1,6 @@
 //! The store on disk and the table in memory, given the same, agree on everything: on what is taken
-//! and why something is not, on what is shown, on what is charged, and on the rows that are left.
+//! and why something is not, on what is shown, on what is charged, on the rows that are left, and on
+//! the set that fingerprints are kept of.
 //!
 //! Records of all spaces, kinds, classes, guards and sizes come by both paths, in batches; clocks move,
 //! sweeps run, and the store is closed, or dropped as a crash would, and opened again.
@@ -23,7 +24,7 @@ use dht_kad::record::{Kind, RecordDraft, Retention, Space};
 use dht_kad::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 use dht_kad::{Key, UnixMs, ValidRecord};
 use ed25519_dalek::SigningKey;
-use store_fixture::{Fixture, network};
+use store_fixture::{Fixture, assert_set, network, set_of};
 
 const SEEDS: u64 = 4;
 const STEPS: u32 = 100;
@@ -208,6 +209,10 @@ async fn the_store_on_disk_and_the_table_in_memory_agree_whatever_comes() {
             }
             let limit = 1 + usize::try_from(dice.below(5)).unwrap();
             pair.agree_on_pages(limit).await;
+            if dice.chance_of(8) {
+                pair.store.set_resolution(usize::try_from(dice.below(3)).unwrap());
+            }
+            assert_set(&pair.store, &set_of(pair.rows.records())).await;
         }
     }
 }

@@ -169,17 +169,20 @@ async fn the_directory_of_another_network_is_refused() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused() {
+async fn a_newer_or_an_older_schema_is_refused_by_its_number_and_left_as_it_is() {
     let fixture = filled().await;
-    let families = ["default", "records", "bodies", "index", "usage", "state"];
-    let options = rocksdb::Options::default();
-    let database = rocksdb::DB::open_cf(&options, fixture.data_dir().join("db"), families).unwrap();
-    let state = database.cf_handle("state").unwrap();
-    database.put_cf(state, "schema", 99_u32.to_be_bytes()).unwrap();
-    drop(database);
-    let error = fixture.try_open().unwrap_err();
-    assert_eq!(error.number(), ErrorNumber::SchemaTooNew);
-    assert!(error.to_string().contains("schema 99"), "{error}");
+    for (schema, number) in [(99, ErrorNumber::SchemaTooNew), (1, ErrorNumber::SchemaTooOld)] {
+        let database = store_fixture::open_raw(&fixture.data_dir());
+        let state = database.cf_handle("state").unwrap();
+        database.put_cf(state, "schema", u32::to_be_bytes(schema)).unwrap();
+        drop(database);
+        let error = fixture.try_open().unwrap_err();
+        assert_eq!(error.number(), number);
+        assert!(error.to_string().contains(&format!("schema {schema},")), "{error}");
+    }
+    let database = store_fixture::open_raw(&fixture.data_dir());
+    let records = database.cf_handle("records").unwrap();
+    assert_eq!(database.iterator_cf(records, rocksdb::IteratorMode::Start).count(), 500);
 }
 
 #[tokio::test]

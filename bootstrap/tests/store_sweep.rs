@@ -16,11 +16,14 @@ use dht_bootstrap::store::{BACKWARD_TOLERANCE_MS, RocksStore, RowCounts, StoreCo
 use dht_context::clock::Clock;
 use dht_context::store::RecordStore;
 use dht_kad::admission::{Amount, Existing, Limits};
+use dht_kad::reconcile::{Group, period_of};
 use dht_kad::record::{RecordDraft, Retention};
 use dht_kad::refusal::FullScope;
-use dht_kad::time::DAY_MS;
+use dht_kad::time::{DAY_MS, MINUTE_MS};
 use dht_kad::{Refusal, UnixMs};
-use store_fixture::{Fixture, START, all, draft, put, sign, submission, unlimited, value};
+use store_fixture::{
+    Fixture, START, all, assert_set, draft, put, set_of, sign, submission, unlimited, value,
+};
 
 const NOTHING: RowCounts = RowCounts { records: 0, bodies: 0, index: 0, usage: 0 };
 
@@ -114,6 +117,45 @@ async fn body_and_head_that_ended_before_one_sweep_both_go() {
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap(), NOTHING);
     assert_eq!(store.usage().total, Amount::default());
+}
+
+/// Such a row is there only if something went wrong; it must not make things worse.
+#[tokio::test]
+async fn an_index_row_of_another_span_goes_and_takes_nothing_with_it() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let created_at = START.after(5 * MINUTE_MS);
+    let record = sign(&RecordDraft { created_at, ..draft(1, 1, "kept") });
+    fixture.clock.set(created_at);
+    put(&store, &record).await.unwrap();
+    store.close().await;
+    drop(store);
+    let set = set_of([&record]);
+    let (group, item) = set[0];
+    assert_eq!(group.span, Retention::Days7);
+    let database = store_fixture::open_raw(&fixture.data_dir());
+    let index = database.cf_handle("index").unwrap();
+    let head_row = |group: Group| {
+        [&[group.span as u8, 0], group.period.to_be_bytes().as_slice(), &item.row].concat()
+    };
+    let value = database.get_cf(index, head_row(group)).unwrap().unwrap();
+    // Where the same end would lie if the record were kept for hours.
+    let span = Retention::Hours8;
+    let stray = Group { span, period: period_of(span, record.keep_until()) };
+    database.put_cf(index, head_row(stray), value).unwrap();
+    drop(database);
+    fixture.clock.set(UnixMs(record.keep_until().0 - 1));
+    let store = fixture.open();
+    store.note_clock(Some(true));
+    assert_set(&store, &[(stray, item), (group, item)]).await;
+    store.sweep().await;
+    assert_eq!(store.count_rows().unwrap().index, 1);
+    assert_eq!(all(&store).await, [record.bytes().clone()]);
+    assert_set(&store, &set).await;
+    fixture.clock.set(record.keep_until());
+    store.sweep().await;
+    assert_eq!(store.count_rows().unwrap(), NOTHING);
+    assert_set(&store, &[]).await;
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
+pub mod away;
 pub mod bench;
 pub mod command_line;
 pub mod crash;
@@ -31,6 +32,7 @@ pub mod node_process;
 pub mod ports;
 pub mod programs;
 pub mod records;
+pub mod sets;
 pub mod strace;
 pub mod user;
 pub mod waiting;

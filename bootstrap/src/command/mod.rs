@@ -2,6 +2,7 @@
 
 mod check_config;
 mod identity;
+mod leave;
 mod run;
 mod status;
 
@@ -23,6 +24,8 @@ struct CommandLine {
 enum Command {
     /// Run the node until SIGTERM or SIGINT
     Run(dht_bootstrap::config::RunFlags),
+    /// Hand over all records and leave the network for good; the node must not run
+    Leave(dht_bootstrap::config::RunFlags),
     /// Check a configuration file and print what it comes to
     CheckConfig(check_config::CheckConfig),
     /// Print the node's id
@@ -62,6 +65,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     };
     match line.command {
         Command::Run(flags) => run::run(&flags),
+        Command::Leave(flags) => leave::run(&flags),
         Command::CheckConfig(command) => command.run(),
         Command::Identity(command) => command.run(),
         Command::Status(command) => command.run(),

@@ -10,10 +10,17 @@ use futures_util::StreamExt;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
+use tokio::runtime::Runtime;
 
 use super::Failure;
 
 pub(super) fn run(flags: &RunFlags) -> Result<(), Failure> {
+    let config = prepare(flags)?;
+    runtime()?.block_on(serve(config))
+}
+
+/// The configuration, checked; from here on the process logs, and ends with the first fault.
+pub(super) fn prepare(flags: &RunFlags) -> Result<Config, Failure> {
     let config = Config::load(flags).map_err(|error| Failure::new(error.number(), error))?;
     if config.mode == RunMode::Auto {
         let sentence = "mode auto is not built yet; choose server or client";
@@ -22,22 +29,28 @@ pub(super) fn run(flags: &RunFlags) -> Result<(), Failure> {
     logging::start(config.log).map_err(|error| Failure::new(ErrorNumber::Internal, error))?;
     // A node that goes on after a fault of its own would promise what it cannot know.
     abort_on_panic();
-    // One network thread: with two workers the same request costs several times the CPU.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            let sentence =
-                format!("no runtime could be started ({error}); check the limits on files");
-            Failure::new(ErrorNumber::Internal, sentence)
-        })?;
-    runtime.block_on(serve(config))
+    Ok(config)
+}
+
+/// One network thread: with two workers the same request costs several times the CPU.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        let sentence = format!("no runtime could be started ({error}); check the limits on files");
+        Failure::new(ErrorNumber::Internal, sentence)
+    })
+}
+
+/// SIGTERM and SIGINT, which end the process in order from here on.
+pub(super) fn signals() -> Result<Signals, Failure> {
+    Signals::new([SIGTERM, SIGINT]).map_err(|error| {
+        let sentence = format!("signals cannot be handled ({error}); start it again");
+        Failure::new(ErrorNumber::Internal, sentence)
+    })
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
     // Before anything is opened, so that a signal during the start ends it in order, too.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| {
-        let sentence = format!("signals cannot be handled ({error}); start it again");
-        Failure::new(ErrorNumber::Internal, sentence)
-    })?;
+    let mut signals = signals()?;
     let node = Node::start(config)
         .await
         .map_err(|error: StartError| Failure::new(error.number(), error))?;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 
+use dht_context::config::REPAIR_BYTES_PER_SEC;
+
 use super::{ADMIN, ConfigError, LISTEN, MAX_BYTES, StoreFile, StoreSettings};
 use crate::store::{CACHE_BYTES, MIN_FREE_BYTES};
 
@@ -16,6 +18,8 @@ const CACHE_BYTES_LEAST: usize = 16 << 20;
 const LIST_MAX: usize = 64;
 /// The most verify threads: more than any machine this runs on has cores.
 const VERIFY_THREADS_MAX: usize = 64;
+/// The least bytes a second with which repair gets on at all: an answer with records in two seconds.
+const REPAIR_BYTES_LEAST: u64 = 64 << 10;
 /// Where values come from, for what an error says.
 pub(super) struct Origin<'a> {
     pub(super) file: Option<&'a Path>,
@@ -119,6 +123,21 @@ impl Origin<'_> {
                 Err(unusable(self.place(false, "verify_threads"), reason))
             }
         }
+    }
+
+    pub(super) fn repair_bytes_per_sec(
+        &self,
+        flag: Option<u64>,
+        file: Option<u64>,
+    ) -> Result<u64, ConfigError> {
+        let bytes = flag.or(file).unwrap_or(REPAIR_BYTES_PER_SEC);
+        if bytes < REPAIR_BYTES_LEAST {
+            let reason = format!("too small; give at least {REPAIR_BYTES_LEAST} bytes a second");
+            let field =
+                if flag.is_some() { "repair-bytes-per-sec" } else { "repair_bytes_per_sec" };
+            return Err(unusable(self.place(flag.is_some(), field), reason));
+        }
+        Ok(bytes)
     }
 
     pub(super) fn store(&self, file: &StoreFile) -> Result<StoreSettings, ConfigError> {

@@ -37,6 +37,7 @@ fn nothing_configured_means_the_documented_defaults() {
     assert_eq!(config.log, tracing::Level::INFO);
     assert!(config.bootstrap.is_empty());
     assert!(config.verify_threads >= 1);
+    assert_eq!(config.repair_bytes_per_sec, 8 << 20);
     let expected =
         StoreSettings { max_bytes: 20 << 30, cache_bytes: 192 << 20, min_free_bytes: 512 << 20 };
     assert_eq!(config.store, expected);
@@ -65,6 +66,7 @@ fn each_field_of_the_file_has_its_effect() {
     assert_sets("solo = true", |c| c.solo = true);
     assert_sets("log = \"trace\"", |c| c.log = tracing::Level::TRACE);
     assert_sets("verify_threads = 63", |c| c.verify_threads = 63);
+    assert_sets("repair_bytes_per_sec = 65_536", |c| c.repair_bytes_per_sec = 65_536);
     assert_sets("[store]\nmax_bytes = 50_000_000", |c| c.store.max_bytes = 50_000_000);
     assert_sets("[store]\ncache_bytes = 50_000_000", |c| c.store.cache_bytes = 50_000_000);
     assert_sets("[store]\nmin_free_bytes = 0", |c| c.store.min_free_bytes = 0);
@@ -73,7 +75,8 @@ fn each_field_of_the_file_has_its_effect() {
 #[test]
 fn each_flag_stands_in_place_of_its_field() {
     let text = "network = \"of-file\"\ndata_dir = \"/file\"\nlisten = [\"127.0.0.1:1\"]\n\
-                bootstrap = [\"file.example:1\"]\nmode = \"client\"\nadmin = \"127.0.0.1:2\"";
+                bootstrap = [\"file.example:1\"]\nmode = \"client\"\nadmin = \"127.0.0.1:2\"\n\
+                repair_bytes_per_sec = 1_000_000";
     let fields = ConfigFile::parse(text, Path::new("node.toml")).unwrap();
     let flags = RunFlags {
         config: None,
@@ -84,6 +87,7 @@ fn each_flag_stands_in_place_of_its_field() {
         mode: Some("auto".into()),
         admin: Some("127.0.0.1:6".into()),
         solo: true,
+        repair_bytes_per_sec: Some(2_000_000),
     };
     let config = Config::check(&flags, fields).unwrap();
     let expected = Config {
@@ -94,6 +98,7 @@ fn each_flag_stands_in_place_of_its_field() {
         mode: RunMode::Auto,
         admin: "127.0.0.1:6".parse().unwrap(),
         solo: true,
+        repair_bytes_per_sec: 2_000_000,
         ..defaults()
     };
     assert_eq!(config, expected);
@@ -121,6 +126,10 @@ fn values_that_cannot_be_are_refused_by_file_and_field() {
     assert_refused("verify_threads = 0", &["verify_threads in node.toml"]);
     assert_refused("[store]\nmax_bytes = 1", &["store.max_bytes in node.toml"]);
     assert_refused("[store]\ncache_bytes = 1", &["store.cache_bytes in node.toml"]);
+    assert_refused("repair_bytes_per_sec = 9", &["repair_bytes_per_sec in node.toml", "65536"]);
+    let flags = RunFlags { repair_bytes_per_sec: Some(9), ..RunFlags::default() };
+    let error = Config::check(&flags, ConfigFile::default()).unwrap_err();
+    assert!(error.to_string().starts_with("--repair-bytes-per-sec: "), "{error}");
     let flags = RunFlags { mode: Some("both".into()), ..RunFlags::default() };
     let error = Config::check(&flags, ConfigFile::default()).unwrap_err();
     assert!(error.to_string().starts_with("--mode: "), "{error}");

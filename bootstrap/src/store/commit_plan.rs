@@ -10,13 +10,15 @@ use std::collections::BTreeMap;
 use dht_context::store::Submission;
 use dht_kad::admission::{Existing, Limits, Plan, RowChanges, plan_put, row_key};
 use dht_kad::message::Stored;
+use dht_kad::reconcile::{Group, RowKey};
 use dht_kad::{NetworkName, Refusal, UnixMs};
 use rocksdb::WriteBatch;
 
 use super::database::{Database, Fault, Reach};
 use super::rows::{
-    Ending, IndexRange, RecordRow, RowKey, body_value, index_keys, index_value, state,
+    End, Ending, IndexRange, RecordRow, body_value, ends, index_value, state, version_of,
 };
+use super::sets::SetChange;
 use super::settings::Family;
 use super::sweep::SweepMarks;
 use super::usage::UsageBook;
@@ -38,6 +40,15 @@ pub(super) struct CommitPlan<'a> {
     /// Slots as this commit leaves them.
     slots: BTreeMap<RowKey, Option<Held>>,
     batch: WriteBatch,
+    set_changes: Vec<SetChange>,
+}
+
+/// What one commit comes to.
+pub(super) struct Commit {
+    /// The rows to be written.
+    pub(super) batch: WriteBatch,
+    /// What the set that fingerprints are kept of loses and gains, once they are written.
+    pub(super) set_changes: Vec<SetChange>,
 }
 
 /// What a slot holds.
@@ -58,7 +69,7 @@ impl<'a> CommitPlan<'a> {
         // Here, as a commit that refuses everything and a sweep read counters as well.
         usage.trim();
         let (slots, batch) = (BTreeMap::new(), WriteBatch::default());
-        CommitPlan { grounds, commit_no, usage, marks, slots, batch }
+        CommitPlan { grounds, commit_no, usage, marks, slots, batch, set_changes: Vec::new() }
     }
 
     /// Takes a record, or says why not. A fault changes nothing.
@@ -99,25 +110,23 @@ impl<'a> CommitPlan<'a> {
         slot: &RowKey,
     ) -> Result<bool, Fault> {
         let held = self.held(slot)?;
-        let ends_at = held.as_ref().map(|held| match range.ending {
-            Ending::Head => held.existing.precedence.keep_until,
-            Ending::Body => held.existing.expires_at,
-        });
-        let stands = ends_at.is_some_and(|ends_at| range.period(ends_at) == period);
-        if stands && ends_at.is_some_and(|ends_at| ends_at > self.grounds.now) {
+        let end = held.as_ref().map(|held| End::of(&held.existing, range.ending));
+        let standing = end.filter(|end| end.range == range && end.period() == period);
+        if standing.is_some_and(|end| end.at > self.grounds.now) {
             return Ok(false);
         }
         if let Some(held) = &held {
             // Into memory before anything changes, so that releasing it cannot fail halfway.
             self.usage.usage(self.grounds.db, &held.existing.charge)?;
         }
-        let row = range.row_key(range.start_of(period), slot);
-        self.batch.delete_cf(self.grounds.db.family(Family::Index)?, row);
         match (held, range.ending) {
-            (Some(held), Ending::Head) if stands => self.remove(slot, &held)?,
-            (Some(held), Ending::Body) if stands => self.drop_body(slot, &held)?,
+            (Some(held), Ending::Head) if standing.is_some() => self.remove(slot, &held)?,
+            (Some(held), Ending::Body) if standing.is_some() => self.drop_body(slot, &held)?,
+            (_, Ending::Head) => self.forget_item(range, period, slot)?,
             _ => {}
         }
+        let row = range.row_key(period, slot);
+        self.batch.delete_cf(self.grounds.db.family(Family::Index)?, row);
         Ok(true)
     }
 
@@ -137,14 +146,14 @@ impl<'a> CommitPlan<'a> {
         self.batch.is_empty()
     }
 
-    /// Adds the counters, cursors and the number of the commit, and hands out the batch.
-    pub(super) fn finish(mut self) -> Result<WriteBatch, Fault> {
+    /// Adds the counters, cursors and the number of the commit, and hands all of it out.
+    pub(super) fn finish(mut self) -> Result<Commit, Fault> {
         self.usage.write(self.grounds.db, &mut self.batch)?;
         let commit_no = self.commit_no.to_be_bytes();
         self.set_state(state::COMMIT_NO, &commit_no)?;
         let marks = self.marks.encode();
         self.set_state(state::SWEEP, &marks)?;
-        Ok(self.batch)
+        Ok(Commit { batch: self.batch, set_changes: self.set_changes })
     }
 
     fn held(&self, slot: &RowKey) -> Result<Option<Held>, Fault> {
@@ -181,15 +190,14 @@ impl<'a> CommitPlan<'a> {
         }
         let written = &changes.written;
         let value = index_value(written);
-        let (head_key, body_key) = index_keys(slot, written);
-        self.batch.put_cf(index, head_key, &value);
-        let class = written.charge.class;
-        self.marks.lower(IndexRange { class, ending: Ending::Head }, written.precedence.keep_until);
+        let (head, body) = ends(written);
         let has_body = changes.record.bytes().len() > changes.record.head_bytes().len();
-        if let Some(body_key) = body_key.filter(|_| has_body) {
-            self.batch.put_cf(index, body_key, &value);
-            self.marks.lower(IndexRange { class, ending: Ending::Body }, written.expires_at);
+        for end in std::iter::once(head).chain(body.filter(|_| has_body)) {
+            self.batch.put_cf(index, end.row_key(slot), &value);
+            self.marks.lower(end);
         }
+        let before = held.map(|held| &held.existing);
+        self.set_changes.extend(SetChange::between(slot, before, Some(written)));
         self.slots.insert(*slot, Some(Held { existing: *written, row }));
         Ok(())
     }
@@ -202,11 +210,24 @@ impl<'a> CommitPlan<'a> {
         if held.row.apart > 0 {
             self.batch.delete_cf(db.family(Family::Bodies)?, slot);
         }
+        self.set_changes.extend(SetChange::between(slot, Some(&held.existing), None));
         self.slots.insert(*slot, None);
         Ok(())
     }
 
-    /// Leaves the head, under the commit that wrote it: no newer version came.
+    /// A row of a head's end that stands for nothing was found when fingerprints were made.
+    fn forget_item(&mut self, range: IndexRange, period: u32, slot: &RowKey) -> Result<(), Fault> {
+        let row = range.row_key(period, slot);
+        let value = self.grounds.db.get(Family::Index, &row, Reach::Disk)?;
+        if let Some(version) = value.as_deref().and_then(version_of) {
+            let group = Group { span: range.span, period };
+            self.set_changes.push(SetChange::without(slot, group, version.digest));
+        }
+        Ok(())
+    }
+
+    /// Leaves the head, under the commit that wrote it: no newer version came. Nor does the set
+    /// change, as a version's digest is the same with its body and without.
     fn drop_body(&mut self, slot: &RowKey, held: &Held) -> Result<(), Fault> {
         let db = self.grounds.db;
         let (record, _) = held.row.open(self.grounds.network)?;
@@ -219,17 +240,17 @@ impl<'a> CommitPlan<'a> {
         if held.row.apart > 0 {
             self.batch.delete_cf(db.family(Family::Bodies)?, slot);
         }
-        let (head_key, _) = index_keys(slot, &existing);
-        self.batch.put_cf(db.family(Family::Index)?, head_key, index_value(&existing));
+        let row_key = End::of(&existing, Ending::Head).row_key(slot);
+        self.batch.put_cf(db.family(Family::Index)?, row_key, index_value(&existing));
         self.slots.insert(*slot, Some(Held { existing, row }));
         Ok(())
     }
 
     fn delete_index_rows(&mut self, slot: &RowKey, version: &Existing) -> Result<(), Fault> {
         let index = self.grounds.db.family(Family::Index)?;
-        let (head_key, body_key) = index_keys(slot, version);
-        for key in std::iter::once(head_key).chain(body_key) {
-            self.batch.delete_cf(index, key);
+        let (head, body) = ends(version);
+        for end in std::iter::once(head).chain(body) {
+            self.batch.delete_cf(index, end.row_key(slot));
         }
         Ok(())
     }

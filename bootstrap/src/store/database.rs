@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
+use dht_kad::reconcile::RowKey;
 use dht_kad::record::MalformedRecord;
 use rocksdb::{
     ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ErrorKind, ReadOptions, ReadTier, WriteBatch,
@@ -10,8 +11,11 @@ use rocksdb::{
 };
 use thiserror::Error;
 
-use super::rows::{RecordRow, RowKey};
+use super::rows::RecordRow;
 use super::settings::{Family, Settings};
+
+/// Bytes that a scan reads at once: a disk needs no longer for them than for the way there.
+const SCAN_READAHEAD_BYTES: usize = 2 << 20;
 
 /// Why rows could not be read or written.
 #[derive(Debug, Error)]
@@ -120,10 +124,34 @@ impl Database {
         reach: Reach,
     ) -> Result<DBRawIterator<'_>, Fault> {
         let mut options = read_options(reach);
-        options.set_iterate_upper_bound(to);
         if family == Family::Records {
             options.set_prefix_same_as_start(true);
         }
+        self.seek(family, from, to, options)
+    }
+
+    /// The same for very many rows that are read once: ahead, and past the cache.
+    pub(super) fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Vec<u8>,
+    ) -> Result<DBRawIterator<'_>, Fault> {
+        let mut options = read_options(Reach::Disk);
+        options.set_total_order_seek(true);
+        options.set_readahead_size(SCAN_READAHEAD_BYTES);
+        options.fill_cache(false);
+        self.seek(family, from, to, options)
+    }
+
+    fn seek(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Vec<u8>,
+        mut options: ReadOptions,
+    ) -> Result<DBRawIterator<'_>, Fault> {
+        options.set_iterate_upper_bound(to);
         let mut rows = self.db.raw_iterator_cf_opt(self.family(family)?, options);
         rows.seek(from);
         Ok(rows)

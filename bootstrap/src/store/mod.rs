@@ -9,7 +9,7 @@
 //!
 //! The store decides nothing: [`dht_kad::admission::plan_put`] does. [`commit_plan`] turns its answers
 //! into rows ([`rows`]), [`writer`] makes them durable, [`read`] shows them as of now, [`sweep`] takes
-//! out what has ended, [`recovery`] brings the store back after a failed write, [`open`] refuses what
+//! out what has ended, [`sets`] keeps the fingerprints that holders compare, [`recovery`] brings the store back after a failed write, [`open`] refuses what
 //! it should not touch, and [`clock_guard`] says when the clock must not be believed.
 
 mod clock_guard;
@@ -20,45 +20,49 @@ mod open;
 mod read;
 mod recovery;
 mod rows;
+mod sets;
 mod settings;
+mod shared;
 mod sweep;
 mod usage;
+mod write_job;
 mod writer;
 
-use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use dht_context::clock::Clock;
 use dht_context::registry::SavedPeer;
 use dht_context::store::{Fetch, Page, PageQuery, RecordStore, StoreUsage, Submission};
 use dht_kad::admission::Limits;
+use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal};
 use futures_util::future::BoxFuture;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 pub use self::clock_guard::{BACKWARD_TOLERANCE_MS, CONFIRM_MS, JUMP_MAX_MS};
 pub use self::open::OpenError;
 
 use self::clock_guard::ClockGuard;
-use self::database::{DatabaseCell, Fault, Reach};
+use self::database::Fault;
 use self::disk_room::DiskRoom;
 use self::open::Opened;
-use self::read::ReadJob;
+use self::read::{Answer, ReadJob};
 use self::settings::{Family, Settings};
-use self::writer::{PutResults, WriteJob, Writer};
-use crate::work_queue::{Load, NotQueued, WorkQueue};
+use self::shared::{Health, Shared, lock};
+use self::write_job::{PutResults, Remembered, WriteJob};
+use self::writer::Writer;
+use crate::work_queue::{Load, NotQueued};
 
-/// What may wait for the writer: what it writes in about a second. More would time out waiting.
-const WRITES_WAITING: Load = Load { items: 16_384, bytes: 32 << 20 };
-/// Pages that may wait for the disk: what two reader threads read in about a second.
-const READS_WAITING: Load = Load { items: 4_096, bytes: usize::MAX };
 /// Threads that read from disk: two reads at once keep a disk busy without crowding out the writer.
 const READER_THREADS: usize = 2;
 /// Peers that are remembered: several times what a routing table starts from.
 const SAVED_PEERS_MAX: usize = 1_024;
+/// Bytes of what replication remembers: one row, written whole each time.
+const PROGRESS_BYTES_MAX: usize = 1 << 20;
 /// Free bytes on the disk under which nothing more is taken: room for a log, a flush and a compaction.
 pub const MIN_FREE_BYTES: u64 = 512 << 20;
 /// Bytes of memory for blocks, blobs and memtables unless configured.
@@ -102,32 +106,6 @@ pub struct RowCounts {
     pub usage: u64,
 }
 
-/// Whether writes are taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-enum Health {
-    Open = 0,
-    ReadOnly = 1,
-    Closing = 2,
-}
-
-/// What the callers' threads, the readers and the writer share.
-struct Shared {
-    network: NetworkName,
-    database: DatabaseCell,
-    clock: ClockGuard,
-    writes: WorkQueue<WriteJob>,
-    reads: WorkQueue<ReadJob>,
-    health: AtomicU8,
-    flush_at_end: AtomicBool,
-    writer_turns: AtomicU64,
-    usage: Mutex<StoreUsage>,
-    peers: Mutex<Vec<SavedPeer>>,
-    /// Holds the data directory until the writer has ended.
-    directory: Mutex<Option<File>>,
-    ended: watch::Sender<bool>,
-}
-
 impl RocksStore {
     /// Opens the store in a data directory, making it if it is not there. Blocks while the log is
     /// replayed.
@@ -137,21 +115,11 @@ impl RocksStore {
     pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
         let settings = Settings::new(config.cache_bytes);
         let opened = open::open(&config, &settings)?;
-        let Opened { lock, database, incarnation, high_water, saved_peers, cursors } = opened;
-        let shared = Arc::new(Shared {
-            network: config.network,
-            database: DatabaseCell::new(database),
-            clock: ClockGuard::new(config.clock, high_water),
-            writes: WorkQueue::new(WRITES_WAITING),
-            reads: WorkQueue::new(READS_WAITING),
-            health: AtomicU8::new(Health::Open as u8),
-            flush_at_end: AtomicBool::new(false),
-            writer_turns: AtomicU64::new(0),
-            usage: Mutex::default(),
-            peers: Mutex::new(saved_peers),
-            directory: Mutex::new(Some(lock)),
-            ended: watch::Sender::new(false),
-        });
+        let Opened { lock, database, incarnation, high_water, saved_peers, progress, cursors } =
+            opened;
+        let clock = ClockGuard::new(config.clock, high_water);
+        let shared = Shared::new(config.network, clock, database, saved_peers, progress, lock);
+        let shared = Arc::new(shared);
         let path = open::database_path(&config.dir);
         let dir = config.dir;
         let room = DiskRoom::new(dir.clone(), config.min_free_bytes);
@@ -217,23 +185,41 @@ impl RocksStore {
             NotQueued::Closed(_) => Refusal::Restarting,
         })
     }
+
+    /// Has something remembered that is about so many bytes.
+    fn save(&self, bytes: usize, what: Remembered) -> BoxFuture<'static, Result<(), Refusal>> {
+        let (answer, saved) = oneshot::channel();
+        let load = Load { items: 1, bytes };
+        let queued = self.queue_write(load, WriteJob::Save { what, answer });
+        Box::pin(async move {
+            queued?;
+            saved.await.unwrap_or(Err(Refusal::Restarting))
+        })
+    }
+
+    /// Hands a job to the readers, or says why not.
+    fn queue_read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(Answer<T>) -> ReadJob,
+    ) -> Fetch<Result<T, Refusal>> {
+        let (answer, result) = oneshot::channel();
+        match self.shared.reads.push(Load { items: 1, bytes: 0 }, job(answer)) {
+            Ok(()) => {
+                Fetch::Pending(Box::pin(
+                    async move { result.await.unwrap_or(Err(Refusal::Restarting)) },
+                ))
+            }
+            Err(NotQueued::Full(_)) => Fetch::Ready(Err(Refusal::Busy)),
+            Err(NotQueued::Closed(_)) => Fetch::Ready(Err(Refusal::Restarting)),
+        }
+    }
 }
 
 impl RecordStore for RocksStore {
     fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
         match self.shared.find_in_memory(&query) {
             Some(result) => Fetch::Ready(result),
-            None => {
-                let (answer, page) = oneshot::channel();
-                let load = Load { items: 1, bytes: 0 };
-                match self.shared.reads.push(load, ReadJob { query, answer }) {
-                    Ok(()) => Fetch::Pending(Box::pin(async move {
-                        page.await.unwrap_or(Err(Refusal::Restarting))
-                    })),
-                    Err(NotQueued::Full(_)) => Fetch::Ready(Err(Refusal::Busy)),
-                    Err(NotQueued::Closed(_)) => Fetch::Ready(Err(Refusal::Restarting)),
-                }
-            }
+            None => self.queue_read(|answer| ReadJob::Page { query, answer }),
         }
     }
 
@@ -259,23 +245,45 @@ impl RecordStore for RocksStore {
         if moment.sure { Ok(()) } else { Err(Refusal::ClockUnsure { clock: moment.now }) }
     }
 
+    fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
+        look(&self.shared.fingerprints());
+    }
+
+    fn set_resolution(&self, half_bytes: usize) {
+        self.shared.resolution.store(half_bytes, Ordering::Relaxed);
+    }
+
+    fn items(
+        &self,
+        part: Part,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Fetch<Result<Vec<Item>, Refusal>> {
+        self.queue_read(|answer| ReadJob::Items { part, after, limit, answer })
+    }
+
+    fn saved_progress(&self) -> Bytes {
+        self.shared.progress()
+    }
+
+    fn save_progress(&self, progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        if progress.len() > PROGRESS_BYTES_MAX {
+            return Box::pin(std::future::ready(Err(Refusal::TooLarge)));
+        }
+        self.save(progress.len(), Remembered::Progress(progress))
+    }
+
     fn usage(&self) -> StoreUsage {
-        *lock(&self.shared.usage)
+        self.shared.usage()
     }
 
     fn saved_peers(&self) -> Vec<SavedPeer> {
-        lock(&self.shared.peers).clone()
+        self.shared.peers()
     }
 
     fn save_peers(&self, mut peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
         peers.truncate(SAVED_PEERS_MAX);
-        let (answer, saved) = oneshot::channel();
-        let load = Load { items: 1, bytes: 0 };
-        let queued = self.queue_write(load, WriteJob::SavePeers { peers, answer });
-        Box::pin(async move {
-            queued?;
-            saved.await.unwrap_or(Err(Refusal::Restarting))
-        })
+        self.save(0, Remembered::Peers(peers))
     }
 
     fn note_clock(&self, agrees: Option<bool>) {
@@ -309,69 +317,6 @@ impl std::fmt::Debug for RocksStore {
     }
 }
 
-impl Shared {
-    /// A page, if memory has all of it; nothing if the disk has to be asked.
-    fn find_in_memory(&self, query: &PageQuery) -> Option<Result<Page, Refusal>> {
-        let guard = self.database.try_read()?;
-        let Some(db) = guard.as_ref() else { return Some(Err(self.closed_refusal())) };
-        let now = self.clock.look().now;
-        match read::find(db, &self.network, query, now, Reach::Memory) {
-            Ok(page) => Some(Ok(page)),
-            Err(Fault::NotInMemory) => None,
-            Err(fault) => Some(Err(unreadable(&fault))),
-        }
-    }
-
-    /// A page, from wherever it lies. Blocks.
-    fn find_on_disk(&self, query: &PageQuery) -> Result<Page, Refusal> {
-        let guard = self.database.read();
-        let Some(db) = guard.as_ref() else { return Err(self.closed_refusal()) };
-        let now = self.clock.look().now;
-        read::find(db, &self.network, query, now, Reach::Disk).map_err(|fault| unreadable(&fault))
-    }
-
-    fn check_health(&self) -> Result<(), Refusal> {
-        match self.health.load(Ordering::SeqCst) {
-            health if health == Health::Open as u8 => Ok(()),
-            health if health == Health::ReadOnly as u8 => Err(Refusal::ReadOnly),
-            _ => Err(Refusal::Restarting),
-        }
-    }
-
-    fn closed_refusal(&self) -> Refusal {
-        match self.check_health() {
-            Err(Refusal::Restarting) => Refusal::Restarting,
-            _ => Refusal::Internal,
-        }
-    }
-
-    /// Notes how the writer fares, unless the store is closing.
-    fn set_health(&self, health: Health) {
-        let _ = self.health.try_update(Ordering::SeqCst, Ordering::SeqCst, |held| {
-            (held != Health::Closing as u8).then_some(health as u8)
-        });
-    }
-
-    fn stop(&self) {
-        self.health.store(Health::Closing as u8, Ordering::SeqCst);
-        self.writes.close();
-    }
-
-    fn show_usage(&self, usage: StoreUsage) {
-        *lock(&self.usage) = usage;
-    }
-
-    fn remember_peers(&self, peers: Vec<SavedPeer>) {
-        *lock(&self.peers) = peers;
-    }
-
-    /// Lets go of the data directory, and says that all has ended.
-    fn release_directory(&self) {
-        drop(lock(&self.directory).take());
-        self.ended.send_replace(true);
-    }
-}
-
 /// Starts readers and writer; the writer ends the readers.
 fn start_threads(shared: &Arc<Shared>, writer: Writer) -> std::io::Result<JoinHandle<()>> {
     let mut readers = Vec::new();
@@ -391,14 +336,4 @@ fn start_threads(shared: &Arc<Shared>, writer: Writer) -> std::io::Result<JoinHa
         shared.reads.close();
     }
     started
-}
-
-fn unreadable(fault: &Fault) -> Refusal {
-    tracing::error!(reason = %fault, "records could not be read");
-    Refusal::Internal
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code that can panic runs under these locks, so what a poisoned one guards is whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,7 +15,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use dht_context::registry::SavedPeer;
+use dht_kad::reconcile::Fingerprints;
 use dht_kad::{ErrorNumber, NetworkName, UnixMs};
 use rocksdb::WriteBatch;
 use rustix::fs::{FlockOperation, flock};
@@ -24,12 +26,16 @@ use thiserror::Error;
 use super::StoreConfig;
 use super::database::{Database, Fault, Reach};
 use super::rows::state;
+use super::sets;
 use super::settings::{Family, Settings};
 use super::sweep::SweepMarks;
 use super::usage::UsageBook;
 
 /// The layout of the rows that this version writes.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+///
+/// Schema 1 had heads' ends under their class, where this version would not look for those that are
+/// kept longer. No release wrote it, so there is no way from it to here.
+pub(super) const SCHEMA_VERSION: u32 = 2;
 
 /// A data directory cannot be used. Nothing in it was changed.
 #[derive(Debug, Error)]
@@ -55,6 +61,17 @@ pub enum OpenError {
         dir.display()
     )]
     SchemaTooNew {
+        /// The data directory.
+        dir: PathBuf,
+        /// Its schema.
+        found: u32,
+    },
+    /// An older version wrote it, in a layout that is not read any more.
+    #[error(
+        "the database in {} has schema {found}, which this version cannot read; start the version that wrote it, or move the directory away to start empty",
+        dir.display()
+    )]
+    SchemaTooOld {
         /// The data directory.
         dir: PathBuf,
         /// Its schema.
@@ -97,6 +114,7 @@ impl OpenError {
             OpenError::InUse(_) => ErrorNumber::DataDirInUse,
             OpenError::Damaged { .. } => ErrorNumber::DatabaseDamaged,
             OpenError::SchemaTooNew { .. } => ErrorNumber::SchemaTooNew,
+            OpenError::SchemaTooOld { .. } => ErrorNumber::SchemaTooOld,
             OpenError::OtherNetwork { .. } => ErrorNumber::BadConfig,
             OpenError::DiskFull(_) => ErrorNumber::DiskFull,
             OpenError::FileAccess { .. } => ErrorNumber::FileAccess,
@@ -113,6 +131,7 @@ pub(super) struct Opened {
     pub(super) incarnation: [u8; 16],
     pub(super) high_water: Option<UnixMs>,
     pub(super) saved_peers: Vec<SavedPeer>,
+    pub(super) progress: Bytes,
     pub(super) cursors: Cursors,
 }
 
@@ -121,6 +140,7 @@ pub(super) struct Cursors {
     pub(super) commit_no: u64,
     pub(super) marks: SweepMarks,
     pub(super) usage: UsageBook,
+    pub(super) fingerprints: Fingerprints,
 }
 
 /// Where the database lies.
@@ -142,9 +162,10 @@ pub(super) fn open(config: &StoreConfig, settings: &Settings) -> Result<Opened, 
     let incarnation = read_incarnation(&database).map_err(|fault| faults.of(fault))?;
     let high_water = read_u64(&database, state::CLOCK).map_err(|fault| faults.of(fault))?;
     let saved_peers = read_peers(&database).map_err(|fault| faults.of(fault))?;
+    let progress = read_state(&database, state::PROGRESS).map_err(|fault| faults.of(fault))?;
     let cursors = read_cursors(&database).map_err(|fault| faults.of(fault))?;
-    let high_water = high_water.map(UnixMs);
-    Ok(Opened { lock, database, incarnation, high_water, saved_peers, cursors })
+    let (high_water, progress) = (high_water.map(UnixMs), progress.unwrap_or_default().into());
+    Ok(Opened { lock, database, incarnation, high_water, saved_peers, progress, cursors })
 }
 
 /// Makes the directory if need be, and takes hold of it.
@@ -215,6 +236,9 @@ fn check_identity(database: &Database, config: &StoreConfig) -> Result<(), OpenE
     if schema > SCHEMA_VERSION {
         return Err(OpenError::SchemaTooNew { dir: dir.to_owned(), found: schema });
     }
+    if schema < SCHEMA_VERSION {
+        return Err(OpenError::SchemaTooOld { dir: dir.to_owned(), found: schema });
+    }
     let network = read(state::NETWORK)?.ok_or_else(|| damaged("its network is missing"))?;
     if network != config.network.as_str().as_bytes() {
         let found = String::from_utf8_lossy(&network).into_owned();
@@ -224,7 +248,7 @@ fn check_identity(database: &Database, config: &StoreConfig) -> Result<(), OpenE
     Ok(())
 }
 
-/// What the writer goes on from; also after the database was opened anew.
+/// What the writer goes on from; also after the database was opened anew. Reads all of `index`.
 pub(super) fn read_cursors(database: &Database) -> Result<Cursors, Fault> {
     let commit_no = read_u64(database, state::COMMIT_NO)?.unwrap_or(0);
     let marks = match read_state(database, state::SWEEP)? {
@@ -239,7 +263,8 @@ pub(super) fn read_cursors(database: &Database) -> Result<Cursors, Fault> {
     if (sum(|amount| amount.records), sum(|amount| amount.bytes)) != (total.records, total.bytes) {
         return Err(Fault::Damaged("the counters of its classes do not add up".to_owned()));
     }
-    Ok(Cursors { commit_no, marks, usage })
+    let fingerprints = sets::read_fingerprints(database)?;
+    Ok(Cursors { commit_no, marks, usage, fingerprints })
 }
 
 fn read_incarnation(database: &Database) -> Result<[u8; 16], Fault> {

@@ -1,4 +1,4 @@
-//! Pages of a key's records: what is asked for, as of now.
+//! Reading: pages of a key's records as of now, and what the threads that read from disk are asked for.
 //!
 //! A page is read on the caller's thread as long as memory has all of it and it is short; otherwise
 //! a reader thread reads it from disk. Either way what has ended is not shown from its very
@@ -11,12 +11,13 @@ use bytes::{Bytes, BytesMut};
 use dht_context::store::{Page, PageQuery};
 use dht_kad::admission::row_key;
 use dht_kad::message::Position;
+use dht_kad::reconcile::{Item, Part, RowKey};
 use dht_kad::{NetworkName, ParsedRecord, RecordId, Refusal, UnixMs};
 use tokio::sync::oneshot;
 
 use super::Shared;
 use super::database::{Database, Fault, Reach};
-use super::rows::{RecordRow, RowKey, body_of_commit};
+use super::rows::{RecordRow, body_of_commit, successor};
 use super::settings::Family;
 use crate::work_queue::{Load, Taken};
 
@@ -30,11 +31,16 @@ const BODY_TRIES: usize = 8;
 /// How long a reader thread waits before it looks again; it is woken earlier by whatever comes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A page to be read from disk.
-pub(super) struct ReadJob {
-    pub(super) query: PageQuery,
-    pub(super) answer: oneshot::Sender<Result<Page, Refusal>>,
+/// What is to be read from disk.
+pub(super) enum ReadJob {
+    /// A page of a key's records.
+    Page { query: PageQuery, answer: Answer<Page> },
+    /// Items of a part of the set.
+    Items { part: Part, after: Option<RowKey>, limit: usize, answer: Answer<Vec<Item>> },
 }
+
+/// Where the result goes.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// What a reader thread does until the store is closed.
 pub(super) fn serve_reads(shared: &Arc<Shared>) {
@@ -42,13 +48,24 @@ pub(super) fn serve_reads(shared: &Arc<Shared>) {
     loop {
         match shared.reads.take(one, PATIENCE) {
             Taken::Jobs(jobs) => {
-                for job in jobs.into_iter().filter(|job| !job.answer.is_closed()) {
-                    let _ = job.answer.send(shared.find_on_disk(&job.query));
-                }
+                jobs.into_iter().for_each(|job| serve(shared, job));
             }
             Taken::Idle => {}
             Taken::Closed => return,
         }
+    }
+}
+
+/// Reads what is asked for, if whoever asked still waits for it.
+fn serve(shared: &Shared, job: ReadJob) {
+    match job {
+        ReadJob::Page { query, answer } if !answer.is_closed() => {
+            let _ = answer.send(shared.find_on_disk(&query));
+        }
+        ReadJob::Items { part, after, limit, answer } if !answer.is_closed() => {
+            let _ = answer.send(shared.items_on_disk(&part, after.as_ref(), limit));
+        }
+        ReadJob::Page { .. } | ReadJob::Items { .. } => {}
     }
 }
 
@@ -97,11 +114,6 @@ impl Bounds {
     fn only_slot(&self) -> Option<RowKey> {
         (self.from == self.last).then_some(self.last)
     }
-}
-
-/// The least key after this one.
-fn successor(key: &RowKey) -> Vec<u8> {
-    [key.as_slice(), &[0]].concat()
 }
 
 /// Reads the rows of one page.

@@ -5,27 +5,24 @@
 //!                                                    ‖ canonical bytes of the record or head
 //! bodies   key ‖ publisher ‖ slot                  → commit_no u64 ‖ body, where `apart`, the
 //!                                                    body's length, is not 0
-//! index    class u8 ‖ what u8 ‖ period u32 ‖ key ‖ publisher ‖ slot
+//! index    span u8 ‖ what u8 ‖ period u32 ‖ key ‖ publisher ‖ slot
 //!                                                  → keep_until u64 ‖ seq u64 ‖ size u32 ‖ digest
 //! usage    scope u8 ‖ who                          → records u64 ‖ bytes u64
 //! ```
 //!
-//! An index row says in which period of its class a head (`what` 0) or, where that is earlier, a
-//! body (`what` 1) ends. A body that has ended is gone from its row and from `bodies`.
+//! An index row says in which period a head (`what` 0) or, where that is earlier, a body (`what` 1)
+//! ends. A body's span is its class. A head's is how long it is kept ([`Group::of`]), as that may be
+//! much longer: so heads lie in the order of reconciliation, by group and slot. A body that has ended
+//! is gone from its row and from `bodies`.
 
 use bytes::{Buf, BufMut, Bytes};
 use dht_kad::admission::{Amount, Existing};
-use dht_kad::record::{Kind, MalformedRecord, Retention};
-use dht_kad::time::{DAY_MS, HOUR_MS, MINUTE_MS};
+use dht_kad::reconcile::{Group, Item, ROW_KEY_LEN, RowKey, period_ms, period_of};
+use dht_kad::record::{Kind, MalformedRecord, Precedence, Retention};
 use dht_kad::{Key, NetworkName, UnixMs, ValidRecord};
 
 /// From so many bytes on, a body lies apart from its head, so that heads are read without it.
 pub(super) const BODY_APART_FROM: usize = 8 * 1024;
-
-/// Length of a slot's place.
-pub(super) const ROW_KEY_LEN: usize = 72;
-/// `key ‖ publisher ‖ slot`, as [`dht_kad::admission::row_key`] makes it.
-pub(super) type RowKey = [u8; ROW_KEY_LEN];
 
 /// Bytes of an index row before the slot's place.
 const INDEX_PREFIX_LEN: usize = 6;
@@ -33,6 +30,8 @@ const INDEX_PREFIX_LEN: usize = 6;
 pub(super) const INDEX_KEY_LEN: usize = INDEX_PREFIX_LEN + ROW_KEY_LEN;
 /// Bytes of a records row before the canonical bytes.
 const RECORD_PREFIX_LEN: usize = 20;
+/// Length of an index row's value.
+const INDEX_VALUE_LEN: usize = 52;
 
 /// A row of `records`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,7 +100,8 @@ pub(super) enum Ending {
 /// One stretch of `index`, ordered by period.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct IndexRange {
-    pub(super) class: Retention,
+    /// How long what ends here was kept, or somewhat less.
+    pub(super) span: Retention,
     pub(super) ending: Ending,
 }
 
@@ -109,49 +109,84 @@ impl IndexRange {
     pub(super) const ALL: [IndexRange; 6] = {
         let [hours8, days7, days365] = Retention::ALL;
         [
-            IndexRange { class: hours8, ending: Ending::Head },
-            IndexRange { class: hours8, ending: Ending::Body },
-            IndexRange { class: days7, ending: Ending::Head },
-            IndexRange { class: days7, ending: Ending::Body },
-            IndexRange { class: days365, ending: Ending::Head },
-            IndexRange { class: days365, ending: Ending::Body },
+            IndexRange { span: hours8, ending: Ending::Head },
+            IndexRange { span: hours8, ending: Ending::Body },
+            IndexRange { span: days7, ending: Ending::Head },
+            IndexRange { span: days7, ending: Ending::Body },
+            IndexRange { span: days365, ending: Ending::Head },
+            IndexRange { span: days365, ending: Ending::Body },
         ]
     };
 
-    /// How long this range's periods are: short beside the class's lifetime, so that space comes
-    /// back soon, and long enough that a range has few of them.
-    pub(super) const fn period_ms(self) -> u64 {
-        match self.class {
-            Retention::Hours8 => 10 * MINUTE_MS,
-            Retention::Days7 => HOUR_MS,
-            Retention::Days365 => DAY_MS,
-        }
+    /// Where the heads of this span end.
+    pub(super) const fn heads(span: Retention) -> Self {
+        IndexRange { span, ending: Ending::Head }
     }
 
     /// The period that a moment lies in.
     pub(super) fn period(self, moment: UnixMs) -> u32 {
-        u32::try_from(moment.0 / self.period_ms()).unwrap_or(u32::MAX)
+        period_of(self.span, moment)
     }
 
     /// The first moment of a period.
     pub(super) fn start_of(self, period: u32) -> UnixMs {
-        UnixMs(u64::from(period).saturating_mul(self.period_ms()))
+        UnixMs(u64::from(period).saturating_mul(period_ms(self.span)))
     }
 
     /// Where a period's rows begin.
     pub(super) fn prefix(self, period: u32) -> [u8; INDEX_PREFIX_LEN] {
         let [p0, p1, p2, p3] = period.to_be_bytes();
-        [self.class as u8, self.ending as u8, p0, p1, p2, p3]
+        [self.span as u8, self.ending as u8, p0, p1, p2, p3]
     }
 
-    /// The key of a slot's row, if what ends does so at `moment`.
-    pub(super) fn row_key(self, moment: UnixMs, slot: &RowKey) -> [u8; INDEX_KEY_LEN] {
+    /// Behind all rows of the range.
+    pub(super) fn upper_bound(self) -> [u8; 2] {
+        [self.span as u8, self.ending as u8 + 1]
+    }
+
+    /// The key of a slot's row in a period.
+    pub(super) fn row_key(self, period: u32, slot: &RowKey) -> [u8; INDEX_KEY_LEN] {
         let mut key = [0; INDEX_KEY_LEN];
         let (prefix, rest) = key.split_at_mut(INDEX_PREFIX_LEN);
-        prefix.copy_from_slice(&self.prefix(self.period(moment)));
+        prefix.copy_from_slice(&self.prefix(period));
         rest.copy_from_slice(slot);
         key
     }
+}
+
+/// That a version ends in part or whole: in which range, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct End {
+    pub(super) range: IndexRange,
+    pub(super) at: UnixMs,
+}
+
+impl End {
+    /// The end of a version's head or body.
+    pub(super) fn of(version: &Existing, ending: Ending) -> Self {
+        let (span, at) = match ending {
+            Ending::Head => (Group::of(version).span, version.precedence.keep_until),
+            Ending::Body => (version.charge.class, version.expires_at),
+        };
+        End { range: IndexRange { span, ending }, at }
+    }
+
+    /// The period that it lies in.
+    pub(super) fn period(self) -> u32 {
+        self.range.period(self.at)
+    }
+
+    /// The key of its row.
+    pub(super) fn row_key(self, slot: &RowKey) -> [u8; INDEX_KEY_LEN] {
+        self.range.row_key(self.period(), slot)
+    }
+}
+
+/// The ends that a version has: that of its head and, if it is earlier, that of its body.
+pub(super) fn ends(version: &Existing) -> (End, Option<End>) {
+    let (head, body) = (End::of(version, Ending::Head), End::of(version, Ending::Body));
+    let body_ends_first = version.kind == Kind::Value && body.at < head.at;
+    (head, body_ends_first.then_some(body))
 }
 
 /// The row of `bodies` that belongs to a records row.
@@ -173,9 +208,14 @@ pub(super) fn split_index_key(key: &[u8]) -> Option<(u32, RowKey)> {
     Some((prefix.get_u32(), slot.try_into().ok()?))
 }
 
+/// The least key after this one.
+pub(super) fn successor(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
 /// The value of an index row.
 pub(super) fn index_value(written: &Existing) -> Vec<u8> {
-    let mut row = Vec::with_capacity(52);
+    let mut row = Vec::with_capacity(INDEX_VALUE_LEN);
     row.put_u64(written.precedence.keep_until.0);
     row.put_u64(written.precedence.seq);
     row.put_u32(u32::try_from(written.charge.bytes).unwrap_or(u32::MAX));
@@ -183,18 +223,18 @@ pub(super) fn index_value(written: &Existing) -> Vec<u8> {
     row
 }
 
-/// The index rows that a version has: when its head ends, and its body, if that is earlier.
-pub(super) fn index_keys(
-    slot: &RowKey,
-    version: &Existing,
-) -> ([u8; INDEX_KEY_LEN], Option<[u8; INDEX_KEY_LEN]>) {
-    let class = version.charge.class;
-    let keep_until = version.precedence.keep_until;
-    let head = IndexRange { class, ending: Ending::Head }.row_key(keep_until, slot);
-    let body_ends_first = version.kind == Kind::Value && version.expires_at < keep_until;
-    let body = body_ends_first
-        .then(|| IndexRange { class, ending: Ending::Body }.row_key(version.expires_at, slot));
-    (head, body)
+/// The version that an index row's value names.
+pub(super) fn version_of(value: &[u8]) -> Option<Precedence> {
+    let value: &[u8; INDEX_VALUE_LEN] = value.try_into().ok()?;
+    let (mut numbers, digest) = value.split_last_chunk()?;
+    let keep_until = UnixMs(numbers.get_u64());
+    Some(Precedence { keep_until, seq: numbers.get_u64(), digest: *digest })
+}
+
+/// What a row of a head's end stands for in reconciliation.
+pub(super) fn item_of(span: Retention, key: &[u8], value: &[u8]) -> Option<(Group, Item)> {
+    let (period, row) = split_index_key(key)?;
+    Some((Group { span, period }, Item { row, version: version_of(value)? }))
 }
 
 /// Who uses what a row of `usage` counts.
@@ -243,6 +283,8 @@ pub(super) mod state {
     pub(in crate::store) const SWEEP: &[u8] = b"sweep";
     /// The peers that were saved last.
     pub(in crate::store) const SAVED_PEERS: &[u8] = b"saved_peers";
+    /// How far replication had come when that was saved last.
+    pub(in crate::store) const PROGRESS: &[u8] = b"progress";
     /// Written to see whether writing works.
     pub(in crate::store) const PROBE: &[u8] = b"probe";
 }

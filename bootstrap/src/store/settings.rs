@@ -4,9 +4,9 @@
 //! |-----------|-------------------------------------------------------------------------|
 //! | `records` | one a slot: the record, or its head alone where the body lies apart     |
 //! | `bodies`  | bodies of [`BODY_APART_FROM`](super::rows::BODY_APART_FROM) bytes and more, in blob files |
-//! | `index`   | when heads and bodies end, by class and period                          |
+//! | `index`   | when heads and bodies end, by span and period: the set that fingerprints are of |
 //! | `usage`   | what each publisher, key and class uses, and all together               |
-//! | `state`   | schema, network, incarnation, clock, cursors, saved peers               |
+//! | `state`   | schema, network, incarnation, clock, cursors, saved peers, progress     |
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,

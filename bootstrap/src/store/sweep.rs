@@ -1,6 +1,6 @@
 //! The sweep: gives back the room of what has ended. It is the only one that destroys.
 //!
-//! It goes by `index`, whose rows are ordered by class and period: every period that is wholly past
+//! It goes by `index`, whose rows are ordered by span and period: every period that is wholly past
 //! is emptied, oldest first, some rows a step, and a mark for each range, kept on disk, says which
 //! period may be the first with rows. What lies in a period that is not over yet has ended for
 //! readers all the same; only its room comes back later, unless it is wanted now, because a put
@@ -8,10 +8,11 @@
 //! the present periods once, over as many steps as that takes, so that no put waits for all of it.
 
 use dht_kad::UnixMs;
+use dht_kad::reconcile::RowKey;
 
 use super::commit_plan::CommitPlan;
 use super::database::{Database, Fault, Reach};
-use super::rows::{IndexRange, RowKey, split_index_key};
+use super::rows::{End, IndexRange, split_index_key};
 use super::settings::Family;
 
 /// Rows that one step takes out: a few milliseconds of the writer's time.
@@ -24,10 +25,10 @@ const SEARCH_ROWS: usize = 1_024;
 pub(super) struct SweepMarks([u32; IndexRange::ALL.len()]);
 
 impl SweepMarks {
-    /// Notes that a row is being written that ends at `moment`.
-    pub(super) fn lower(&mut self, range: IndexRange, moment: UnixMs) {
-        if let Some(mark) = self.of(range) {
-            *mark = (*mark).min(range.period(moment));
+    /// Notes that a row is being written for this end.
+    pub(super) fn lower(&mut self, end: End) {
+        if let Some(mark) = self.of(end.range) {
+            *mark = (*mark).min(end.period());
         }
     }
 
@@ -224,14 +225,14 @@ mod tests {
             let path = Path::Store { expected_seq: None };
             plan.put(&Submission { record, path }).unwrap().unwrap();
         }
-        db.write(plan.finish().unwrap(), false).unwrap();
+        db.write(plan.finish().unwrap().batch, false).unwrap();
         let now = START.after(365 * DAY_MS);
         let mut search = Search::default();
         let mut steps = 0;
         loop {
             let mut plan = CommitPlan::new(grounds(now), 1, &mut usage, &mut marks);
             let more = search_step(&mut plan, &db, now, &mut search).unwrap();
-            db.write(plan.finish().unwrap(), false).unwrap();
+            db.write(plan.finish().unwrap().batch, false).unwrap();
             steps += 1;
             if !more {
                 break;
@@ -256,14 +257,14 @@ mod tests {
                 (record(slot, START, &network), Path::Store { expected_seq: None });
             plan.put(&Submission { record, path }).unwrap().unwrap();
         }
-        let mut batch = plan.finish().unwrap();
+        let mut batch = plan.finish().unwrap().batch;
         let first = row_key(record(0, START, &network).id());
         batch.put_cf(db.family(Family::Records).unwrap(), first, b"damaged");
         db.write(batch, false).unwrap();
         let now = START.after(366 * DAY_MS);
         let mut plan = CommitPlan::new(grounds(now), 1, &mut usage, &mut marks);
         assert!(!step(&mut plan, &db, now).unwrap());
-        db.write(plan.finish().unwrap(), false).unwrap();
+        db.write(plan.finish().unwrap().batch, false).unwrap();
         assert_eq!(db.count_rows(Family::Records).unwrap(), 1);
         assert_eq!(db.count_rows(Family::Index).unwrap(), 1);
     }
@@ -271,11 +272,12 @@ mod tests {
     #[test]
     fn marks_read_back_and_only_go_down_for_new_rows() {
         let range = IndexRange::ALL[2];
-        assert_eq!(range.class, Retention::Days7);
+        assert_eq!(range.span, Retention::Days7);
+        let end = |period| End { range, at: range.start_of(period) };
         let mut marks = SweepMarks([7; 6]);
-        marks.lower(range, range.start_of(9));
+        marks.lower(end(9));
         assert_eq!(marks, SweepMarks([7; 6]));
-        marks.lower(range, range.start_of(3));
+        marks.lower(end(3));
         assert_eq!(marks, SweepMarks([7, 7, 3, 7, 7, 7]));
         assert_eq!(SweepMarks::decode(&marks.encode()), Some(marks));
         assert_eq!(SweepMarks::decode(&[0; 23]), None);

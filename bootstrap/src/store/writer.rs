@@ -3,7 +3,7 @@
 //! ```text
 //! submit ─▶ queue ─▶ take what waits ─▶ plan ─▶ one synced write ─▶ answer each
 //!                          ▲                         │ failed
-//!                    sweep, clock, room          read-only ─▶ probe, open anew ─▶ probe
+//!              sweep, clock, room, splits         read-only ─▶ probe, open anew ─▶ probe
 //! ```
 //!
 //! It takes whatever has gathered while the last commit was on its way to the disk, so that one
@@ -17,23 +17,25 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use dht_context::registry::SavedPeer;
 use dht_context::store::{StoreUsage, Submission};
 use dht_kad::admission::{Amount, Limits};
 use dht_kad::message::Stored;
 use dht_kad::{Refusal, UnixMs};
-use tokio::sync::oneshot;
 
 use super::clock_guard::Moment;
-use super::commit_plan::{CommitPlan, Grounds};
+use super::commit_plan::{Commit, CommitPlan, Grounds};
 use super::database::{Database, Fault};
 use super::disk_room::DiskRoom;
 use super::open::{Cursors, read_cursors};
 use super::recovery::Recovery;
 use super::rows::state;
+use super::sets::SetKeeper;
 use super::settings::Settings;
 use super::sweep::{self, Depth, Search, SweepMarks};
 use super::usage::UsageBook;
+use super::write_job::{
+    Outcome, PutResults, Remembered, SaveAnswer, WriteJob, refuse, refuse_outcomes,
+};
 use super::{Health, Shared};
 use crate::work_queue::{Load, Taken};
 
@@ -51,25 +53,6 @@ const SWEEP_AGAIN: Duration = Duration::from_millis(50);
 const ROOM_EVERY: Duration = Duration::from_secs(30);
 /// How far the high-water time on disk may lag: what a restart could be fooled by.
 const CLOCK_LAG_MS: u64 = dht_kad::time::MINUTE_MS;
-
-/// What the writer is asked to do.
-pub(super) enum WriteJob {
-    /// To take records.
-    Put { batch: Vec<Submission>, answer: oneshot::Sender<PutResults> },
-    /// To remember peers.
-    SavePeers { peers: Vec<SavedPeer>, answer: oneshot::Sender<Result<(), Refusal>> },
-    /// To sweep, now and until nothing is left to be swept.
-    Sweep { answer: oneshot::Sender<()> },
-}
-
-/// One result a record.
-pub(super) type PutResults = Vec<Result<Stored, Refusal>>;
-
-/// What a job comes to once the commit is on disk.
-enum Outcome {
-    Put(PutResults, oneshot::Sender<PutResults>),
-    Saved(Vec<SavedPeer>, oneshot::Sender<Result<(), Refusal>>),
-}
 
 /// The writer's own state.
 pub(super) struct Writer {
@@ -90,6 +73,7 @@ pub(super) struct Writer {
     next_room: Instant,
     /// How far the present look for room has come.
     search: Search,
+    sets: SetKeeper,
     recovery: Option<Recovery>,
 }
 
@@ -102,7 +86,8 @@ impl Writer {
         room: DiskRoom,
         cursors: Cursors,
     ) -> Self {
-        let Cursors { commit_no, marks, usage } = cursors;
+        let Cursors { commit_no, marks, usage, fingerprints } = cursors;
+        *shared.fingerprints() = fingerprints;
         let next_sweep = Instant::now();
         let (clock_on_disk, swept_to, recovery) = (UnixMs(0), UnixMs(0), None);
         let mut writer = Writer {
@@ -120,6 +105,7 @@ impl Writer {
             room_wanted_from: None,
             next_room: next_sweep,
             search: Search::default(),
+            sets: SetKeeper::default(),
             recovery,
         };
         writer.publish();
@@ -142,10 +128,14 @@ impl Writer {
     }
 
     fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let until = |moment: Instant| moment.saturating_duration_since(now);
         let sweep = self.room_wanted_from.map_or(self.next_sweep, |room| room.min(self.next_sweep));
         let next = self.recovery.as_ref().map_or(sweep, Recovery::due);
-        let until_next = next.saturating_duration_since(Instant::now());
-        until_next.clamp(SWEEP_AGAIN, PATIENCE)
+        let patience = until(next).clamp(SWEEP_AGAIN, PATIENCE);
+        // What is left to be split only gives way to whatever has come meanwhile.
+        let split = self.sets.next.filter(|_| self.recovery.is_none());
+        split.map_or(patience, |split| patience.min(until(split)))
     }
 
     fn serve(&mut self, jobs: Vec<WriteJob>) {
@@ -181,13 +171,11 @@ impl Writer {
                         results.iter().any(|result| matches!(result, Err(Refusal::Full { .. })));
                     outcomes.push(Outcome::Put(results, answer));
                 }
-                WriteJob::SavePeers { peers, answer } => {
-                    outcomes.push(save_peers(&mut plan, peers, answer));
-                }
+                WriteJob::Save { what, answer } => outcomes.extend(save(&mut plan, what, answer)),
                 WriteJob::Sweep { answer } => sweeps.push(answer),
             }
         }
-        let written = write(plan, db);
+        let written = if plan.is_empty() { Ok(0) } else { write(plan, db, &shared, true) };
         drop(guard);
         match written {
             Ok(0) => self.answer(outcomes),
@@ -218,8 +206,8 @@ impl Writer {
             // Whoever asked may be gone; what was written stays written.
             match outcome {
                 Outcome::Put(results, answer) => drop(answer.send(results)),
-                Outcome::Saved(peers, answer) => {
-                    self.shared.remember_peers(peers);
+                Outcome::Saved(what, answer) => {
+                    self.shared.remember(what);
                     let _ = answer.send(Ok(()));
                 }
             }
@@ -242,6 +230,7 @@ impl Writer {
             let more = self.sweep_step(Depth::PastPeriods);
             self.next_sweep = Instant::now() + if more { SWEEP_AGAIN } else { SWEEP_EVERY };
         }
+        self.sets.step(&self.shared);
     }
 
     /// Takes out a bounded part of what has ended, and brings the clock on disk forward. True if
@@ -301,7 +290,7 @@ impl Writer {
             plan.set_state(state::CLOCK, &high_water.0.to_be_bytes())?;
         }
         if !plan.is_empty() || *plan.marks() != marks_before {
-            db.write(plan.finish()?, false)?;
+            write(plan, db, &self.shared, false)?;
         }
         if clock_is_due {
             self.clock_on_disk = high_water;
@@ -332,8 +321,10 @@ impl Writer {
             guard.as_ref().ok_or(Fault::Closed).and_then(read_cursors)
         });
         match cursors {
-            Ok(Cursors { commit_no, marks, usage }) => {
+            Ok(Cursors { commit_no, marks, usage, fingerprints }) => {
                 (self.commit_no, self.marks, self.usage) = (commit_no, marks, usage);
+                *self.shared.fingerprints() = fingerprints;
+                self.sets = SetKeeper::default();
                 self.clock_on_disk = UnixMs(0);
                 self.recovery = None;
                 self.publish();
@@ -388,67 +379,33 @@ fn take(plan: &mut CommitPlan<'_>, submission: &Submission) -> Result<Stored, Re
     })
 }
 
-fn save_peers(
-    plan: &mut CommitPlan<'_>,
-    peers: Vec<SavedPeer>,
-    answer: oneshot::Sender<Result<(), Refusal>>,
-) -> Outcome {
-    match serde_json::to_vec(&peers) {
-        Ok(row) => {
-            if let Err(fault) = plan.set_state(state::SAVED_PEERS, &row) {
-                tracing::error!(reason = %fault, "peers could not be saved");
-            }
+/// Adds what is to be remembered. What cannot be added is answered at once.
+fn save(plan: &mut CommitPlan<'_>, what: Remembered, answer: SaveAnswer) -> Option<Outcome> {
+    match what.row().and_then(|(key, value)| plan.set_state(key, &value)) {
+        Ok(()) => Some(Outcome::Saved(what, answer)),
+        Err(fault) => {
+            tracing::error!(reason = %fault, "what a node remembers could not be saved");
+            let _ = answer.send(Err(Refusal::Internal));
+            None
         }
-        Err(error) => tracing::error!(%error, "peers could not be written as text"),
     }
-    Outcome::Saved(peers, answer)
 }
 
-/// Writes the plan, synced; says how many bytes that were.
-fn write(plan: CommitPlan<'_>, db: &Database) -> Result<usize, Fault> {
-    if plan.is_empty() {
-        return Ok(0);
-    }
-    let batch = plan.finish()?;
+/// Writes the plan, and only then changes the fingerprints; says how many bytes were written.
+fn write(
+    plan: CommitPlan<'_>,
+    db: &Database,
+    shared: &Shared,
+    synced: bool,
+) -> Result<usize, Fault> {
+    let Commit { batch, set_changes } = plan.finish()?;
     let bytes = batch.size_in_bytes();
-    db.write(batch, true).map(|()| bytes)
+    db.write(batch, synced)?;
+    shared.change_set(&set_changes);
+    Ok(bytes)
 }
 
 /// What is left to take when the disk is nearly full: what needs no more room than it replaces.
 fn no_room(limits: &Limits) -> Limits {
     Limits { total: Amount::default(), ..*limits }
-}
-
-fn refuse(jobs: Vec<WriteJob>, refusal: &Refusal) {
-    for job in jobs {
-        match job {
-            WriteJob::Put { batch, answer } => {
-                let results = batch.iter().map(|_| Err(refusal.clone())).collect();
-                let _ = answer.send(results);
-            }
-            WriteJob::SavePeers { answer, .. } => {
-                let _ = answer.send(Err(refusal.clone()));
-            }
-            WriteJob::Sweep { answer } => {
-                let _ = answer.send(());
-            }
-        }
-    }
-}
-
-/// After a failed write nothing of it is promised, not even what seemed to be stored already: that
-/// may have been an earlier record of the same batch.
-fn refuse_outcomes(outcomes: Vec<Outcome>) {
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Put(results, answer) => {
-                let results =
-                    results.into_iter().map(|result| result.and(Err(Refusal::ReadOnly))).collect();
-                let _ = answer.send(results);
-            }
-            Outcome::Saved(_, answer) => {
-                let _ = answer.send(Err(Refusal::ReadOnly));
-            }
-        }
-    }
 }

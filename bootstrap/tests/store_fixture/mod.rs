@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use bytes::Bytes;
 use dht_bootstrap::store::{OpenError, RocksStore, StoreConfig};
 use dht_context::clock::ManualClock;
 use dht_context::store::{PageQuery, RecordStore, Submission};
-use dht_kad::admission::{Amount, Limits, Path as AdmissionPath};
+use dht_kad::admission::{Amount, Existing, Limits, Path as AdmissionPath, row_key};
 use dht_kad::message::Stored;
+use dht_kad::reconcile::{Cut, Fingerprint, Group, Item, Part, Prefix};
 use dht_kad::record::{Kind, RecordDraft, Retention, Space};
 use dht_kad::{Key, NetworkName, Refusal, UnixMs, ValidRecord};
 use ed25519_dalek::SigningKey;
@@ -120,6 +122,63 @@ pub async fn all(store: &RocksStore) -> Vec<Bytes> {
     }
 }
 
+/// What a part of the set consists of, read in pages of `limit`.
+pub async fn items(store: &RocksStore, part: &Part, limit: usize) -> Vec<Item> {
+    let mut all: Vec<Item> = Vec::new();
+    loop {
+        let after = all.last().map(|item| item.row);
+        let page = store.items(part.clone(), after, limit).wait().await.unwrap();
+        assert!(page.len() <= limit);
+        let done = page.len() < limit;
+        all.extend(page);
+        if done {
+            return all;
+        }
+    }
+}
+
+/// The set that these records make, in its order.
+pub fn set_of<'a>(records: impl IntoIterator<Item = &'a ValidRecord>) -> Vec<(Group, Item)> {
+    let item =
+        |record: &ValidRecord| Item { row: row_key(record.id()), version: record.precedence() };
+    let in_group = |record: &'a ValidRecord| (Group::of(&Existing::of(record)), item(record));
+    let mut set: Vec<_> = records.into_iter().map(in_group).collect();
+    set.sort();
+    set
+}
+
+/// What the store's fingerprints say of everything that lies under a prefix, group by group.
+pub fn groups(store: &RocksStore, prefix: &Prefix) -> Option<Vec<(Group, Fingerprint)>> {
+    let mut groups = None;
+    let every = Cut([0; 3]);
+    store.fingerprints(&mut |all| groups = all.groups(&every, std::slice::from_ref(prefix)));
+    groups
+}
+
+/// Fingerprints and items of the store are those of this set.
+pub async fn assert_set(store: &RocksStore, set: &[(Group, Item)]) {
+    let mut expected: BTreeMap<Group, Vec<Item>> = BTreeMap::new();
+    for (group, item) in set {
+        expected.entry(*group).or_default().push(*item);
+    }
+    let print = |items: &Vec<Item>| -> Fingerprint {
+        items.iter().map(|item| Fingerprint::of(&item.version.digest)).sum()
+    };
+    let prints = expected.iter().map(|(group, items)| (*group, print(items))).collect();
+    assert_eq!(groups(store, &Prefix::all()), Some(prints));
+    for (group, held) in expected {
+        for prefix in (0..16).map(|half_byte| Prefix::all().child(half_byte)) {
+            let part = Part { group, prefix };
+            let within = held.iter().filter(|item| part.prefix.covers_row(&item.row)).copied();
+            let within: Vec<Item> = within.collect();
+            store.fingerprints(&mut |all| {
+                assert!(all.part(&part).is_none_or(|shown| shown == print(&within)), "{part:?}");
+            });
+            assert_eq!(items(store, &part, 3).await, within);
+        }
+    }
+}
+
 /// Every file below a directory that holds data, with its content. RocksDB's own log and the lock
 /// files say nothing about records.
 pub fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -135,6 +194,12 @@ pub fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     }
     files.sort();
     files
+}
+
+/// The database of a store that is not open, to look at its rows or to change them.
+pub fn open_raw(data_dir: &Path) -> rocksdb::DB {
+    let families = ["default", "records", "bodies", "index", "usage", "state"];
+    rocksdb::DB::open_cf(&rocksdb::Options::default(), data_dir.join("db"), families).unwrap()
 }
 
 /// Copies a directory as it is, as a kill or a snapshot would leave it.

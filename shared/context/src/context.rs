@@ -11,6 +11,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dht_kad::lookup::ClosestResult;
 use dht_kad::message::{Mode, NodeInfo, Pong};
@@ -52,6 +53,10 @@ pub struct Foundations {
     /// Where chance comes from: the same seed, the same run. Not for secrets.
     pub seed: [u8; 32],
 }
+
+/// The first wait until it is looked again whether a node that is in the network is ready; it
+/// doubles up to the tick.
+const READY_FIRST: Duration = Duration::from_millis(2);
 
 /// A running node, or a client: cheap to clone, all clones are the same one.
 #[derive(Clone)]
@@ -160,22 +165,40 @@ impl DhtContext {
         self.inner.connections.stop().await;
     }
 
+    /// Refuses puts from now on, as a node does that stops, and repairs nothing any more.
+    pub fn refuse_puts(&self) {
+        self.inner.replication.begin_end();
+    }
+
     /// Leaves the network for good: refuses puts from now on, hands over all that it holds to those
-    /// that it belongs to without this node, and tells its neighbours. The node still answers until
-    /// it is [stopped](Self::stop). `progress` is told now and then how far that has come.
+    /// that it belongs to without this node and, if all of it was confirmed, tells its neighbours so.
+    /// The node still answers until it is [stopped](Self::stop). `progress` is told after each pass
+    /// over all records how far that has come.
     pub async fn leave(&self, progress: impl FnMut(&LeaveReport)) -> LeaveReport {
         self.inner.leave(progress).await
     }
 
-    /// Whether a put that comes now can succeed: see [`membership`](crate::membership).
+    /// Whether a put that comes now can succeed: the table is settled
+    /// ([`membership`](crate::membership)), and it, or this node itself, has a server that holds
+    /// what it should, whose acknowledgement counts. A client finds such servers with its first put.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.inner.membership.is_settled()
+        let inner = &self.inner;
+        let counts = || inner.replication.is_whole() || inner.registry.knows_whole();
+        inner.membership.is_settled() && (inner.config.mode == Mode::Client || counts())
     }
 
     /// Waits until [`is_ready`](Self::is_ready).
     pub async fn ready(&self) {
-        self.inner.membership.settled().await;
+        let mut pause = READY_FIRST;
+        loop {
+            self.inner.membership.settled().await;
+            if self.is_ready() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(self.inner.config.timing.tick);
+        }
     }
 
     /// How far the node has come.
@@ -249,13 +272,13 @@ impl DhtContext {
 
     /// Looks up the servers closest to `key`, closest first, this one among them if it is one.
     pub async fn lookup(&self, key: &Key) -> Vec<NodeInfo> {
-        let closest = self.inner.closest_servers(key).await;
+        let closest = self.inner.closest_servers(key, Vec::new()).await;
         closest.into_iter().map(|node| node.info).collect()
     }
 
-    /// The same, with what it took to find them.
+    /// As [`lookup`](Self::lookup), with what it took.
     pub async fn measured_lookup(&self, key: &Key) -> ClosestResult {
-        self.inner.lookup_among(key, Vec::new()).await
+        self.inner.look_up(key, Vec::new(), true).await
     }
 
     /// Whether it answers requests, or only asks.

@@ -159,6 +159,9 @@ impl Inner {
         if met.len() > 1 {
             self.look_around(&met).await;
         }
+        if !met.is_empty() {
+            self.membership.note_looked_around();
+        }
     }
 
     /// Looks up the node's own place, which fills the table with its neighbours. The lookup itself
@@ -174,7 +177,7 @@ impl Inner {
         });
         let answers: Vec<_> = stream::iter(answers).buffered(ALPHA).collect().await;
         let named = answers.into_iter().flatten().flat_map(|answer| answer.nodes).collect();
-        self.closest_servers_among(&own, named).await;
+        self.closest_servers(&own, named).await;
     }
 
     async fn meet_address(self: Arc<Self>, peer: PeerAddress) -> Met {
@@ -244,7 +247,7 @@ impl Inner {
             if self.config.mode == Mode::Server {
                 let keys = self.registry.keys_to_refresh(timing.refresh, &self.chance);
                 for key in keys.into_iter().take(UPKEEP_PER_ROUND) {
-                    self.closest_servers(&key).await;
+                    self.closest_servers(&key, Vec::new()).await;
                 }
             }
         }

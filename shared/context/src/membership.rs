@@ -10,6 +10,7 @@
 //!
 //! [`Timing::settle`]: crate::config::Timing::settle
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub enum Stage {
 pub struct Membership {
     stage: watch::Sender<Stage>,
     memory: Mutex<Memory>,
+    looked_around: AtomicBool,
     solo: bool,
     settle: Duration,
 }
@@ -51,6 +53,7 @@ impl Membership {
         Membership {
             stage: watch::Sender::default(),
             memory: Mutex::new(Memory { remembered: remembered.min(K), few_since: None }),
+            looked_around: AtomicBool::new(false),
             solo,
             settle,
         }
@@ -77,6 +80,17 @@ impl Membership {
         };
         drop(memory);
         self.stage.send_if_modified(|current| std::mem::replace(current, stage) != stage);
+    }
+
+    /// The node has looked up its own place: its neighbours are in the table.
+    pub fn note_looked_around(&self) {
+        self.looked_around.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has looked up its own place since it started.
+    #[must_use]
+    pub fn has_looked_around(&self) -> bool {
+        self.looked_around.load(Ordering::Relaxed)
     }
 
     /// How many other servers the node remembers, at most k.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dht_kad::codec::{self, CodecError};
-use dht_kad::message::{FindNode, Mode, NodeInfo, Nodes, Ping, Pong, Request, Response};
+use dht_kad::message::{FindNode, Found, Mode, NodeInfo, Nodes, Ping, Pong, Request, Response};
 use dht_kad::{ErrorNumber, Key, NodeId, Refusal};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -150,7 +150,7 @@ impl Requests {
     ) -> Result<Nodes, AskError> {
         match self.ask(to, &Request::FindNode(FindNode { target: *target })).await? {
             Response::Nodes(answer) => {
-                Ok(Nodes { nodes: self.registry.admit(answer.nodes), settled: answer.settled })
+                Ok(Nodes { nodes: self.registry.admit(answer.nodes), ..answer })
             }
             _ => Err(AskError::WrongAnswer(to.id)),
         }
@@ -215,6 +215,11 @@ impl Requests {
                 self.heard(heard, pong.mode);
             }
             _ => self.heard(heard, Mode::Server),
+        }
+        if let Response::Nodes(Nodes { whole, .. }) | Response::Found(Found { whole, .. }) =
+            &response
+        {
+            self.registry.note_whole(&peer, *whole);
         }
         Ok(Measured { response, bytes: asked_bytes.saturating_add(answer.len()) })
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
 
 mod node;
+mod replication;
 
 use std::time::Duration;
 

@@ -111,6 +111,10 @@ error_numbers! {
     NotFound = 65,
     /// No peer is known or reachable.
     NoPeers = 66,
+    /// A node does not hold what it gave a receipt for.
+    PromiseBroken = 67,
+    /// Some receipts could not be checked: false ones, or of nodes that gave no answer.
+    AuditIncomplete = 68,
 
     // This machine: 80 to 99.
     /// The configuration is not usable.
@@ -131,6 +135,8 @@ error_numbers! {
     IdentityFile = 87,
     /// The admin address does not answer.
     AdminUnreachable = 88,
+    /// The database was written by an older version and cannot be read any more.
+    SchemaTooOld = 89,
     /// Not built yet.
     NotBuiltYet = 90,
 }

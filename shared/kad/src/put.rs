@@ -1,7 +1,8 @@
 //! [`PutPlan`]: to whom a put goes, and whether it succeeded.
 //!
 //! A put goes to T, the min(k, found) servers closest to the key, and succeeds once a majority of T,
-//! or as many as the writer asks for, has it on stable storage. A majority, so that it meets every
+//! or as many as the writer asks for, has it on stable storage. Servers among them that are not
+//! whole yet are sent it too, and do not count towards the majority. A majority, so that it meets every
 //! quorum read (see [`lookup`](crate::lookup)).
 //!
 //! ```text
@@ -16,14 +17,14 @@
 //! own table settled, or while fewer than half of those that should be there were found.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
 use crate::error_number::ErrorNumber;
 use crate::id::NodeId;
 use crate::lookup::AnsweredNode;
-use crate::message::{NodeInfo, Stored};
+use crate::message::{NodeInfo, Receipt};
 use crate::refusal::Refusal;
 
 /// A majority of `targets`: any two such sets share a member.
@@ -63,11 +64,11 @@ pub enum PutPlanError {
 /// What one target did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeResult {
-    /// It has the record on stable storage.
-    Stored(Stored),
+    /// It has the record on stable storage, and gave this receipt, which was verified.
+    Stored(Receipt),
     /// It said why not.
     Refused(Refusal),
-    /// It could not be reached, or did not answer in time.
+    /// It could not be reached, did not answer in time, or gave no receipt that holds.
     Silent,
 }
 
@@ -86,6 +87,8 @@ pub enum PutProgress {
 #[derive(Clone, Debug)]
 pub struct PutPlan {
     targets: Vec<NodeInfo>,
+    /// Those of the targets that count; all if the writer has said how many are enough.
+    counted: BTreeSet<NodeId>,
     quorum: usize,
     /// Of targets only.
     results: BTreeMap<NodeId, NodeResult>,
@@ -94,12 +97,14 @@ pub struct PutPlan {
 /// What became of a put, target by target, each list closest first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PutOutcome {
-    /// Who has it on stable storage.
-    pub stored: Vec<(NodeId, Stored)>,
+    /// Who has it on stable storage, and the receipt of each, verified.
+    pub stored: Vec<(NodeInfo, Receipt)>,
     /// Who refused, and why.
     pub refused: Vec<(NodeId, Refusal)>,
-    /// Who did not answer, or not yet.
+    /// Who did not answer, not yet, or without a receipt that holds.
     pub silent: Vec<NodeId>,
+    /// Whether enough of those that count have acknowledged.
+    pub reached: bool,
     /// How many acknowledgements were needed.
     pub quorum: usize,
     /// How many targets there were.
@@ -107,8 +112,8 @@ pub struct PutOutcome {
 }
 
 impl PutPlan {
-    /// Plans a put to the `k` closest of `found`, which lists servers that answered, closest first;
-    /// a server counts itself. `remembered_servers` is how many servers this node knows of, itself
+    /// Plans a put to the `k` closest of `found` that are whole, and to those before the last of them
+    /// that are not. `found` lists servers that answered, closest first; a server counts itself. `remembered_servers` is how many servers this node knows of, itself
     /// included if it is one. The quorum is a majority unless given; 0 counts as 1.
     ///
     /// # Errors
@@ -127,12 +132,27 @@ impl PutPlan {
                 settled,
             });
         }
-        let targets: Vec<NodeInfo> = found.iter().take(k).map(|node| node.info.clone()).collect();
-        let quorum = quorum.map_or(quorum_of(targets.len()), |asked| asked.max(1));
-        if quorum > targets.len() {
-            return Err(PutPlanError::QuorumTooLarge { asked: quorum, targets: targets.len() });
+        let mut whole = 0;
+        let within = found.iter().take_while(|node| {
+            whole += usize::from(node.whole);
+            whole <= k
+        });
+        let within: Vec<_> = within.collect();
+        let counts = |node: &&&AnsweredNode| node.whole || quorum.is_some();
+        let counted: BTreeSet<_> = within.iter().filter(counts).map(|node| node.info.id).collect();
+        if counted.is_empty() {
+            return Err(PutPlanError::NetworkUnsettled {
+                found: found.len(),
+                remembered: remembered_servers,
+                settled,
+            });
         }
-        Ok(PutPlan { targets, quorum, results: BTreeMap::new() })
+        let quorum = quorum.map_or(quorum_of(counted.len()), |asked| asked.max(1));
+        if quorum > counted.len() {
+            return Err(PutPlanError::QuorumTooLarge { asked: quorum, targets: counted.len() });
+        }
+        let targets = within.into_iter().map(|node| node.info.clone()).collect();
+        Ok(PutPlan { targets, counted, quorum, results: BTreeMap::new() })
     }
 
     /// Whom to send the record to, closest first.
@@ -159,8 +179,14 @@ impl PutPlan {
     /// How far the put is.
     #[must_use]
     pub fn progress(&self) -> PutProgress {
-        let stored = self.results.values().filter(|r| matches!(r, NodeResult::Stored(_))).count();
-        let unheard = self.targets.len().saturating_sub(self.results.len());
+        let (mut stored, mut unheard) = (0, 0);
+        for node in &self.counted {
+            match self.results.get(node) {
+                Some(NodeResult::Stored(_)) => stored += 1,
+                Some(_) => {}
+                None => unheard += 1,
+            }
+        }
         if stored >= self.quorum {
             PutProgress::Reached
         } else if stored + unheard < self.quorum {
@@ -180,17 +206,18 @@ impl PutPlan {
     #[must_use]
     pub fn outcome(&self) -> PutOutcome {
         let mut outcome = PutOutcome {
+            reached: self.progress() == PutProgress::Reached,
             stored: Vec::new(),
             refused: Vec::new(),
             silent: Vec::new(),
             quorum: self.quorum,
             targets: self.targets.len(),
         };
-        for NodeInfo { id, .. } in &self.targets {
-            match self.results.get(id) {
-                Some(NodeResult::Stored(stored)) => outcome.stored.push((*id, *stored)),
-                Some(NodeResult::Refused(why)) => outcome.refused.push((*id, why.clone())),
-                Some(NodeResult::Silent) | None => outcome.silent.push(*id),
+        for node in &self.targets {
+            match self.results.get(&node.id) {
+                Some(NodeResult::Stored(receipt)) => outcome.stored.push((node.clone(), *receipt)),
+                Some(NodeResult::Refused(why)) => outcome.refused.push((node.id, why.clone())),
+                Some(NodeResult::Silent) | None => outcome.silent.push(node.id),
             }
         }
         outcome
@@ -198,12 +225,6 @@ impl PutPlan {
 }
 
 impl PutOutcome {
-    /// Whether enough have acknowledged.
-    #[must_use]
-    pub fn reached(&self) -> bool {
-        self.stored.len() >= self.quorum
-    }
-
     /// Of the refusals the one that the writer should act on first: a later version elsewhere comes
     /// before what is wrong with this one, and that before what is wrong with a node. Of several of
     /// one sort, the one that asks for most, so that one new version satisfies all of them.
@@ -266,7 +287,12 @@ mod tests {
     use crate::refusal::FullScope;
     use crate::time::UnixMs;
 
-    const STORED: NodeResult = NodeResult::Stored(Stored { expires_at: UnixMs(9) });
+    const STORED: NodeResult = NodeResult::Stored(Receipt {
+        expires_at: UnixMs(9),
+        accepted_at: UnixMs(1),
+        node_key: [1; 32],
+        signature: [2; 64],
+    });
 
     fn id(number: u8) -> NodeId {
         NodeId::from_bytes([number; 32])
@@ -277,6 +303,7 @@ mod tests {
             .map(|number| AnsweredNode {
                 info: NodeInfo { id: id(number), addrs: Vec::new() },
                 settled: number < settled,
+                whole: true,
             })
             .collect()
     }
@@ -301,7 +328,29 @@ mod tests {
         assert_eq!(plan.progress(), PutProgress::Pending, "ten, one twice, one no target");
         plan.on_result(&id(10), STORED);
         assert_eq!(plan.progress(), PutProgress::Reached);
-        assert!(plan.outcome().reached());
+        assert!(plan.outcome().reached);
+    }
+
+    #[test]
+    fn servers_that_are_not_whole_are_sent_a_put_and_do_not_count() {
+        let mut found = found(7, 7);
+        for number in [0, 1, 2, 5] {
+            found[number].whole = false;
+        }
+        let mut plan = PutPlan::new(&found, 3, 7, None).unwrap();
+        assert_eq!((plan.targets().len(), plan.quorum), (7, 2));
+        for number in [0, 1, 2, 5, 3] {
+            plan.on_result(&id(number), STORED);
+        }
+        assert_eq!(plan.progress(), PutProgress::Pending);
+        plan.on_result(&id(6), STORED);
+        assert_eq!(plan.progress(), PutProgress::Reached);
+        assert_eq!(plan.outcome().stored.len(), 6);
+
+        found.truncate(3);
+        let unsettled = PutPlanError::NetworkUnsettled { found: 3, remembered: 3, settled: 3 };
+        assert_eq!(PutPlan::new(&found, 3, 3, None).err(), Some(unsettled), "nobody counts");
+        assert!(PutPlan::new(&found, 3, 3, Some(2)).is_ok(), "the writer says what is enough");
     }
 
     #[test]

@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use dht_kad::lookup::{
-    AnsweredNode, ClosestLookup, Consistency, LookupConfig, Step, ValueLookup, ValueOutcome,
-    ValueStep,
+    AnsweredNode, ClosestLookup, Condition, Consistency, LookupConfig, Step, ValueLookup,
+    ValueOutcome, ValueStep,
 };
-use dht_kad::message::{NODES_MAX, NodeInfo, Stored};
+use dht_kad::message::{NODES_MAX, NodeInfo, Receipt};
 use dht_kad::put::{NodeResult, PutPlan, PutProgress, quorum_of};
 use dht_kad::routing::{Prefix, RoutingTable, TableConfig};
 use dht_kad::{Key, NodeId, UnixMs};
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
+
+const WELL: Condition = Condition { settled: true, whole: true };
 
 fn random_key(rng: &mut ChaCha20Rng) -> Key {
     let mut key = Key([0; 32]);
@@ -164,7 +166,7 @@ impl Machine for ClosestLookup {
         self.next()
     }
     fn answered(&mut self, from: &NodeId, nodes: Vec<NodeInfo>) {
-        self.on_answer(from, nodes, true);
+        self.on_answer(from, nodes, WELL);
     }
     fn failed(&mut self, from: &NodeId) {
         self.on_failure(from);
@@ -189,7 +191,7 @@ impl Machine for Get<'_> {
         }
     }
     fn answered(&mut self, from: &NodeId, nodes: Vec<NodeInfo>) {
-        self.lookup.on_answer(from, self.holders.contains(from), nodes, true);
+        self.lookup.on_answer(from, self.holders.contains(from), nodes, WELL);
     }
     fn failed(&mut self, from: &NodeId) {
         self.lookup.on_failure(from);
@@ -252,7 +254,7 @@ fn find_closest(
     rng: &mut ChaCha20Rng,
 ) -> (ClosestLookup, BTreeSet<NodeId>) {
     let seeds = network.seeds(asker, target, rng);
-    let mut lookup = ClosestLookup::new(*target, *asker, seeds, network.config());
+    let mut lookup = ClosestLookup::new(*target, *asker, seeds, network.config(), false);
     let asked = drive(&mut lookup, network, asker, target, 2, rng);
     (lookup, asked)
 }
@@ -377,7 +379,7 @@ fn put(network: &Network, writer: &NodeId, key: &Key, rng: &mut ChaCha20Rng) -> 
     let (lookup, _) = find_closest(network, writer, key, rng);
     let mut found = lookup.result().closest;
     if let Some(own) = network.infos.get(writer) {
-        found.push(AnsweredNode { info: own.clone(), settled: true });
+        found.push(AnsweredNode { info: own.clone(), settled: true, whole: true });
         found.sort_by_key(|node| key.distance(node.info.id.key()));
     }
     let mut plan = PutPlan::new(&found, network.k, network.infos.len(), None).unwrap();
@@ -385,7 +387,9 @@ fn put(network: &Network, writer: &NodeId, key: &Key, rng: &mut ChaCha20Rng) -> 
     let mut acknowledged = BTreeSet::new();
     while plan.progress() == PutProgress::Pending {
         let id = waiting.swap_remove(below(rng, waiting.len()));
-        plan.on_result(&id, NodeResult::Stored(Stored { expires_at: UnixMs(9) }));
+        let (expires_at, accepted_at) = (UnixMs(9), UnixMs(1));
+        let receipt = Receipt { expires_at, accepted_at, node_key: [1; 32], signature: [2; 64] };
+        plan.on_result(&id, NodeResult::Stored(receipt));
         acknowledged.insert(id);
     }
     assert_eq!(plan.progress(), PutProgress::Reached);

@@ -4,10 +4,13 @@
 use std::net::SocketAddr;
 
 use dht_kad::lookup::{
-    ClosestLookup, Consistency, LookupConfig, Step, ValueLookup, ValueStep, Want,
+    ClosestLookup, Condition, Consistency, LookupConfig, Step, ValueLookup, ValueStep, Want,
 };
 use dht_kad::message::NodeInfo;
 use dht_kad::{Key, NodeId};
+
+const SETTLED: Condition = Condition { settled: true, whole: true };
+const UNSETTLED: Condition = Condition { settled: false, whole: true };
 
 fn info(id: NodeId, port: u16) -> NodeInfo {
     NodeInfo { id, addrs: vec![SocketAddr::from(([127, 0, 0, 1], port))] }
@@ -29,7 +32,7 @@ const CONFIG: LookupConfig =
     LookupConfig { k: 4, alpha: 2, max_requests: 10, new_per_answer: 4, candidates_max: 12 };
 
 fn closest_from(distances: impl IntoIterator<Item = u8>) -> ClosestLookup {
-    ClosestLookup::new(TARGET, at(255), infos(distances), CONFIG)
+    ClosestLookup::new(TARGET, at(255), infos(distances), CONFIG, false)
 }
 
 fn asks(lookup: &mut ClosestLookup) -> NodeId {
@@ -49,11 +52,11 @@ fn a_slow_node_lends_its_place_and_is_waited_for() {
     assert_eq!(asks(&mut lookup), at(3));
     assert_eq!(lookup.next(), Step::Wait, "only one more for one slow node");
     for answered in [2, 3] {
-        lookup.on_answer(&at(answered), Vec::new(), true);
+        lookup.on_answer(&at(answered), Vec::new(), SETTLED);
     }
     assert_eq!((asks(&mut lookup), asks(&mut lookup)), (at(4), at(5)));
     for answered in [4, 5] {
-        lookup.on_answer(&at(answered), Vec::new(), true);
+        lookup.on_answer(&at(answered), Vec::new(), SETTLED);
     }
     assert_eq!(lookup.next(), Step::Wait, "the closest may still answer");
     lookup.on_failure(&at(1));
@@ -66,14 +69,14 @@ fn a_slow_node_lends_its_place_and_is_waited_for() {
 fn answers_that_nobody_awaits_change_nothing() {
     let mut lookup = closest_from([5, 6]);
     assert_eq!(asks(&mut lookup), at(5));
-    lookup.on_answer(&at(6), infos([1]), true);
-    lookup.on_answer(&at(9), infos([1]), true);
+    lookup.on_answer(&at(6), infos([1]), SETTLED);
+    lookup.on_answer(&at(9), infos([1]), SETTLED);
     lookup.on_failure(&at(6));
-    lookup.on_answer(&at(5), Vec::new(), true);
-    lookup.on_answer(&at(5), infos([1]), true);
+    lookup.on_answer(&at(5), Vec::new(), SETTLED);
+    lookup.on_answer(&at(5), infos([1]), SETTLED);
     assert_eq!(asks(&mut lookup), at(6));
     lookup.on_failure(&at(6));
-    lookup.on_answer(&at(6), infos([1]), true);
+    lookup.on_answer(&at(6), infos([1]), SETTLED);
     assert_eq!(lookup.next(), Step::Done);
     assert_eq!((lookup.result().asked, lookup.result().failed), (2, 1));
 }
@@ -85,7 +88,7 @@ fn made_up_nodes_cost_no_more_than_the_requests_allowed() {
     while let Step::Ask(node) = lookup.next() {
         asked += 1;
         if asked == 1 {
-            lookup.on_answer(&node.id, infos(100..140), true);
+            lookup.on_answer(&node.id, infos(100..140), SETTLED);
         } else {
             lookup.on_failure(&node.id);
         }
@@ -105,8 +108,8 @@ fn false_addresses_do_not_displace_a_nodes_true_one() {
     assert_eq!((asks(&mut lookup), asks(&mut lookup)), (at(8), at(9)));
     let addr = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
     let named = |addrs: Vec<SocketAddr>| vec![NodeInfo { id: at(1), addrs }];
-    lookup.on_answer(&at(8), named((1..=4).map(addr).collect()), true);
-    lookup.on_answer(&at(9), named(vec![addr(1), addr(77)]), true);
+    lookup.on_answer(&at(8), named((1..=4).map(addr).collect()), SETTLED);
+    lookup.on_answer(&at(9), named(vec![addr(1), addr(77)]), SETTLED);
     let Step::Ask(node) = lookup.next() else { panic!("nobody is asked") };
     assert_eq!(node.addrs, [addr(1), addr(2), addr(77), addr(3)]);
 }
@@ -131,14 +134,14 @@ fn one_body_is_asked_for_until_one_has_come() {
     assert_eq!(wants(&mut lookup), (at(3), Want::Record));
     lookup.on_slow(&at(3));
     assert_eq!(wants(&mut lookup), (at(4), Want::Record));
-    lookup.on_answer(&at(2), true, Vec::new(), false);
+    lookup.on_answer(&at(2), true, Vec::new(), UNSETTLED);
     assert_eq!(wants(&mut lookup), (at(5), Want::Head));
-    lookup.on_answer(&at(4), false, Vec::new(), false);
+    lookup.on_answer(&at(4), false, Vec::new(), UNSETTLED);
     assert_eq!(wants(&mut lookup), (at(6), Want::Record));
-    lookup.on_answer(&at(6), true, Vec::new(), false);
+    lookup.on_answer(&at(6), true, Vec::new(), UNSETTLED);
     assert_eq!(wants(&mut lookup), (at(7), Want::Head));
     assert_eq!(lookup.outcome(), None);
-    lookup.on_answer(&at(7), true, Vec::new(), false);
+    lookup.on_answer(&at(7), true, Vec::new(), UNSETTLED);
     assert_eq!(lookup.next(), ValueStep::Done);
     let outcome = lookup.outcome().unwrap();
     assert_eq!(outcome.holders, [at(2), at(6), at(7)]);
@@ -150,9 +153,9 @@ fn one_holder_is_enough_if_so_asked() {
     let mut lookup = value_from(Consistency::One);
     assert_eq!(wants(&mut lookup), (at(1), Want::Record));
     assert_eq!(wants(&mut lookup), (at(2), Want::Record));
-    lookup.on_answer(&at(2), true, Vec::new(), false);
+    lookup.on_answer(&at(2), true, Vec::new(), UNSETTLED);
     assert_eq!(lookup.next(), ValueStep::Done);
-    lookup.on_answer(&at(1), true, Vec::new(), false);
+    lookup.on_answer(&at(1), true, Vec::new(), UNSETTLED);
     assert_eq!(lookup.outcome().unwrap().holders, [at(2)], "what comes later is not counted");
 }
 
@@ -161,7 +164,7 @@ fn a_miss_is_conclusive_only_if_somebody_knows_the_surroundings() {
     for (settled, asked) in [(true, 5), (false, 9)] {
         let mut lookup = value_from(Consistency::Default);
         while let ValueStep::Ask { node, .. } = lookup.next() {
-            lookup.on_answer(&node.id, false, infos([]), settled);
+            lookup.on_answer(&node.id, false, infos([]), Condition { settled, whole: true });
         }
         let outcome = lookup.outcome().unwrap();
         assert_eq!((outcome.conclusive, outcome.asked), (settled, asked));
@@ -180,15 +183,15 @@ fn an_answer_that_may_be_cut_does_not_end_a_quorum() {
         assert_eq!(wants(&mut lookup).0, at(from));
     }
     for from in [101, 102] {
-        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), true);
+        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), SETTLED);
     }
     for from in [51, 52] {
         assert_eq!(wants(&mut lookup).0, at(from));
-        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), true);
+        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), SETTLED);
         assert_eq!(lookup.outcome(), None);
     }
     assert_eq!(wants(&mut lookup).0, at(53));
-    lookup.on_answer(&at(53), false, infos([51, 52, 54]), true);
+    lookup.on_answer(&at(53), false, infos([51, 52, 54]), SETTLED);
     assert_eq!(lookup.next(), ValueStep::Done, "three of four");
 }
 
@@ -200,17 +203,17 @@ fn whoever_named_as_many_dead_nodes_as_an_answer_holds_does_not_end_a_quorum() {
         assert_eq!(wants(&mut lookup).0, at(from));
     }
     for from in [101, 102] {
-        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), true);
+        lookup.on_answer(&at(from), false, infos([51, 52, 53, 54]), SETTLED);
     }
     for dead in [51, 52, 53, 54] {
         assert_eq!(wants(&mut lookup).0, at(dead));
         lookup.on_failure(&at(dead));
     }
     assert_eq!(wants(&mut lookup).0, at(103));
-    lookup.on_answer(&at(103), false, infos([51, 52, 53, 54]), true);
+    lookup.on_answer(&at(103), false, infos([51, 52, 53, 54]), SETTLED);
     // Three of the four closest that are known have answered, but 55 might be alive: 104 knows it.
     assert_eq!(wants(&mut lookup).0, at(104));
-    lookup.on_answer(&at(104), false, infos([54, 55]), true);
+    lookup.on_answer(&at(104), false, infos([54, 55]), SETTLED);
     assert_eq!(wants(&mut lookup).0, at(55));
 }
 
@@ -223,10 +226,10 @@ fn an_asker_counts_itself_as_named_where_it_could_have_been() {
             assert_eq!(wants(&mut lookup).0, at(from));
         }
         for from in [51, 52] {
-            lookup.on_answer(&at(from), false, Vec::new(), true);
+            lookup.on_answer(&at(from), false, Vec::new(), SETTLED);
         }
         assert_eq!((wants(&mut lookup).0, wants(&mut lookup).0), (at(53), at(100)));
-        lookup.on_answer(&at(100), false, infos([51, 52, 53]), true);
+        lookup.on_answer(&at(100), false, infos([51, 52, 53]), SETTLED);
         lookup.outcome().is_some()
     };
     assert!(quorum(at(255)), "an asker that is farther would not have been named before others");
@@ -239,4 +242,39 @@ fn consistencies_read_back_as_they_print() {
         assert_eq!(consistency.to_string().parse(), Ok(consistency));
     }
     assert!("all".parse::<Consistency>().is_err());
+}
+
+/// Settled, and not whole yet.
+const NEW: Condition = Condition { settled: true, whole: false };
+
+#[test]
+fn those_who_are_not_whole_are_passed_over_and_still_named() {
+    let mut lookup = closest_from([1, 2, 3, 4, 5, 6, 7]);
+    let mut asked = Vec::new();
+    while let Step::Ask(node) = lookup.next() {
+        let says = if [at(1), at(3)].contains(&node.id) { NEW } else { SETTLED };
+        lookup.on_answer(&node.id, Vec::new(), says);
+        asked.push(node.id);
+    }
+    assert_eq!(asked, (1..=6).map(at).collect::<Vec<_>>(), "until four whole ones have answered");
+    let found: Vec<_> = lookup.result().closest.into_iter().map(|n| (n.info.id, n.whole)).collect();
+    let expected = [(1, false), (2, true), (3, false), (4, true), (5, true), (6, true)];
+    assert_eq!(found, expected.map(|(distance, whole)| (at(distance), whole)));
+}
+
+#[test]
+fn empty_hands_of_those_who_are_not_whole_prove_nothing() {
+    let seeds = infos([1, 2, 3, 4, 5, 6, 7]);
+    let mut lookup = ValueLookup::new(TARGET, at(255), seeds.clone(), Consistency::Quorum, CONFIG);
+    let mut asked = 0;
+    while let ValueStep::Ask { node, .. } = lookup.next() {
+        asked += 1;
+        let new = [at(1), at(2), at(3)].contains(&node.id);
+        let holds = [at(3), at(6)].contains(&node.id);
+        lookup.on_answer(&node.id, holds, seeds.clone(), if new { NEW } else { SETTLED });
+    }
+    // Those who count are 3, for what it holds, and 4, 5 and 6.
+    let outcome = lookup.outcome().unwrap();
+    assert_eq!((outcome.conclusive, asked), (true, 6));
+    assert_eq!(outcome.holders, [at(3), at(6)]);
 }

@@ -22,6 +22,7 @@
 //! assert!(run.acknowledged > 0);
 //! ```
 
+pub mod attacker;
 pub mod checker;
 pub mod clock;
 pub mod dice;

@@ -12,7 +12,7 @@ fn ready_before_usable() {
         let addr = network.nodes()[number].peer();
         let user = User::new(1, &[addr]);
         let report = user.put(user.first("first", number as u64, "right after ready"));
-        assert!(report.outcome.reached(), "the first put through node {number}");
+        assert!(report.outcome.reached, "the first put through node {number}");
         network.add();
     }
     for node in network.nodes_mut() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dht_kad::lookup::{Consistency, LookupConfig, ValueLookup, Want};
+use dht_kad::lookup::{Condition, Consistency, LookupConfig, ValueLookup, Want};
 use dht_kad::message::{Mode, NodeInfo};
 use dht_kad::record::Kind;
 use dht_kad::routing::K;
@@ -142,7 +142,8 @@ impl Inner {
             answered += 1;
             any_settled |= answer.settled;
             let held = answer.records.into_iter().next();
-            machine.on_answer(&from, held.is_some(), answer.closer, answer.settled);
+            let says = Condition { settled: answer.settled, whole: answer.whole };
+            machine.on_answer(&from, held.is_some(), answer.closer, says);
             holders.extend(held.map(|record| (answer.node, record)));
         };
         walk(&mut machine, self.config.timing.slow, ask, take).await;
@@ -248,7 +249,7 @@ impl Inner {
         id: &RecordId,
         options: GetOptions,
     ) -> Option<Result<ValidRecord, GetError>> {
-        let found = self.closest_servers(&id.key).await;
+        let found = self.responsible_servers(&id.key).await;
         let asked = found.into_iter().map(|node| -> BoxFuture<'static, _> {
             let (find, recognised) = (find_slot(id, false, false), Arc::new(Recognised::default()));
             Box::pin(Arc::clone(self).holding(node.info, find, recognised, options.verify))

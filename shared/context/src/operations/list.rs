@@ -115,23 +115,27 @@ impl Inner {
         key: Key,
         publisher: Option<[u8; 32]>,
     ) -> Result<ListReport, ListError> {
-        let found = self.closest_servers(&key).await;
+        let found = self.responsible_servers(&key).await;
         if found.is_empty() {
             return Err(ListError::NoPeers);
         }
-        let needed = quorum_of(found.len());
+        let needed = quorum_of(found.iter().filter(|node| node.whole).count());
         let settled = found.iter().any(|node| node.settled);
         let recognised = Arc::new(Recognised::up_to(LIST_RECORDS_MAX));
+        let first_whole = found.iter().position(|node| node.whole);
         let asked = found.iter().enumerate().map(|(place, node)| {
-            let find = find_all(key, publisher, place > 0);
+            let find = find_all(key, publisher, Some(place) != first_whole);
             let listing = Arc::clone(self).list_at(node.info.clone(), find, recognised.clone());
+            let whole = node.whole;
+            let listing = async move { listing.await.map(|listed| (whole, listed)) };
             Box::pin(listing) as BoxFuture<'static, _>
         });
         let mut answered = 0;
         let mut versions = Versions::new();
-        gather(asked, |answer: Result<(NodeInfo, Vec<ValidRecord>), AskError>| {
-            if let Ok((node, records)) = answer {
-                answered += 1;
+        gather(asked, |answer: Result<(bool, (NodeInfo, Vec<ValidRecord>)), AskError>| {
+            if let Ok((whole, (node, records))) = answer {
+                // What one that is not whole lists is no proof that there is no more.
+                answered += usize::from(whole);
                 merge(&mut versions, &node, records);
             }
             answered >= needed

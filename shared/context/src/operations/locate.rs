@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use dht_kad::domain;
-use dht_kad::lookup::{AnsweredNode, ClosestLookup, ClosestResult, LookupConfig};
+use dht_kad::lookup::{AnsweredNode, ClosestLookup, ClosestResult, Condition, LookupConfig};
 use dht_kad::message::{
     Find, Found, Mode, NodeInfo, Nodes, Position, PublisherKey, RecordBytes, Request, Response,
 };
@@ -79,6 +79,8 @@ pub struct Holding {
     pub closer: Vec<NodeInfo>,
     /// Whether its table can be relied on.
     pub settled: bool,
+    /// Whether it says that it holds what it should.
+    pub whole: bool,
 }
 
 /// Heads that were found valid during one operation, so that the same one from another server costs
@@ -129,37 +131,45 @@ pub(crate) fn find_slot(id: &RecordId, heads_only: bool, want_closer: bool) -> F
 }
 
 impl Inner {
-    /// Looks up the servers closest to `key`, closest first, this one among them if it is one.
-    pub(crate) async fn closest_servers(self: &Arc<Self>, key: &Key) -> Vec<AnsweredNode> {
-        self.closest_servers_among(key, Vec::new()).await
+    /// Looks up where records at `key` lie: the k closest servers that are whole, closest first, and
+    /// before the last of them those that are not; this one among them if it is one.
+    pub(crate) async fn responsible_servers(self: &Arc<Self>, key: &Key) -> Vec<AnsweredNode> {
+        self.look_up(key, Vec::new(), false).await.closest
     }
 
-    /// As [`Self::closest_servers`], beginning with `named` besides those of the table.
-    pub(crate) async fn closest_servers_among(
+    /// Looks up the k servers closest to `key`, whole or not, closest first, this one among them if
+    /// it is one; beginning with `named` besides those of the table.
+    pub(crate) async fn closest_servers(
         self: &Arc<Self>,
         key: &Key,
         named: Vec<NodeInfo>,
     ) -> Vec<AnsweredNode> {
-        self.lookup_among(key, named).await.closest
+        let mut closest = self.look_up(key, named, true).await.closest;
+        closest.truncate(K);
+        closest
     }
 
-    /// As [`Self::closest_servers_among`], with what it took.
-    pub(crate) async fn lookup_among(
+    /// Looks up the servers closest to `key`, closest first, this one besides if it is one, and says
+    /// what that took.
+    pub(crate) async fn look_up(
         self: &Arc<Self>,
         key: &Key,
         named: Vec<NodeInfo>,
+        all_count: bool,
     ) -> ClosestResult {
         let key = *key;
         let own = self.registry.own();
         let mut seeds = self.registry.closest(&key, K, None);
         seeds.extend(named);
-        let mut machine = ClosestLookup::new(key, own, seeds, LookupConfig::default());
+        let config = LookupConfig::default();
+        let mut machine = ClosestLookup::new(key, own, seeds, config, all_count);
         let ask = |node: NodeInfo| -> BoxFuture<'static, Result<Nodes, AskError>> {
             let requests = Arc::clone(&self.requests);
             Box::pin(async move { requests.find_node(&node, &key).await })
         };
         walk(&mut machine, self.config.timing.slow, ask, |machine, from, answer| {
-            machine.on_answer(&from, answer.nodes, answer.settled);
+            let says = Condition { settled: answer.settled, whole: answer.whole };
+            machine.on_answer(&from, answer.nodes, says);
         })
         .await;
         let mut result = machine.result();
@@ -172,9 +182,8 @@ impl Inner {
         if self.config.mode == Mode::Server {
             let info = NodeInfo { id: own, addrs: Vec::new() };
             let settled = self.membership.is_settled();
-            closest.push(AnsweredNode { info, settled });
+            closest.push(AnsweredNode { info, settled, whole: self.replication.is_whole() });
             closest.sort_by_key(|node| node.info.id.key().distance(&key));
-            closest.truncate(K);
         }
         result
     }
@@ -205,7 +214,8 @@ impl Inner {
             }
         }
         let closer = self.registry.admit(found.closer);
-        Ok(Holding { node, records, next: found.next, closer, settled: found.settled })
+        let Found { next, settled, whole, .. } = found;
+        Ok(Holding { node, records, next, closer, settled, whole })
     }
 
     async fn own_found(&self, find: &Find) -> Result<Found, AskError> {
@@ -215,6 +225,7 @@ impl Inner {
             next: page.next,
             closer: self.registry.closest(&find.key, K, None),
             settled: self.membership.is_settled(),
+            whole: self.replication.is_whole(),
         })
     }
 

@@ -210,7 +210,7 @@ impl DhtContext {
         expected_seq: Option<u64>,
         quorum: Option<usize>,
     ) -> Result<PutOutcome, PutError> {
-        let found = self.inner.closest_servers(&record.id().key).await;
+        let found = self.inner.responsible_servers(&record.id().key).await;
         let expected = Expected { seq: expected_seq, own_attempts: Vec::new() };
         self.inner.store_on(&found, record, &expected, quorum).await
     }
@@ -231,7 +231,7 @@ impl Inner {
         let mut expected = Expected { seq: wanted.expected_seq, own_attempts: Vec::new() };
         loop {
             attempt += 1;
-            let found = self.closest_servers(&id.key).await;
+            let found = self.responsible_servers(&id.key).await;
             let predecessor = match reread {
                 true => self.predecessor(&found, &id, attempt > 1).await?,
                 false => None,

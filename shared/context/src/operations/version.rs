@@ -61,7 +61,7 @@ impl Inner {
         id: &RecordId,
         of_all: bool,
     ) -> Result<Option<Predecessor>, PutError> {
-        let needed = quorum_of(found.len());
+        let needed = quorum_of(found.iter().filter(|node| node.whole).count());
         let recognised = Arc::new(Recognised::default());
         let asked = found.iter().map(|node| -> BoxFuture<'static, Result<Holding, AskError>> {
             let find = find_slot(id, true, false);
@@ -73,7 +73,8 @@ impl Inner {
         let mut held: Vec<ValidRecord> = Vec::with_capacity(found.len());
         gather(asked, |answer| {
             if let Ok(holding) = answer {
-                answered += 1;
+                // Empty hands say something only of who is whole.
+                answered += usize::from(holding.whole || !holding.records.is_empty());
                 held.extend(holding.records.into_iter().next());
             }
             answered >= needed && !of_all

@@ -45,6 +45,8 @@ pub(super) struct Peer {
     /// Best first, at most [`ADDRS_MAX`].
     pub(super) addrs: Vec<SocketAddr>,
     pub(super) mode: Option<Mode>,
+    /// Whether it said last that it holds what it should.
+    pub(super) whole: bool,
     pub(super) connection: Option<Held>,
     pub(super) rtt: Option<Duration>,
     pub(super) failures: u32,

@@ -143,6 +143,21 @@ impl PeerRegistry {
         self.lock().table.ids()
     }
 
+    /// Whether any server of the table said last that it holds what it should.
+    #[must_use]
+    pub fn knows_whole(&self) -> bool {
+        let state = self.lock();
+        let whole = |id: &NodeId| state.peers.get(id).is_some_and(|peer| peer.whole);
+        state.table.ids().iter().any(whole)
+    }
+
+    /// A server says whether it holds what it should.
+    pub fn note_whole(&self, id: &NodeId, whole: bool) {
+        if let Some(peer) = self.lock().peers.get_mut(id) {
+            peer.whole = whole;
+        }
+    }
+
     /// How many servers are in the table.
     #[must_use]
     pub fn table_len(&self) -> usize {

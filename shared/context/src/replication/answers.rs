@@ -114,7 +114,8 @@ impl Answers {
         let of = (asker, purpose);
         let mut askers = self.askers();
         let taken = askers.len() < WAITING_MAX && askers.insert(of);
-        taken.then_some(Place { answers: self, of })
+        // Made only where it is taken: a place that is dropped is given back, which takes the lock.
+        taken.then(|| Place { answers: self, of })
     }
 
     async fn turn(&self) -> Option<SemaphorePermit<'_>> {

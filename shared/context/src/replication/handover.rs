@@ -165,7 +165,8 @@ impl Inner {
         (id, answered)
     }
 
-    /// Hands over everything, and tells the neighbours that this node leaves for good.
+    /// Hands over everything. If that came to its end, the neighbours are told that this node leaves
+    /// for good.
     pub(crate) async fn leave(
         self: &Arc<Self>,
         mut progress: impl FnMut(&LeaveReport),
@@ -192,7 +193,9 @@ impl Inner {
             }
             tokio::time::sleep(PASS_AGAIN).await;
         }
-        self.say_leaving().await;
+        if report.not_confirmed == 0 {
+            self.say_leaving().await;
+        }
         report
     }
 

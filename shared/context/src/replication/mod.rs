@@ -28,6 +28,7 @@
 //!   before leaving for good, everything.
 //! - `pace`: how many bytes a second, and a share of the time, so that puts and gets come first.
 //! - `progress`: what is remembered across restarts.
+//! - `whole`: whether this node holds what it should, as it tells everybody who asks.
 //! - `figures`: what is counted: lag, what is known to lack copies, bytes by purpose.
 
 pub(crate) mod answers;
@@ -46,6 +47,7 @@ mod salted;
 mod schedule;
 mod turns;
 mod wants;
+mod whole;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -67,12 +69,14 @@ use recent::{Accepted, Recent};
 pub use round::RoundError;
 use turns::{Rhythm, Turns};
 use wants::Wants;
+use whole::Whole;
 
 /// What replication's parts share with the server that answers for them.
 pub struct Replication {
     pub(crate) figures: Figures,
     pub(crate) pace: Pace,
     pub(crate) superseded: fetch::Superseded,
+    whole: Whole,
     state: Mutex<State>,
     /// Something is to be done that was not before. Only the schedule waits for it.
     wake: Notify,
@@ -98,6 +102,8 @@ struct State {
 pub struct RoundReport {
     /// Both hold the same, as far as they should.
     pub equal: bool,
+    /// All of it was compared; otherwise the round ended at its bounds.
+    pub complete: bool,
     /// Versions that the neighbour holds, which this node should and did not.
     pub lacked: u64,
     /// Of those, how many this node holds now.
@@ -131,6 +137,7 @@ impl Replication {
             figures: Figures::default(),
             pace: Pace::new(config.repair_bytes_per_sec),
             superseded: fetch::Superseded::default(),
+            whole: Whole::default(),
             state: Mutex::new(state),
             wake: Notify::new(),
         }
@@ -140,6 +147,12 @@ impl Replication {
     #[must_use]
     pub fn neighbourhood(&self) -> Arc<Neighbourhood> {
         Arc::clone(&self.state().neighbourhood)
+    }
+
+    /// Whether this node holds what it should, as far as it knows; what others are told.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.whole.get()
     }
 
     /// Whether a record at this key may be taken from another holder.
@@ -201,7 +214,7 @@ impl Replication {
         let change = state.members.observe(table.into_iter().collect(), now);
         let resolution = change.holders.then(|| state.count_holders(own, chance, now));
         if change.holders || change.table {
-            state.keep_neighbours(chance, now);
+            state.keep_neighbours(chance, now, !self.is_whole());
             drop(state);
             self.wake.notify_one();
         }
@@ -225,11 +238,11 @@ impl State {
         self.neighbourhood.resolution()
     }
 
-    fn keep_neighbours(&mut self, chance: &Chance, now: Instant) {
+    fn keep_neighbours(&mut self, chance: &Chance, now: Instant, hurry: bool) {
         let shared = self.neighbourhood.shared().filter(|(_, range)| !range.is_empty());
         let present = shared.filter(|(id, _)| self.members.is_present(id));
         let mut neighbours: Vec<NodeId> = present.map(|(id, _)| *id).collect();
         neighbours.sort_unstable();
-        self.turns.keep(&neighbours, chance, now);
+        self.turns.keep(&neighbours, chance, now, hurry);
     }
 }

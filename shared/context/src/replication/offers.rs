@@ -137,7 +137,7 @@ impl Inner {
             return closest.clone();
         }
         self.replication.pace.before_request().await;
-        let closest = self.closest_servers(&region.middle_key()).await.into_iter();
+        let closest = self.closest_servers(&region.middle_key(), Vec::new()).await.into_iter();
         let own = (offering.goal == Goal::Others).then(|| self.registry.own());
         let closest = closest.map(|node| node.info).filter(|node| Some(node.id) != own);
         let closest: Vec<NodeInfo> = closest.take(K).collect();

@@ -4,7 +4,7 @@
 //! It is an aid and nothing else: what is lost of it is done once more. So a damaged one is dropped.
 //!
 //! ```text
-//! version (1)  salted walk: 0, or 1 and a part   count (4) of: part, fingerprint (16)   check (8)
+//! version (1)  when it was whole (8)  salted walk: 0, or 1 and a part   count (4) of: part, fingerprint (16)   check (8)
 //! part:        span (1)  period (4)  length of the prefix (1)  its half bytes, two a byte
 //! ```
 //! Numbers are big-endian; the check is the start of the BLAKE3 hash of all before it.
@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use dht_kad::UnixMs;
 use dht_kad::reconcile::{Fingerprint, Group, PREFIX_MAX, Part, Prefix, ROW_KEY_LEN};
 use thiserror::Error;
 
@@ -26,6 +27,7 @@ const OFFERED_MAX: usize = 16_384;
 /// How far replication has come.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Progress {
+    whole_at: Option<UnixMs>,
     salted_after: Option<Part>,
     offered: BTreeMap<Part, [u8; 16]>,
     unsaved: bool,
@@ -39,6 +41,17 @@ pub(crate) struct Progress {
 pub(crate) struct UnreadableProgress(&'static str);
 
 impl Progress {
+    /// When the node was last known to be whole.
+    pub(crate) fn whole_at(&self) -> Option<UnixMs> {
+        self.whole_at
+    }
+
+    /// The node is whole.
+    pub(crate) fn note_whole(&mut self, now: UnixMs) {
+        self.whole_at = Some(now);
+        self.unsaved = true;
+    }
+
     /// The part up to which all was compared under a salt.
     pub(crate) fn salted_after(&self) -> Option<&Part> {
         self.salted_after.as_ref()
@@ -84,6 +97,7 @@ impl Progress {
     fn to_bytes(&self) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_u8(VERSION);
+        bytes.put_u64(self.whole_at.map_or(0, |at| at.0));
         bytes.put_u8(u8::from(self.salted_after.is_some()));
         if let Some(part) = &self.salted_after {
             put_part(&mut bytes, part);
@@ -118,6 +132,8 @@ impl Progress {
             return Err(UnreadableProgress("another version of the program wrote it"));
         }
         let mut progress = Progress::default();
+        let whole_at = take::<8>(rest).map(u64::from_be_bytes);
+        progress.whole_at = whole_at.filter(|at| *at > 0).map(UnixMs);
         if number(rest, 1) == Some(1) {
             progress.salted_after = part(rest);
         }

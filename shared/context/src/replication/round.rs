@@ -125,7 +125,7 @@ impl Round<'_> {
     async fn run(&mut self) -> Result<(), RoundError> {
         match self.open().await? {
             Opening::Equal => {
-                self.report.equal = true;
+                (self.report.equal, self.report.complete) = (true, true);
                 return Ok(());
             }
             Opening::Differing(groups) => self.begin(groups).await?,
@@ -139,6 +139,7 @@ impl Round<'_> {
                 self.fetch().await?;
             }
         }
+        self.report.complete = self.descent.is_done();
         self.fetch().await
     }
 

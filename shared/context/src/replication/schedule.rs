@@ -32,6 +32,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// time between rounds.
 const OFFER_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often a node that is not whole yet looks around: it is of little use until it is.
+const HURRY: Duration = Duration::from_millis(20);
+
 /// The kinds of things that repair does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
@@ -59,9 +62,11 @@ struct Course {
 impl Inner {
     /// Looks again and again at who counts as a holder.
     pub(crate) async fn watch_holders(self: Arc<Self>) {
+        let tick = self.config.timing.tick;
         loop {
             self.look_at_holders();
-            tokio::time::sleep(self.config.timing.tick).await;
+            let whole = self.replication.is_whole();
+            tokio::time::sleep(if whole { tick } else { tick.min(HURRY) }).await;
         }
     }
 
@@ -70,6 +75,7 @@ impl Inner {
         if let Some(half_bytes) = self.replication.note_table(own, table, &self.chance) {
             self.store.set_resolution(half_bytes);
         }
+        self.consider_whole();
     }
 
     /// Repairs until this node stops.
@@ -107,15 +113,18 @@ impl Inner {
         }
     }
 
-    /// Waits until the table can be relied on, and a moment more, different at each node. Then all
+    /// Waits until the table can be relied on, and a moment more, different at each node, unless it is
+    /// not whole yet. Then all
     /// neighbours are due: this node has just come, or come back.
     async fn await_settled(&self) {
         let timing = &self.config.timing;
         loop {
             while !self.membership.is_settled() {
-                tokio::time::sleep(timing.tick).await;
+                tokio::time::sleep(timing.tick.min(HURRY)).await;
             }
-            tokio::time::sleep(self.chance.jittered(timing.repair_wait)).await;
+            if self.replication.is_whole() {
+                tokio::time::sleep(self.chance.jittered(timing.repair_wait)).await;
+            }
             if self.membership.is_settled() {
                 break;
             }
@@ -166,6 +175,7 @@ impl Inner {
                 course.salted_due = Instant::now() + around(&self.chance, wait);
             }
             Kind::Save => {
+                self.note_whole();
                 self.save_progress().await;
                 course.save_due = Instant::now() + SAVE_EVERY;
             }
@@ -187,6 +197,7 @@ impl Inner {
                 count(&self.replication.figures.rounds_ok);
                 tracing::debug!(peer = %id, ?report, "a round has ended");
                 self.replication.note_round(&id, &report, started, &self.chance);
+                self.consider_whole();
             }
             Err(error) => {
                 count(&self.replication.figures.rounds_failed);
@@ -232,7 +243,10 @@ impl Inner {
 
     fn load_progress(&self) {
         match Progress::from_bytes(&self.store.saved_progress()) {
-            Ok(progress) => self.replication.state().progress = progress,
+            Ok(progress) => {
+                self.recall_whole(progress.whole_at());
+                self.replication.state().progress = progress;
+            }
             Err(error) => tracing::warn!(%error, "repair begins anew"),
         }
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dht_kad::NodeId;
+use dht_kad::put::quorum_of;
 use tokio::time::Instant;
 
 use super::RoundReport;
@@ -49,6 +50,8 @@ struct Turn {
     equal: Option<Instant>,
     /// When the last round began after which it lacked nothing that this node holds.
     has_all: Option<Instant>,
+    /// A round has ended after which this node lacked nothing that it holds.
+    taken_all: bool,
     /// Since when something has been known to lack, here or there.
     differs: Option<Instant>,
     /// How many records it lacked at the last round.
@@ -74,11 +77,18 @@ impl Turns {
         Turns { rhythm, turns: BTreeMap::new() }
     }
 
-    /// These are the neighbours now. One that is new has its first round soon.
-    pub(crate) fn keep(&mut self, neighbours: &[NodeId], chance: &Chance, now: Instant) {
+    /// These are the neighbours now. One that is new has its first round soon; at once if this node
+    /// is in a hurry.
+    pub(crate) fn keep(
+        &mut self,
+        neighbours: &[NodeId],
+        chance: &Chance,
+        now: Instant,
+        hurry: bool,
+    ) {
         self.turns.retain(|id, _| neighbours.binary_search(id).is_ok());
+        let soon = if hurry { Duration::ZERO } else { self.rhythm.soon };
         for id in neighbours {
-            let soon = self.rhythm.soon;
             self.turns.entry(*id).or_insert_with(|| Turn {
                 due: now + within(chance, soon),
                 order: 0,
@@ -86,6 +96,7 @@ impl Turns {
                 since: now,
                 equal: None,
                 has_all: None,
+                taken_all: false,
                 differs: None,
                 lacks: 0,
             });
@@ -138,6 +149,7 @@ impl Turns {
         if report.equal || report.lacked_there == 0 && report.lacked < MUCH {
             turn.has_all = Some(started);
         }
+        turn.taken_all |= report.complete && report.fetched >= report.lacked;
         let now = Instant::now();
         if report.fetched >= MUCH {
             // Not before others that are due already.
@@ -157,6 +169,12 @@ impl Turns {
         if let Some(turn) = self.turns.get_mut(id) {
             turn.retry(every, chance, Instant::now());
         }
+    }
+
+    /// Whether a quorum of the neighbours has shown all that it holds, and this node has it.
+    pub(crate) fn taken_from_quorum(&self) -> bool {
+        let taken = self.turns.values().filter(|turn| turn.taken_all).count();
+        !self.turns.is_empty() && taken >= quorum_of(self.turns.len())
     }
 
     /// Since when a neighbour has been known to have all that this node then held.
@@ -204,6 +222,7 @@ mod tests {
     const RHYTHM: Rhythm = Rhythm { every: MINUTE, soon: Duration::from_secs(6) };
     const EQUAL: RoundReport = RoundReport {
         equal: true,
+        complete: true,
         lacked: 0,
         fetched: 0,
         lacked_there: 0,
@@ -246,7 +265,7 @@ mod tests {
     async fn the_first_cycle_is_back_to_back_and_shuffled_and_later_ones_are_spread() {
         let (chance, neighbours) = (chance(), ids(0..20));
         let mut turns = Turns::new(RHYTHM);
-        turns.keep(&neighbours, &chance, Instant::now());
+        turns.keep(&neighbours, &chance, Instant::now(), false);
         turns.all_now(&chance, Instant::now());
         let held = run(&mut turns, 10 * MINUTE, &chance, |_| Some(EQUAL)).await;
         let first: Vec<NodeId> = held.iter().take(20).map(|(_, id)| *id).collect();
@@ -266,7 +285,7 @@ mod tests {
     async fn who_fails_or_never_becomes_equal_holds_up_nobody() {
         let (chance, neighbours) = (chance(), ids(0..10));
         let mut turns = Turns::new(RHYTHM);
-        turns.keep(&neighbours, &chance, Instant::now());
+        turns.keep(&neighbours, &chance, Instant::now(), false);
         turns.all_now(&chance, Instant::now());
         let endless = RoundReport { equal: false, lacked: 900, fetched: 900, ..EQUAL };
         let stuck = RoundReport { equal: false, lacked: 1, ..EQUAL };
@@ -287,9 +306,9 @@ mod tests {
     async fn a_neighbour_that_comes_has_a_round_soon_and_one_that_went_has_none() {
         let chance = chance();
         let mut turns = Turns::new(RHYTHM);
-        turns.keep(&ids(0..5), &chance, Instant::now());
+        turns.keep(&ids(0..5), &chance, Instant::now(), false);
         run(&mut turns, MINUTE / 4, &chance, |_| Some(EQUAL)).await;
-        turns.keep(&ids(3..6), &chance, Instant::now());
+        turns.keep(&ids(3..6), &chance, Instant::now(), false);
         let held = run(&mut turns, RHYTHM.soon, &chance, |_| Some(EQUAL)).await;
         assert_eq!(held.iter().map(|(_, id)| *id).collect::<Vec<_>>(), ids(5..6));
     }
@@ -299,7 +318,7 @@ mod tests {
         let chance = chance();
         let mut turns = Turns::new(RHYTHM);
         let (start, neighbours) = (Instant::now(), ids(0..2));
-        turns.keep(&neighbours, &chance, start);
+        turns.keep(&neighbours, &chance, start, false);
         tokio::time::advance(MINUTE).await;
         let lacking = RoundReport { equal: false, lacked_there: 7, ..EQUAL };
         turns.done(&neighbours[0], &EQUAL, Instant::now(), &chance);

@@ -16,6 +16,15 @@ pub enum Step {
     Done,
 }
 
+/// What a server says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Condition {
+    /// Its routing table can be relied on.
+    pub settled: bool,
+    /// It holds what it should, as far as it knows.
+    pub whole: bool,
+}
+
 /// A server that answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AnsweredNode {
@@ -23,12 +32,15 @@ pub struct AnsweredNode {
     pub info: NodeInfo,
     /// Whether it says that its routing table can be relied on.
     pub settled: bool,
+    /// Whether it says that it holds what it should.
+    pub whole: bool,
 }
 
 /// What a [`ClosestLookup`] found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClosestResult {
-    /// Up to k servers that answered, closest first.
+    /// Servers that answered, closest first: up to k that count, and those before the last of them
+    /// that do not.
     pub closest: Vec<AnsweredNode>,
     /// How many were asked.
     pub asked: usize,
@@ -43,13 +55,22 @@ pub struct ClosestResult {
 #[derive(Debug)]
 pub struct ClosestLookup {
     walk: Walk,
+    all_count: bool,
 }
 
 impl ClosestLookup {
     /// Starts from `seeds`: the closest servers that the own table knows. `own` is never asked.
+    /// Servers that are not whole yet count if `all_count`: to learn who is there, and not where
+    /// records lie.
     #[must_use]
-    pub fn new(target: Key, own: NodeId, seeds: Vec<NodeInfo>, config: LookupConfig) -> Self {
-        ClosestLookup { walk: Walk::new(target, own, seeds, config) }
+    pub fn new(
+        target: Key,
+        own: NodeId,
+        seeds: Vec<NodeInfo>,
+        config: LookupConfig,
+        all_count: bool,
+    ) -> Self {
+        ClosestLookup { walk: Walk::new(target, own, seeds, config), all_count }
     }
 
     /// What to do next; to be called until it says [`Step::Wait`] or [`Step::Done`]. Nobody is
@@ -63,9 +84,10 @@ impl ClosestLookup {
         }
     }
 
-    /// Takes the servers that `from` named. Ignored if no answer is awaited from there.
-    pub fn on_answer(&mut self, from: &NodeId, nodes: Vec<NodeInfo>, settled: bool) {
-        self.walk.answer(from, nodes, settled);
+    /// Takes the servers that `from` named, and what it says of itself. Ignored if no answer is
+    /// awaited from there.
+    pub fn on_answer(&mut self, from: &NodeId, nodes: Vec<NodeInfo>, says: Condition) {
+        self.walk.answer(from, nodes, says, self.all_count || says.whole);
     }
 
     /// `from` could not be reached, or gave no valid answer in time.
@@ -82,7 +104,7 @@ impl ClosestLookup {
     #[must_use]
     pub fn result(&self) -> ClosestResult {
         ClosestResult {
-            closest: self.walk.closest_answered().collect(),
+            closest: self.walk.answered_up_to_last_that_counts(),
             asked: self.walk.asked(),
             failed: self.walk.failed(),
             hops: self.walk.hops(),

@@ -45,6 +45,14 @@
 //! A server that gets a value reads its own store besides. Its walk leaves it out of T, while
 //! others count it in; that shifts T by one server, and its own store makes up for that one.
 //!
+//! # Servers that are not whole yet
+//! A server that has just joined among the k closest holds nothing of what was put there before,
+//! until it has fetched it from its neighbours; it says so (`whole`). Its empty hands say nothing,
+//! so it is passed over as if it were dead, and T is the k closest of those that are whole. A put
+//! needs a majority of that T, and goes to those passed over as well: what they hold counts when a
+//! get finds it. When such a server becomes whole it has fetched what each of its neighbours holds,
+//! and so everything that a majority of the T before it acknowledged.
+//!
 //! # What a lying server can do
 //! It can name servers that do not exist, which costs requests, bounded by
 //! [`LookupConfig::new_per_answer`] and [`LookupConfig::max_requests`]. It can name real servers
@@ -56,7 +64,7 @@ mod closest;
 mod value;
 mod walk;
 
-pub use closest::{AnsweredNode, ClosestLookup, ClosestResult, Step};
+pub use closest::{AnsweredNode, ClosestLookup, ClosestResult, Condition, Step};
 pub use value::{
     Consistency, DEFAULT_HOLDERS, ParseConsistencyError, ValueLookup, ValueOutcome, ValueStep, Want,
 };

@@ -22,6 +22,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::LookupConfig;
+use super::closest::Condition;
 use super::walk::{Move, Walk};
 use crate::id::{Key, NodeId};
 use crate::message::NodeInfo;
@@ -148,10 +149,11 @@ impl ValueLookup {
         ValueStep::Ask { node, want }
     }
 
-    /// Takes the answer of `from`: whether it holds anything valid there, and the servers that it
-    /// named. Ignored if no answer is awaited from there, or the lookup is over.
-    pub fn on_answer(&mut self, from: &NodeId, holds: bool, nodes: Vec<NodeInfo>, settled: bool) {
-        if self.ended.is_some() || !self.walk.answer(from, nodes, settled) {
+    /// Takes the answer of `from`: whether it holds anything valid there, the servers that it named,
+    /// and what it says of itself. Ignored if no answer is awaited from there, or the lookup is over.
+    pub fn on_answer(&mut self, from: &NodeId, holds: bool, nodes: Vec<NodeInfo>, says: Condition) {
+        let counts = holds || says.whole;
+        if self.ended.is_some() || !self.walk.answer(from, nodes, says, counts) {
             return;
         }
         if holds {
@@ -204,8 +206,7 @@ impl ValueLookup {
         if self.holders.len() >= enough_holders || self.walk.majority_answered() {
             self.ended = Some(true);
         } else if let Move::Done { exhausted } = self.walk.peek() {
-            let settled = self.walk.closest_answered().any(|node| node.settled);
-            self.ended = Some(settled && !exhausted);
+            self.ended = Some(self.walk.any_settled() && !exhausted);
         }
     }
 }

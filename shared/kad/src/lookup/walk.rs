@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::LookupConfig;
-use super::closest::AnsweredNode;
+use super::closest::{AnsweredNode, Condition};
 use crate::id::{Distance, Key, NodeId};
 use crate::message::{ADDRS_MAX, NodeInfo};
 use crate::put::quorum_of;
@@ -23,9 +23,24 @@ pub(super) enum Move {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Known,
-    Asked { slow: bool },
-    Answered { settled: bool, vouches: bool },
+    Asked {
+        slow: bool,
+    },
+    /// One that does not `count` is passed over like one that failed, but for the servers that it
+    /// named: what it does not hold says nothing.
+    Answered {
+        says: Condition,
+        vouches: bool,
+        counts: bool,
+    },
     Failed,
+}
+
+impl Phase {
+    /// Whether whoever is in this phase may belong to T.
+    fn may_count(self) -> bool {
+        !matches!(self, Phase::Failed | Phase::Answered { counts: false, .. })
+    }
 }
 
 #[derive(Debug)]
@@ -95,7 +110,7 @@ impl Walk {
                 break;
             }
             match candidate.phase {
-                Phase::Failed => continue,
+                Phase::Failed | Phase::Answered { counts: false, .. } => continue,
                 Phase::Asked { slow: true } => {
                     waiting = true;
                     continue;
@@ -136,14 +151,21 @@ impl Walk {
         Some(candidate.info())
     }
 
-    /// Takes an answer. False, and nothing changes, if none was awaited from there.
-    pub(super) fn answer(&mut self, from: &NodeId, nodes: Vec<NodeInfo>, settled: bool) -> bool {
+    /// Takes an answer, which may not count. False, and nothing changes, if none was awaited from
+    /// there.
+    pub(super) fn answer(
+        &mut self,
+        from: &NodeId,
+        nodes: Vec<NodeInfo>,
+        says: Condition,
+        counts: bool,
+    ) -> bool {
         let distance = self.target.distance(from.key());
         let own_closer = self.target.distance(self.own.key()) < distance;
         let named_closer =
             nodes.iter().filter(|node| self.target.distance(node.id.key()) < distance).count();
-        let vouches = settled && named_closer + usize::from(own_closer) < self.config.k;
-        if !self.land(&distance, Phase::Answered { settled, vouches }) {
+        let vouches = says.settled && named_closer + usize::from(own_closer) < self.config.k;
+        if !self.land(&distance, Phase::Answered { says, vouches, counts }) {
             return false;
         }
         let hops = self.candidates.get(&distance).map_or(0, |answerer| answerer.hops) + 1;
@@ -174,8 +196,8 @@ impl Walk {
     /// All who answered, closest first.
     pub(super) fn answered(&self) -> impl Iterator<Item = AnsweredNode> {
         self.candidates.values().filter_map(|candidate| match candidate.phase {
-            Phase::Answered { settled, .. } => {
-                Some(AnsweredNode { info: candidate.info(), settled })
+            Phase::Answered { says: Condition { settled, whole }, .. } => {
+                Some(AnsweredNode { info: candidate.info(), settled, whole })
             }
             _ => None,
         })
@@ -188,14 +210,38 @@ impl Walk {
         closest.map(|candidate| candidate.hops).max().unwrap_or(0)
     }
 
-    /// Those of [`Self::answered`] who belong to T once the walk is over.
-    pub(super) fn closest_answered(&self) -> impl Iterator<Item = AnsweredNode> {
-        self.answered().take(self.config.k)
+    /// Those who belong to T once the walk is over, and those before the last of them who answered
+    /// and do not count, no more than k of these.
+    pub(super) fn answered_up_to_last_that_counts(&self) -> Vec<AnsweredNode> {
+        let mut nodes = Vec::new();
+        let (mut places, mut uncounted) = (self.config.k, self.config.k);
+        for candidate in self.candidates.values() {
+            let Phase::Answered { says, counts, .. } = candidate.phase else { continue };
+            let left = if counts { &mut places } else { &mut uncounted };
+            if *left > 0 {
+                *left -= 1;
+                let Condition { settled, whole } = says;
+                nodes.push(AnsweredNode { info: candidate.info(), settled, whole });
+            }
+            if places == 0 {
+                break;
+            }
+        }
+        nodes
+    }
+
+    /// Whether any of T, once the walk is over, says that its routing table can be relied on.
+    pub(super) fn any_settled(&self) -> bool {
+        let counted = self.candidates.values().filter_map(|candidate| match candidate.phase {
+            Phase::Answered { says, counts: true, .. } => Some(says.settled),
+            _ => None,
+        });
+        counted.take(self.config.k).any(|settled| settled)
     }
 
     /// Whether a majority of T has answered, by the argument in the module's documentation.
     pub(super) fn majority_answered(&self) -> bool {
-        let alive = self.candidates.values().filter(|candidate| candidate.phase != Phase::Failed);
+        let alive = self.candidates.values().filter(|candidate| candidate.phase.may_count());
         let (mut answered, mut answered_for_good) = (0, 0);
         for candidate in alive.take(self.config.k) {
             if let Phase::Answered { vouches, .. } = candidate.phase {

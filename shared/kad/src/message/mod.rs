@@ -117,6 +117,8 @@ pub struct Nodes {
     pub nodes: Vec<NodeInfo>,
     /// Whether the answerer's routing table can be relied on.
     pub settled: bool,
+    /// Whether it holds what it should, as far as it knows: one that has just joined does not yet.
+    pub whole: bool,
 }
 
 /// Where a page of one key's records ends; the next one starts right after it.
@@ -171,6 +173,9 @@ pub struct Found {
     pub closer: Vec<NodeInfo>,
     /// Whether the answerer's routing table can be relied on.
     pub settled: bool,
+    /// Whether it holds what it should, as far as it knows: what one that has just joined does not
+    /// hold may still be elsewhere.
+    pub whole: bool,
 }
 
 /// One record to store.
