@@ -338,11 +338,11 @@ impl Server {
     }
 }
 
-/// About how many bytes an answer takes in its frame.
+/// About how many bytes an answer takes of its reader's limit, which counts numbers at full length.
 fn size_of_answer(answer: &PartAnswer) -> usize {
     match answer {
-        PartAnswer::Same | PartAnswer::Later => 1,
-        PartAnswer::Children { at, children } => 4 + at.len() / 2 + children.len() * 22,
-        PartAnswer::Items(shorts) => 4 + shorts.len() * 9,
+        PartAnswer::Same | PartAnswer::Later => 4,
+        PartAnswer::Children { at, children } => 24 + at.len() / 2 + children.len() * 33,
+        PartAnswer::Items(shorts) => 12 + shorts.len() * 9,
     }
 }
