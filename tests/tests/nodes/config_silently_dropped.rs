@@ -275,13 +275,13 @@ fn repair_moves_no_more_bytes_a_second_than_it_may() {
         place.node("field", joining(format!("repair_bytes_per_sec = {RATE}"), Vec::new())),
         place.node("flag", joining(String::new(), flag)),
     ];
-    slow.iter_mut().for_each(NodeProcess::spawn);
     let fetched = |node: &NodeProcess| {
         let status = node.try_status()?;
         let bytes = status["replication"]["fetched_bytes"].as_u64()?;
         (bytes > 0).then(|| (bytes, status["records"].as_u64() == Some(RECORDS)))
     };
-    for node in &slow {
+    for node in &mut slow {
+        node.spawn();
         let (at_first, _) = eventually("it fetches something", || fetched(node));
         let began = Instant::now();
         let at_last = eventually("it has all", || {
