@@ -145,8 +145,7 @@ impl Turns {
         } else {
             turn.differs.get_or_insert(started);
         }
-        // One that had much to fetch may have ended at its bounds, before it saw all.
-        if report.equal || report.lacked_there == 0 && report.lacked < MUCH {
+        if report.complete && report.lacked_there == 0 {
             turn.has_all = Some(started);
         }
         turn.taken_all |= report.complete && report.fetched >= report.lacked;
