@@ -36,6 +36,8 @@ pub(crate) struct FetchReport {
     pub(crate) stored: u64,
     /// How many came and are of no use: something newer is here, or they have ended.
     pub(crate) useless: u64,
+    /// How many did not come because the holder does not have them any more.
+    pub(crate) gone: u64,
     /// How many false records came.
     pub(crate) lies: u64,
     /// Bytes asked and answered.
@@ -114,6 +116,8 @@ impl Inner {
                 return Err(RoundError::WrongAnswer(peer.id));
             }
             if count(&missing) == before {
+                // An answer without any of them: they were replaced there, or have ended.
+                report.gone += if lies == 0 { before } else { 0 };
                 return Ok(());
             }
         }

@@ -84,6 +84,8 @@ struct Round<'a> {
     wanted: Vec<Wanted>,
     waiting: usize,
     questions: usize,
+    /// Some of it could not be compared, or not be fetched.
+    left_out: bool,
     report: RoundReport,
 }
 
@@ -113,6 +115,7 @@ impl Inner {
             wanted: Vec::new(),
             waiting: 0,
             questions: 0,
+            left_out: false,
             report: RoundReport::default(),
         };
         let ended = round.run().await;
@@ -143,8 +146,10 @@ impl Round<'_> {
                 self.fetch().await?;
             }
         }
-        self.report.complete = self.descent.is_done();
-        self.fetch().await
+        self.fetch().await?;
+        self.report.complete =
+            self.descent.is_done() && !self.descent.has_left_out() && !self.left_out;
+        Ok(())
     }
 
     /// Compares everything at once. If the clocks lie on two sides of a period's end, both take the
@@ -184,8 +189,9 @@ impl Round<'_> {
         for group in groups {
             for prefix in self.range {
                 let part = Part { group, prefix: prefix.clone() };
-                if let Some(ours) = self.own_part(&part).await? {
-                    self.descent.add(part, ours.print());
+                match self.own_part(&part).await? {
+                    Some(ours) => self.descent.add(part, ours.print()),
+                    None => self.left_out = true,
                 }
             }
             tokio::task::yield_now().await;
@@ -200,6 +206,7 @@ impl Round<'_> {
             Reconciled::Parts(answers) => answers,
             // The first part is one that the other cannot tell apart yet: it is left to a later round.
             Reconciled::TooLarge => {
+                self.left_out = true;
                 asked.drain(..asked.len().min(1));
                 asked.into_iter().for_each(|ask| self.descent.add(ask.part, ask.print));
                 return Ok(());
@@ -216,8 +223,9 @@ impl Round<'_> {
                 Finding::Later => self.descent.add(ask.part, ask.print),
                 Finding::Listed(theirs) => self.listed(ask, theirs).await?,
                 Finding::Divided { at, children } => {
-                    if let Some(ours) = self.own_children(&ask, at, &children).await? {
-                        self.descent.compare(&ask, children, &ours);
+                    match self.own_children(&ask, at, &children).await? {
+                        Some(ours) => self.descent.compare(&ask, children, &ours),
+                        None => self.left_out = true,
                     }
                 }
             }
@@ -231,7 +239,10 @@ impl Round<'_> {
             self.descent.note_lacked_there(asked.print.count);
             return Ok(());
         }
-        let Some(ours) = self.own_items(asked.part.clone()).await? else { return Ok(()) };
+        let Some(ours) = self.own_items(asked.part.clone()).await? else {
+            self.left_out = true;
+            return Ok(());
+        };
         let (mut shorts, lacked_there) = lacking(theirs, &ours);
         self.descent.note_lacked_there(lacked_there);
         shorts.retain(|short| !self.inner.replication.superseded.knows(*short));
@@ -251,6 +262,8 @@ impl Round<'_> {
         self.report.fetched += fetched.stored;
         self.report.lacked = self.report.lacked.saturating_sub(fetched.useless);
         self.report.fetch_bytes += fetched.bytes;
+        // What the neighbour has no more, because its publisher was quicker, is nobody's to fetch.
+        self.left_out |= fetched.stored + fetched.useless + fetched.gone < fetched.asked;
         fetched.stopped.map_or(Ok(()), Err)
     }
 

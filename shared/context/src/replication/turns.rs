@@ -145,17 +145,17 @@ impl Turns {
         } else {
             turn.differs.get_or_insert(started);
         }
-        // One that had much to fetch may have ended at its bounds, before it saw all.
-        if report.equal || report.lacked_there == 0 && report.lacked < MUCH {
+        // One that ended at its bounds has not seen all that the neighbour lacks.
+        if report.equal || report.complete && report.lacked_there == 0 {
             turn.has_all = Some(started);
         }
-        turn.taken_all |= report.complete && report.fetched >= report.lacked;
+        turn.taken_all |= report.complete;
         let now = Instant::now();
         if report.fetched >= MUCH {
             // Not before others that are due already.
             turn.retries = 0;
             turn.due = now;
-        } else if report.lacked > 0 {
+        } else if report.lacked > 0 || !report.complete {
             turn.retry(every, chance, now);
         } else {
             turn.retries = 0;
@@ -300,6 +300,22 @@ mod tests {
         assert!(of(1) > 100, "what has much to fetch goes on at once");
         assert!((2..=5).contains(&of(0)) && (2..=5).contains(&of(2)), "{} {}", of(0), of(2));
         assert!((3..10).all(|number| of(number) == 1), "and all others had their turn");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_that_could_not_see_all_is_held_again_soon_and_proves_nothing() {
+        let (chance, neighbours) = (chance(), ids(0..1));
+        let mut turns = Turns::new(RHYTHM);
+        let start = Instant::now();
+        turns.keep(&neighbours, &chance, start, true);
+        let partial = RoundReport { equal: false, complete: false, ..EQUAL };
+        turns.done(&neighbours[0], &partial, start, &chance);
+        assert!(!turns.taken_from_quorum() && turns.has_all(&neighbours[0]).is_none());
+        assert!(turns.next().is_some_and(|(due, _)| due <= start + RETRY_FIRST));
+        // Versions that were replaced before they could be fetched are the neighbour's no more.
+        let outrun = RoundReport { equal: false, lacked: 3, fetched: 1, ..EQUAL };
+        turns.done(&neighbours[0], &outrun, start, &chance);
+        assert!(turns.taken_from_quorum());
     }
 
     #[tokio::test(start_paused = true)]
