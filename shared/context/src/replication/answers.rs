@@ -6,7 +6,7 @@
 //! and one of each purpose for each asker, so that puts and gets find the store and the processor
 //! free.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,7 @@ use dht_kad::message::reconcile::{
 };
 use dht_kad::message::{PAGE_BYTES, PAGE_RECORDS, Reconcile, Reconciled, RecordBytes, Response};
 use dht_kad::reconcile::descent::{answer_from_items, list_limit};
-use dht_kad::reconcile::{Children, Cut, Fingerprint, Item, Part, salted};
+use dht_kad::reconcile::{Children, Cut, Fingerprint, Group, Item, Part, Prefix, salted};
 use dht_kad::{NodeId, Precedence, RecordId, Refusal, ValidRecord};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -38,6 +38,8 @@ const ROWS_MAX: usize = 16_384;
 const SEEK_ROWS: usize = 64;
 /// After so many parts or items others get their turn, where nothing had to be waited for.
 const TURN_PARTS: usize = 16;
+/// So many prefixes are looked up at once in each of some 600 groups: a millisecond or two.
+const TURN_PREFIXES: usize = 16;
 
 /// Who is being answered.
 pub(crate) struct Answers {
@@ -145,7 +147,7 @@ impl Server {
         };
         let _turn = self.answers.turn().await;
         let answer = match question {
-            Reconcile::Whole(whole) => Ok(self.whole(&whole)),
+            Reconcile::Whole(whole) => Ok(self.whole(&whole).await),
             Reconcile::Parts(parts) => self.parts(parts).await,
             Reconcile::Listing(part) => self.small_part(part).await.map(|items| match items {
                 Some(items) => Reconciled::Items(items.iter().map(Item::short).collect()),
@@ -170,7 +172,7 @@ impl Server {
         self.replication.figures.note_exchange(purpose, bytes);
     }
 
-    fn whole(&self, asked: &Whole) -> Reconciled {
+    async fn whole(&self, asked: &Whole) -> Reconciled {
         let own = Cut::at(self.clock.now());
         if !own.is_near(&asked.cut) {
             return Reconciled::OtherCut(own);
@@ -179,8 +181,7 @@ impl Server {
         if later != asked.cut {
             return Reconciled::OtherCut(later);
         }
-        let mut seen = None;
-        self.store.fingerprints(&mut |all| seen = all.groups(&asked.cut, &asked.range));
+        let seen = self.groups_within(&asked.cut, &asked.range).await;
         let Some(groups) = seen.filter(|groups| groups.len() <= GROUPS_MAX) else {
             return Reconciled::TooLarge;
         };
@@ -191,6 +192,29 @@ impl Server {
         let sent =
             |(group, all): &(_, Fingerprint)| GroupPrint { group: *group, print: all.print() };
         Reconciled::Groups(groups.iter().map(sent).collect())
+    }
+
+    /// The fingerprints of all groups under these prefixes; `None` if they are not told apart yet. A
+    /// few prefixes at a time, as each means a look into every group: what changes in between makes
+    /// the sum differ, and then it is looked at more closely.
+    pub(crate) async fn groups_within(
+        &self,
+        cut: &Cut,
+        range: &[Prefix],
+    ) -> Option<Vec<(Group, Fingerprint)>> {
+        let mut groups: BTreeMap<Group, Fingerprint> = BTreeMap::new();
+        for (place, prefixes) in range.chunks(TURN_PREFIXES).enumerate() {
+            if place > 0 {
+                tokio::task::yield_now().await;
+            }
+            let mut seen = None;
+            self.store.fingerprints(&mut |all| seen = all.groups(cut, prefixes));
+            for (group, print) in seen? {
+                let sum = groups.entry(group).or_default();
+                *sum = sum.plus(print);
+            }
+        }
+        Some(groups.into_iter().collect())
     }
 
     async fn parts(&self, asked: Vec<PartAsk>) -> Result<Reconciled, Refusal> {

@@ -158,7 +158,7 @@ impl Round<'_> {
         let own = Cut::at(self.inner.clock.now());
         let mut cut = own;
         for _ in 0..2 {
-            let ours = self.own_groups(&cut)?;
+            let ours = self.own_groups(&cut).await?;
             let all: Fingerprint = ours.iter().map(|(_, print)| *print).sum();
             let whole = Whole { cut, range: self.range.to_vec(), print: all.print() };
             match self.ask(Reconcile::Whole(whole)).await? {
@@ -178,9 +178,8 @@ impl Round<'_> {
         Err(RoundError::ClocksDiffer(self.peer.id))
     }
 
-    fn own_groups(&self, cut: &Cut) -> Result<Vec<(Group, Fingerprint)>, RoundError> {
-        let mut ours = None;
-        self.inner.store.fingerprints(&mut |all| ours = all.groups(cut, self.range));
+    async fn own_groups(&self, cut: &Cut) -> Result<Vec<(Group, Fingerprint)>, RoundError> {
+        let ours = self.inner.server.groups_within(cut, self.range).await;
         ours.ok_or(RoundError::NotYet(self.peer.id))
     }
 

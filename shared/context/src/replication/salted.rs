@@ -47,7 +47,7 @@ impl Inner {
     pub(super) async fn compare_salted(self: &Arc<Self>, salted: &mut SaltedWalk) -> Duration {
         let mut under_way = match salted.0.take() {
             Some(under_way) => under_way,
-            None => self.begin_salted(),
+            None => self.begin_salted().await,
         };
         let wait = under_way.wait;
         let Some((part, _)) = under_way.walk.next(&*self.store) else {
@@ -65,15 +65,14 @@ impl Inner {
     }
 
     /// A walk from where the last one was, at a speed at which a whole one takes its time.
-    fn begin_salted(&self) -> UnderWay {
+    async fn begin_salted(&self) -> UnderWay {
         let cut = Cut::at(self.clock.now());
         let neighbourhood = self.replication.neighbourhood();
         let mut range = Vec::new();
         for prefix in neighbourhood.range() {
             self.shared_within(&neighbourhood, prefix.clone(), &mut range);
         }
-        let mut groups = Vec::new();
-        self.store.fingerprints(&mut |all| groups = all.groups(&cut, &range).unwrap_or_default());
+        let groups = self.server.groups_within(&cut, &range).await.unwrap_or_default();
         let small = u64::try_from(SHORTS_MAX / 4).unwrap_or(u64::MAX);
         let parts: u64 = groups.iter().map(|(_, print)| 1 + print.count / small).sum();
         let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
