@@ -30,6 +30,9 @@ const AT_ONCE: usize = 4;
 /// Questions that are worked on or wait for their turn, more than a node has neighbours. With a few
 /// milliseconds each, the last one is answered well within its time limit.
 const WAITING_MAX: usize = 64;
+/// Of those places, how many may be taken when one comes that is not in the routing table: anybody
+/// may ask, and no number of names keeps neighbours from being answered.
+const WAITING_STRANGERS: usize = WAITING_MAX / 2;
 /// About how many bytes an answer on parts may have: half a frame.
 const ANSWER_BYTES: usize = 128 * 1024;
 /// About how many rows of the store's index one question may cost: some ten milliseconds.
@@ -112,10 +115,11 @@ impl Default for Answers {
 
 impl Answers {
     /// The asker's place, unless it has one for this purpose already, or too many wait.
-    fn place(&self, asker: NodeId, purpose: Purpose) -> Option<Place<'_>> {
+    fn place(&self, asker: NodeId, purpose: Purpose, known: bool) -> Option<Place<'_>> {
         let of = (asker, purpose);
+        let most = if known { WAITING_MAX } else { WAITING_STRANGERS };
         let mut askers = self.askers();
-        let taken = askers.len() < WAITING_MAX && askers.insert(of);
+        let taken = askers.len() < most && askers.insert(of);
         // Made only where it is taken: a place that is dropped is given back, which takes the lock.
         taken.then(|| Place { answers: self, of })
     }
@@ -142,7 +146,8 @@ impl Server {
         asker: NodeId,
         question: Reconcile,
     ) -> Response {
-        let Some(_place) = self.answers.place(asker, Purpose::of(&question)) else {
+        let known = self.registry.in_table(&asker);
+        let Some(_place) = self.answers.place(asker, Purpose::of(&question), known) else {
             return Response::Refused(Refusal::Busy);
         };
         let _turn = self.answers.turn().await;
@@ -368,5 +373,25 @@ fn size_of_answer(answer: &PartAnswer) -> usize {
         PartAnswer::Same | PartAnswer::Later => 4,
         PartAnswer::Children { at, children } => 24 + at.len() / 2 + children.len() * 33,
         PartAnswer::Items(shorts) => 12 + shorts.len() * 9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_take_all_the_places() {
+        let answers = Answers::default();
+        let id = |number| NodeId::from_bytes([number; 32]);
+        let stranger = |number| answers.place(id(number), Purpose::Compare, false);
+        let strangers: Vec<_> = (0..=255).filter_map(stranger).collect();
+        assert_eq!(strangers.len(), WAITING_STRANGERS);
+        let neighbour = |number| answers.place(id(number), Purpose::Fetch, true);
+        let neighbours: Vec<_> = (0..=255).filter_map(neighbour).collect();
+        assert_eq!(neighbours.len(), WAITING_MAX - WAITING_STRANGERS);
+        drop(strangers);
+        let again = neighbour(200);
+        assert!(again.is_some() && neighbour(200).is_none(), "one of each purpose");
     }
 }
