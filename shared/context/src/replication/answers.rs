@@ -301,7 +301,12 @@ impl Server {
             let shorts: BTreeSet<u64> = shorts.into_iter().collect();
             for item in items.iter().filter(|item| shorts.contains(&item.short())) {
                 let id = Offered::new(group, item).id();
-                let Some(record) = self.shown(&id, false).await? else { continue };
+                let record = match self.shown(&id, false).await {
+                    Ok(Some(record)) => record,
+                    // One that is damaged here must not keep the others from being served.
+                    Ok(None) | Err(Refusal::Internal) => continue,
+                    Err(refusal) => return Err(refusal),
+                };
                 if records.len() >= PAGE_RECORDS || record.len() > room.bytes {
                     return Ok(self.served(records));
                 }
