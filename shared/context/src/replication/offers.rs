@@ -132,7 +132,9 @@ impl Inner {
         unconfirmed
     }
 
-    /// The servers that the keys under a prefix belong to, closest first.
+    /// The servers that the keys under a prefix belong to, closest first. Nobody, if far fewer are found
+    /// than this node remembers: that these few hold something would mean as little as a put that only
+    /// they acknowledge.
     async fn belongs_to(
         self: &Arc<Self>,
         region: Prefix,
@@ -146,6 +148,9 @@ impl Inner {
         let own = (offering.goal == Goal::Others).then(|| self.registry.own());
         let closest = closest.map(|node| node.info).filter(|node| Some(node.id) != own);
         let closest: Vec<NodeInfo> = closest.take(K).collect();
+        if closest.len().saturating_mul(2) < self.membership.remembered() {
+            return Vec::new();
+        }
         if offering.closest.len() >= REGIONS_MAX {
             offering.closest.pop_first();
         }
