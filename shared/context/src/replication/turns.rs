@@ -177,6 +177,11 @@ impl Turns {
         !self.turns.is_empty() && taken >= quorum_of(self.turns.len())
     }
 
+    /// Nobody counts as having shown all any more: this node was away for long.
+    pub(crate) fn forget_taken(&mut self) {
+        self.turns.values_mut().for_each(|turn| turn.taken_all = false);
+    }
+
     /// Since when a neighbour has been known to have all that this node then held.
     pub(crate) fn has_all(&self, id: &NodeId) -> Option<Instant> {
         self.turns.get(id)?.has_all
