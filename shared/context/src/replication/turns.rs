@@ -5,7 +5,7 @@
 //! neighbours there are. Whoever has been due for longest is next, so nobody is left out: one that
 //! fails is put off, longer each time, and meanwhile holds up nobody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dht_kad::NodeId;
@@ -171,10 +171,14 @@ impl Turns {
         }
     }
 
-    /// Whether a quorum of the neighbours has shown all that it holds, and this node has it.
-    pub(crate) fn taken_from_quorum(&self) -> bool {
-        let taken = self.turns.values().filter(|turn| turn.taken_all).count();
-        !self.turns.is_empty() && taken >= quorum_of(self.turns.len())
+    /// Whether a quorum of the neighbours has shown all that it holds, and this node has it. A quorum
+    /// of those that are whole, if any is: many that come at once hold nothing, however many agree.
+    pub(crate) fn taken_from_quorum(&self, whole: &BTreeSet<NodeId>) -> bool {
+        let any_whole = self.turns.keys().any(|id| whole.contains(id));
+        let counts = |id: &NodeId| !any_whole || whole.contains(id);
+        let counted = || self.turns.iter().filter(|(id, _)| counts(id)).map(|(_, turn)| turn);
+        let (all, taken) = (counted().count(), counted().filter(|turn| turn.taken_all).count());
+        all > 0 && taken >= quorum_of(all)
     }
 
     /// Nobody counts as having shown all any more: this node was away for long.
@@ -315,12 +319,28 @@ mod tests {
         turns.keep(&neighbours, &chance, start, true);
         let partial = RoundReport { equal: false, complete: false, ..EQUAL };
         turns.done(&neighbours[0], &partial, start, &chance);
-        assert!(!turns.taken_from_quorum() && turns.has_all(&neighbours[0]).is_none());
+        let nobody = BTreeSet::new();
+        assert!(!turns.taken_from_quorum(&nobody) && turns.has_all(&neighbours[0]).is_none());
         assert!(turns.next().is_some_and(|(due, _)| due <= start + RETRY_FIRST));
         // Versions that were replaced before they could be fetched are the neighbour's no more.
         let outrun = RoundReport { equal: false, lacked: 3, fetched: 1, ..EQUAL };
         turns.done(&neighbours[0], &outrun, start, &chance);
-        assert!(turns.taken_from_quorum());
+        assert!(turns.taken_from_quorum(&nobody));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_empty_hands_of_many_newcomers_make_nobody_whole() {
+        let (chance, neighbours) = (chance(), ids(0..9));
+        let mut turns = Turns::new(RHYTHM);
+        turns.keep(&neighbours, &chance, Instant::now(), true);
+        let whole: BTreeSet<NodeId> = ids(0..2).into_iter().chain(ids(40..50)).collect();
+        for id in &neighbours[1..] {
+            turns.done(id, &EQUAL, Instant::now(), &chance);
+        }
+        assert!(turns.taken_from_quorum(&BTreeSet::new()), "nobody is whole yet");
+        assert!(!turns.taken_from_quorum(&whole), "one of two that are");
+        turns.done(&neighbours[0], &EQUAL, Instant::now(), &chance);
+        assert!(turns.taken_from_quorum(&whole));
     }
 
     #[tokio::test(start_paused = true)]
