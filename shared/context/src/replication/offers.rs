@@ -85,14 +85,16 @@ impl Inner {
     pub(super) async fn offer_next(self: &Arc<Self>, offering: &mut Offering) -> bool {
         for _ in 0..PASSED_MAX {
             let Some((part, print)) = offering.walk.next(&*self.store) else { return false };
-            if self.replication.state().progress.is_offered(&part, &print) {
+            // Who leaves does not count itself, as it may have when this was remembered.
+            let closest = offering.goal == Goal::Closest;
+            if closest && self.replication.state().progress.is_offered(&part, &print) {
                 offering.confirmed += print.count;
                 continue;
             }
             let unconfirmed = self.offer_part(&part, offering).await;
             offering.unconfirmed += unconfirmed;
             offering.confirmed += print.count.saturating_sub(unconfirmed);
-            if unconfirmed == 0 && offering.goal == Goal::Closest {
+            if unconfirmed == 0 && closest {
                 self.replication.state().progress.note_offered(part, &print);
             }
             return true;
