@@ -171,14 +171,17 @@ impl Turns {
         }
     }
 
-    /// Whether a quorum of the neighbours has shown all that it holds, and this node has it. A quorum
-    /// of those that are whole, if any is: many that come at once hold nothing, however many agree.
+    /// Whether a quorum of the neighbours has shown all that it holds, and this node has it; and a
+    /// quorum of those that are whole, if any is: many that come at once hold nothing, however many
+    /// agree.
     pub(crate) fn taken_from_quorum(&self, whole: &BTreeSet<NodeId>) -> bool {
-        let any_whole = self.turns.keys().any(|id| whole.contains(id));
-        let counts = |id: &NodeId| !any_whole || whole.contains(id);
-        let counted = || self.turns.iter().filter(|(id, _)| counts(id)).map(|(_, turn)| turn);
-        let (all, taken) = (counted().count(), counted().filter(|turn| turn.taken_all).count());
-        all > 0 && taken >= quorum_of(all)
+        let quorum = |of: Vec<&Turn>| {
+            of.iter().filter(|turn| turn.taken_all).count() >= quorum_of(of.len())
+        };
+        let of_whole = self.turns.iter().filter(|(id, _)| whole.contains(id));
+        let of_whole: Vec<_> = of_whole.map(|(_, turn)| turn).collect();
+        let none_whole = of_whole.is_empty();
+        quorum(self.turns.values().collect()) && (none_whole || quorum(of_whole))
     }
 
     /// Nobody counts as having shown all any more: this node was away for long.

@@ -2,10 +2,10 @@
 //!
 //! A node that joins among the k closest to a key holds nothing of what was put there before, until
 //! it has fetched it; until then its empty hands prove nothing to a reader
-//! ([`dht_kad::lookup`]). So it is not *whole* until a quorum of its neighbours that are, or of all while
-//! none is, has had a round with it after which it lacked nothing that they hold. By then it has, as a
-//! rule, what any quorum before it acknowledged: neighbours share different parts with it, and a quorum
-//! of all of them need not be one of those that share each. What is only restarted stays whole: what it missed in a moment is what any node
+//! ([`dht_kad::lookup`]). So it is not *whole* until a quorum of its neighbours, and of those of them that
+//! are whole if any is, has had a round with it after which it lacked nothing that they hold. By then
+//! it has, as a rule, what any quorum before it acknowledged: neighbours share different parts with it,
+//! and a quorum of all of them need not be one of those that share each. What is only restarted stays whole: what it missed in a moment is what any node
 //! misses that is not reached for a moment, and majorities make up for that. What was cut off from
 //! the network for longer than others wait for it is not whole any more, and begins anew.
 
