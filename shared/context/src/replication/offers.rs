@@ -84,7 +84,8 @@ impl Inner {
     /// Offers the next part that is not done. False when there is none.
     pub(super) async fn offer_next(self: &Arc<Self>, offering: &mut Offering) -> bool {
         for _ in 0..PASSED_MAX {
-            let Some((part, print)) = offering.walk.next(&*self.store) else { return false };
+            let next = offering.walk.next(&*self.store).await;
+            let Some((part, print)) = next else { return false };
             // Who leaves does not count itself, as it may have when this was remembered.
             let closest = offering.goal == Goal::Closest;
             if closest && self.replication.state().progress.is_offered(&part, &print) {

@@ -50,7 +50,7 @@ impl Inner {
             None => self.begin_salted().await,
         };
         let wait = under_way.wait;
-        let Some((part, _)) = under_way.walk.next(&*self.store) else {
+        let Some((part, _)) = under_way.walk.next(&*self.store).await else {
             self.replication.state().progress.note_salted(None);
             return wait;
         };
