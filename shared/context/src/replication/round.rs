@@ -20,8 +20,10 @@ use dht_kad::reconcile::descent::{
 };
 use dht_kad::reconcile::{Cut, Fingerprint, Group, Item, Part, Prefix, Print};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::RoundReport;
+use super::fetch::TURN_LONGEST;
 use crate::context::{DhtContext, Inner};
 use crate::requests::AskError;
 
@@ -84,6 +86,8 @@ struct Round<'a> {
     wanted: Vec<Wanted>,
     waiting: usize,
     questions: usize,
+    /// When it ends at the latest, so that others get their turn.
+    until: Instant,
     /// Some of it could not be compared, or not be fetched.
     left_out: bool,
     report: RoundReport,
@@ -115,6 +119,7 @@ impl Inner {
             wanted: Vec::new(),
             waiting: 0,
             questions: 0,
+            until: Instant::now() + TURN_LONGEST,
             left_out: false,
             report: RoundReport::default(),
         };
@@ -138,6 +143,7 @@ impl Round<'_> {
         }
         while !self.descent.is_done()
             && self.questions < QUESTIONS_MAX
+            && Instant::now() < self.until
             && self.report.compare_bytes < COMPARE_BYTES_MAX
             && self.report.lacked < RECORDS_MAX
         {
@@ -257,7 +263,7 @@ impl Round<'_> {
     async fn fetch(&mut self) -> Result<(), RoundError> {
         self.waiting = 0;
         let wanted = std::mem::take(&mut self.wanted);
-        let fetched = self.inner.fetch_from(self.peer, wanted).await;
+        let fetched = self.inner.fetch_from(self.peer, wanted, self.until).await;
         self.report.fetched += fetched.stored;
         self.report.lacked = self.report.lacked.saturating_sub(fetched.useless);
         self.report.fetch_bytes += fetched.bytes;

@@ -15,7 +15,9 @@ use dht_kad::message::reconcile::{SHORTS_MAX, Salted, Wanted};
 use dht_kad::message::{NodeInfo, Reconcile, Reconciled};
 use dht_kad::reconcile::{Cut, Item, Neighbourhood, Part, Prefix, salted};
 use rand_core::Rng;
+use tokio::time::Instant;
 
+use super::fetch::TURN_LONGEST;
 use super::figures::count;
 use super::part_walk::PartWalk;
 use crate::context::Inner;
@@ -136,7 +138,8 @@ impl Inner {
         let lacks = |short: &u64| !ours.contains(short) && !superseded.knows(*short);
         let shorts: Vec<u64> = theirs.into_iter().filter(lacks).collect();
         if !shorts.is_empty() {
-            let report = self.fetch_from(peer, vec![Wanted { part: part.clone(), shorts }]).await;
+            let wanted = vec![Wanted { part: part.clone(), shorts }];
+            let report = self.fetch_from(peer, wanted, Instant::now() + TURN_LONGEST).await;
             tracing::debug!(peer = %peer.id, ?report, "a salted comparison showed what lacked");
         }
         Ok(())
