@@ -3,9 +3,8 @@
 //! A node that is not among the closest to a key any more, because closer ones came, keeps what it
 //! holds there and serves it. It offers it to those that it belongs to now, as slots and versions;
 //! they fetch what they lack, at their own pace. Offered again later they answer that they hold it.
-//! Once a quorum of them says so of all of a part, that part is done until it changes, or until chance
-//! asks for it again, as it does about once a day: those who said so may be gone, or have lied.
-//! Nothing is ever deleted for having been handed on.
+//! Once a quorum of them says so of all of a part, that part is done until it changes. Nothing is
+//! ever deleted for having been handed on.
 //!
 //! Parts are small enough to be offered at once. Whom an item belongs to is looked up for all of its
 //! surroundings together: at the resolution of this node's neighbourhood, keys have nearly the same
@@ -72,11 +71,7 @@ impl Inner {
         let outside = self.replication.neighbourhood().outside();
         let covered = |part: &Part| outside.iter().any(|prefix| prefix.covers(&part.prefix));
         let cut = Cut::at(self.clock.now());
-        let timing = &self.config.timing;
-        let passes = timing.salted_every.as_millis() / timing.repair_every.as_millis().max(1);
-        let passes = u64::try_from(passes).unwrap_or(u64::MAX).max(1);
-        let is_due_again = || self.chance.below(passes) == 0;
-        let keep = |part: &Part| cut.takes(&part.group) && covered(part) && !is_due_again();
+        let keep = |part: &Part| cut.takes(&part.group) && covered(part);
         self.replication.state().progress.retain_offered(keep);
         Offering::new(PartWalk::new(&*self.store, &cut, outside, None, OFFER_MAX), Goal::Closest)
     }
