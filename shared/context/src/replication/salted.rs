@@ -53,7 +53,10 @@ impl Inner {
         };
         let wait = under_way.wait;
         let Some((part, _)) = under_way.walk.next(&*self.store).await else {
-            self.replication.state().progress.note_salted(None);
+            let mut state = self.replication.state();
+            state.progress.note_salted(None);
+            // Once a day what was handed on is offered again: all who had it may be gone since.
+            state.progress.retain_offered(|_| false);
             return wait;
         };
         salted.0 = Some(under_way);

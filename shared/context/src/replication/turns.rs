@@ -145,8 +145,7 @@ impl Turns {
         } else {
             turn.differs.get_or_insert(started);
         }
-        // One that ended at its bounds has not seen all that the neighbour lacks.
-        if report.equal || report.complete && report.lacked_there == 0 {
+        if report.complete && report.lacked_there == 0 {
             turn.has_all = Some(started);
         }
         turn.taken_all |= report.complete;
