@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dht_kad::admission::{Existing, Path, row_key};
 use dht_kad::message::reconcile::Wanted;
@@ -16,6 +17,7 @@ use dht_kad::message::{NodeInfo, Reconcile, Reconciled, RecordBytes};
 use dht_kad::reconcile::descent::batches;
 use dht_kad::reconcile::{Group, short};
 use dht_kad::{ParsedRecord, Refusal, ValidRecord};
+use tokio::time::Instant;
 
 use super::round::RoundError;
 use crate::context::Inner;
@@ -24,18 +26,23 @@ use crate::store::Submission;
 /// So many false records, and nothing more is fetched from whoever sends them: damage to a few must
 /// not keep the others away.
 const LIES_MAX: u64 = 8;
+/// The longest that one holder may keep repair busy at a time: one that answers a little at a time, each
+/// time just soon enough, must not keep it from all others for a day.
+pub(super) const TURN_LONGEST: Duration = Duration::from_secs(60);
 /// The most versions remembered as superseded, at 8 bytes each.
 const SUPERSEDED_MAX: usize = 65_536;
 
 /// What fetching some records came to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct FetchReport {
-    /// How many were asked for.
+    /// How many were wanted.
     pub(crate) asked: u64,
     /// How many of them this node holds now.
     pub(crate) stored: u64,
     /// How many came and are of no use: something newer is here, or they have ended.
     pub(crate) useless: u64,
+    /// How many did not come because the holder does not have them any more.
+    pub(crate) gone: u64,
     /// How many false records came.
     pub(crate) lies: u64,
     /// Bytes asked and answered.
@@ -71,15 +78,17 @@ impl Superseded {
 }
 
 impl Inner {
-    /// Fetches records from a holder and stores them. What it does not have any more is left out.
+    /// Fetches records from a holder and stores them, until some moment. What it does not have any more
+    /// is left out.
     pub(crate) async fn fetch_from(
         self: &Arc<Self>,
         peer: &NodeInfo,
         wanted: Vec<Wanted>,
+        until: Instant,
     ) -> FetchReport {
-        let mut report = FetchReport::default();
+        let mut report = FetchReport { asked: count(&wanted), ..FetchReport::default() };
         for batch in batches(wanted) {
-            if let Err(error) = self.fetch_batch(peer, batch, &mut report).await {
+            if let Err(error) = self.fetch_batch(peer, batch, until, &mut report).await {
                 report.stopped = Some(error);
                 break;
             }
@@ -94,10 +103,10 @@ impl Inner {
         self: &Arc<Self>,
         peer: &NodeInfo,
         mut missing: Vec<Wanted>,
+        until: Instant,
         report: &mut FetchReport,
     ) -> Result<(), RoundError> {
-        report.asked += count(&missing);
-        while !missing.is_empty() {
+        while !missing.is_empty() && Instant::now() < until {
             self.store.writable().map_err(RoundError::Store)?;
             let question = Reconcile::Records(missing.clone());
             let (answer, bytes) = self.ask_holder(peer, question).await?;
@@ -114,6 +123,8 @@ impl Inner {
                 return Err(RoundError::WrongAnswer(peer.id));
             }
             if count(&missing) == before {
+                // An answer without any of them: they were replaced there, or have ended.
+                report.gone += if lies == 0 { before } else { 0 };
                 return Ok(());
             }
         }
