@@ -36,12 +36,19 @@ pub fn print_fills(sizes: filling::Sizes, fills: &[Fill]) {
         print_span(&format!("quiet {number}"), &fill.quiet);
         print_span(&format!("fill {number}"), &fill.during);
     }
+    let all = |span: fn(&Fill) -> &Span| {
+        fills.iter().map(span).cloned().reduce(|one, other| one.with(&other))
+    };
+    if let (Some(quiet), Some(during)) = (all(|fill| &fill.quiet), all(|fill| &fill.during)) {
+        print_span("all quiet", &quiet);
+        print_span("all fills", &during);
+        let (puts, gets) = ratios(&during, &quiet);
+        println!("  all fills: p99 of puts x {puts:.2}, of gets x {gets:.2}");
+    }
     for (number, fill) in (1..).zip(fills) {
         let secs = fill.took.as_secs_f64();
         let mib = fill.fetched_bytes as f64 / f64::from(1 << 20) / secs;
-        let ratio = |during: u64, quiet: u64| during as f64 / quiet.max(1) as f64;
-        let puts = ratio(p99(&fill.during.puts), p99(&fill.quiet.puts));
-        let gets = ratio(p99(&fill.during.gets), p99(&fill.quiet.gets));
+        let (puts, gets) = ratios(&fill.during, &fill.quiet);
         println!(
             "  fill {number}: {secs:.1} s, {:.0} records and {mib:.2} MiB a second; p99 of puts x {puts:.2}, of gets x {gets:.2}",
             records as f64 / secs
@@ -65,6 +72,9 @@ fn print_span(name: &str, span: &Span) {
     );
 }
 
-fn p99(histogram: &hdrhistogram::Histogram<u64>) -> u64 {
-    histogram.value_at_quantile(0.99)
+/// By what the p99 of puts and of gets is longer.
+fn ratios(during: &Span, quiet: &Span) -> (f64, f64) {
+    let p99 = |histogram: &hdrhistogram::Histogram<u64>| histogram.value_at_quantile(0.99) as f64;
+    let ratio = |during, quiet| p99(during) / p99(quiet).max(1.0);
+    (ratio(&during.puts, &quiet.puts), ratio(&during.gets, &quiet.gets))
 }
