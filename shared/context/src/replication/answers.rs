@@ -39,7 +39,7 @@ const ANSWER_BYTES: usize = 128 * 1024;
 const ROWS_MAX: usize = 16_384;
 /// What it costs to get to the first row of a part, in rows: so 256 parts at most are read.
 const SEEK_ROWS: usize = 64;
-/// After so many parts or items others get their turn, where nothing had to be waited for.
+/// After so many parts, items or records others get their turn, where nothing had to be waited for.
 const TURN_PARTS: usize = 16;
 /// So many prefixes are looked up at once in each of some 600 groups: a millisecond or two.
 const TURN_PREFIXES: usize = 16;
@@ -312,6 +312,9 @@ impl Server {
                 }
                 room.bytes = room.bytes.saturating_sub(record.len());
                 records.push(RecordBytes(record));
+                if records.len() % TURN_PARTS == 0 {
+                    tokio::task::yield_now().await;
+                }
             }
             tokio::task::yield_now().await;
         }

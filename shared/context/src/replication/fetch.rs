@@ -29,6 +29,11 @@ const LIES_MAX: u64 = 8;
 /// The longest that one holder may keep repair busy at a time: one that answers a little at a time, each
 /// time just soon enough, must not keep it from all others for a day.
 pub(super) const TURN_LONGEST: Duration = Duration::from_secs(60);
+/// So many signatures are checked at once, about a millisecond's work for one thread: a put that comes
+/// meanwhile waits no longer for its own check.
+const CHECK_AT_ONCE: usize = 32;
+/// After so many records that are read back others get their turn: some tenths of a millisecond.
+const TURN_RECORDS: usize = 16;
 /// The most versions remembered as superseded, at 8 bytes each.
 const SUPERSEDED_MAX: usize = 65_536;
 
@@ -143,10 +148,17 @@ impl Inner {
         self.replication.figures.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         // More than were asked for are lies that need no look.
         let most = usize::try_from(count(missing)).unwrap_or(usize::MAX);
-        let parsed = answered.into_iter().take(most);
-        let parsed = parsed.filter_map(|record| ParsedRecord::parse(record.0).ok()).collect();
-        let verified = self.verifier.verify(parsed).await.into_iter().flatten();
-        let records: Vec<_> = verified.filter(|record| take_one(missing, record)).collect();
+        let mut answered = answered.into_iter().take(most);
+        let mut records = Vec::new();
+        loop {
+            let some: Vec<RecordBytes> = answered.by_ref().take(CHECK_AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            let parsed = some.into_iter().filter_map(|record| ParsedRecord::parse(record.0).ok());
+            let verified = self.verifier.verify(parsed.collect()).await.into_iter().flatten();
+            records.extend(verified.filter(|record| take_one(missing, record)));
+        }
         let lies = came.saturating_sub(records.len());
         (0..lies).for_each(|_| self.stats.note_lie());
         (records, lies as u64)
@@ -162,7 +174,10 @@ impl Inner {
             |record: &ValidRecord| Submission { record: record.clone(), path: Path::Repair };
         let results = self.store.submit(records.iter().map(submission).collect()).await;
         let mut refused = None;
-        for (record, result) in records.iter().zip(results) {
+        for (place, (record, result)) in records.iter().zip(results).enumerate() {
+            if place % TURN_RECORDS == TURN_RECORDS - 1 {
+                tokio::task::yield_now().await;
+            }
             match result {
                 Ok(_) => {}
                 Err(refusal) if is_of_the_record(&refusal) => {
