@@ -17,7 +17,6 @@ use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
 use dht_context::replication::LeaveReport;
 use dht_context::resolver::SystemResolver;
 use dht_context::store::RecordStore;
-use dht_context::verify::InlineSigner;
 use dht_context::{ContextConfig, DhtContext, Foundations};
 use dht_kad::admission::Limits;
 use dht_kad::message::Mode;
@@ -115,9 +114,8 @@ impl Node {
             min_free_bytes: config.store.min_free_bytes,
         })?);
         let key = node_identity::load_or_create(&config.data_dir)?;
-        let signer = InlineSigner::new(key.clone());
         let transport = QuicTransport::bind(QuicConfig {
-            key,
+            key: key.clone(),
             network: config.network.clone(),
             listen: config.listen.clone(),
             limits: TransportLimits::default(),
@@ -125,8 +123,9 @@ impl Node {
         let admin = TcpListener::bind(config.admin)
             .await
             .map_err(|reason| StartError::Admin { addr: config.admin, reason })?;
-        let verifier = VerifyThreads::start(&config.network, config.verify_threads)
+        let signatures = VerifyThreads::start(&config.network, key, config.verify_threads)
             .map_err(StartError::Threads)?;
+        let signatures = Arc::new(signatures);
         let mode = match config.mode {
             RunMode::Client => Mode::Client,
             RunMode::Server | RunMode::Auto => Mode::Server,
@@ -141,8 +140,8 @@ impl Node {
             Foundations {
                 transport,
                 store: store.clone(),
-                verifier: Arc::new(verifier),
-                signer: Arc::new(signer),
+                verifier: signatures.clone(),
+                signer: signatures,
                 clock,
                 resolver: Arc::new(SystemResolver),
                 seed: *NodeKey::generate()?.to_seed_bytes(),
@@ -214,6 +213,7 @@ fn read_status(context: DhtContext, store: Arc<RocksStore>) -> ReadStatus {
             mode: format!("{:?}", context.mode()).to_lowercase(),
             stage: format!("{:?}", context.stage()).to_lowercase(),
             ready: context.is_ready() && refusing.is_none(),
+            whole: context.is_whole(),
             refusing_writes: refusing.map(|refusal| refusal.to_string()),
             listen: context.local_addrs().iter().map(ToString::to_string).collect(),
             uptime_secs: started.elapsed().as_secs(),

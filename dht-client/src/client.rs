@@ -51,10 +51,10 @@ pub struct ClientBuilder {
 /// A running client: cheap to clone, all clones are the same one.
 #[derive(Clone)]
 pub struct Client {
-    context: DhtContext,
+    pub(crate) context: DhtContext,
     bootstrap: Arc<[PeerAddress]>,
     identity: Option<Arc<Identity>>,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// A peer that was pinged.

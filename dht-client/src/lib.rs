@@ -41,10 +41,13 @@
 //! Best on a current-thread runtime: with several workers the same request costs several times the
 //! processor time.
 
+mod audit;
 mod client;
 mod error;
 pub mod identity;
+pub mod receipts;
 
+pub use audit::Audited;
 pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};
@@ -53,6 +56,7 @@ pub use dht_context::{
     Delete, GetError, GetOptions, GetReport, ListError, ListReport, PeerAddress, Put, PutError,
     PutReport, Slot,
 };
+pub use dht_kad::audit::{Breach, Verdict};
 pub use dht_kad::lookup::Consistency;
 pub use dht_kad::record::{Retention, Space};
 pub use dht_kad::{ErrorNumber, Key, NetworkName, NodeId};

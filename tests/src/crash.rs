@@ -240,7 +240,7 @@ fn write(
                 }
             };
             if let Some(report) = report {
-                let by = report.outcome.stored.iter().map(|(node, _)| *node).collect();
+                let by = report.outcome.stored.iter().map(|(node, _)| node.id).collect();
                 acknowledged.push(Acknowledged { record: report.record, by });
             }
             if ended.load(Ordering::SeqCst) {

@@ -1,5 +1,7 @@
 //! `delete`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use dht_client::Delete;
 
@@ -19,10 +21,14 @@ pub(crate) struct DeleteArgs {
     /// Where it was put.
     #[arg(long, value_enum, default_value = "owned")]
     space: OwnedOrTopic,
+    /// Keep the receipts of the nodes that acknowledge in this file, for audit.
+    #[arg(long, value_name = "FILE")]
+    receipts: Option<PathBuf>,
 }
 
 impl DeleteArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let book = put::open_book(self.receipts.as_deref())?;
         let client = session.writer(session.identity()?)?;
         let delete = Delete {
             space: self.space.into(),
@@ -31,6 +37,6 @@ impl DeleteArgs {
             expected_seq: None,
             quorum: None,
         };
-        put::report(session, "deleted", &client.delete(delete).await?)
+        put::report(session, "deleted", &client.delete(delete).await?, book.as_ref())
     }
 }

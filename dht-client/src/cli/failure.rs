@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
+use dht_client::receipts::ReceiptBookError;
 use dht_client::{ClientError, ErrorNumber, IdentityError};
 
 use super::print;
@@ -45,6 +46,12 @@ impl From<ClientError> for Failure {
 
 impl From<IdentityError> for Failure {
     fn from(error: IdentityError) -> Self {
+        Failure::new(error.number(), error.to_string())
+    }
+}
+
+impl From<ReceiptBookError> for Failure {
+    fn from(error: ReceiptBookError) -> Self {
         Failure::new(error.number(), error.to_string())
     }
 }

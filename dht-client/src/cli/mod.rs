@@ -7,6 +7,7 @@
 //! ```
 
 mod arguments;
+mod audit;
 mod bench;
 mod delete;
 mod failure;
@@ -78,6 +79,8 @@ enum Command {
     List(list::ListArgs),
     /// Delete a value of one's own.
     Delete(delete::DeleteArgs),
+    /// Challenge nodes to prove that they keep what they gave receipts for; prints who kept what.
+    Audit(audit::AuditArgs),
     /// Follow a publisher's label (not built yet).
     Watch(WatchArgs),
     /// Ask a peer how it is.
@@ -143,6 +146,7 @@ impl Command {
             Command::GetContent(args) => args.run(session).await,
             Command::List(args) => args.run(session).await,
             Command::Delete(args) => args.run(session).await,
+            Command::Audit(args) => args.run(session).await,
             Command::Watch(WatchArgs { publisher: _, label: _ }) => Err(Failure::new(
                 ErrorNumber::NotBuiltYet,
                 "watch is not built yet; use get, again and again".to_owned(),
@@ -193,7 +197,11 @@ mod tests {
             &format!("get-content {id} --consistency quorum"),
             &format!("list {id} label"),
             "list topic label",
+            "put label value --receipts file",
             "delete label --slot 1",
+            "delete label --receipts file",
+            "audit file",
+            "audit file --prune --json",
             &format!("watch {id} label"),
             &format!("ping {id}@example.org:4433"),
             &format!("lookup {id}"),
@@ -222,6 +230,8 @@ mod tests {
             &format!("get {id} label --space content"),
             "list label",
             "delete label --space content",
+            "audit",
+            "audit one two",
             "lookup abcd",
             "ping nowhere",
             "--timeout 0 peers",

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
+use dht_client::receipts::{KeptReceipt, ReceiptBook};
 use dht_client::{ErrorNumber, Put, PutReport};
 use dht_kad::record::layout::BODY_MAX;
 use serde_json::{Value, json};
@@ -43,11 +44,15 @@ pub(crate) struct PutArgs {
     /// Where it is put.
     #[arg(long, value_enum, default_value = "owned")]
     space: AnySpace,
+    /// Keep the receipts of the nodes that acknowledge in this file, for audit.
+    #[arg(long, value_name = "FILE")]
+    receipts: Option<PathBuf>,
 }
 
 impl PutArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         let body = self.body()?;
+        let book = open_book(self.receipts.as_deref())?;
         let client = session.writer(session.identity()?)?;
         let put = Put {
             space: self.space.into(),
@@ -59,7 +64,7 @@ impl PutArgs {
             quorum: self.quorum.map(usize::from),
             first_version: false,
         };
-        report(session, "put", &client.put(put).await?)
+        report(session, "put", &client.put(put).await?, book.as_ref())
     }
 
     /// The value, read before anything is asked of the network.
@@ -80,8 +85,29 @@ impl PutArgs {
     }
 }
 
-/// Says what became of a put or delete.
-pub(crate) fn report(session: &Session, done: &str, report: &PutReport) -> Result<(), Failure> {
+/// The file for receipts, opened before anything is put: if they cannot be kept there, nothing is.
+pub(crate) fn open_book(path: Option<&Path>) -> Result<Option<ReceiptBook>, Failure> {
+    Ok(path.map(ReceiptBook::create).transpose()?)
+}
+
+/// Keeps the receipts of a put or delete, and says what became of it, kept or not.
+pub(crate) fn report(
+    session: &Session,
+    done: &str,
+    report: &PutReport,
+    book: Option<&ReceiptBook>,
+) -> Result<(), Failure> {
+    let PutReport { record, outcome } = report;
+    let receipts = KeptReceipt::of(session.network(), record, outcome);
+    let kept = book.map_or(Ok(()), |book| book.add(&receipts));
+    print_report(session, done, report)?;
+    kept.map_err(|error| {
+        let sentence = format!("it was {done}, and its receipts are lost: {error}");
+        Failure::new(error.number(), sentence)
+    })
+}
+
+fn print_report(session: &Session, done: &str, report: &PutReport) -> Result<(), Failure> {
     let PutReport { record, outcome } = report;
     if !session.json() {
         return print::line(&format!(
@@ -118,7 +144,7 @@ pub(crate) fn report(session: &Session, done: &str, report: &PutReport) -> Resul
         "stored": outcome.stored.len(),
         "targets": outcome.targets,
         "quorum": outcome.quorum,
-        "stored_on": nodes(outcome.stored.iter().map(|(node, _)| node.to_string()).collect()),
+        "stored_on": nodes(outcome.stored.iter().map(|(node, _)| node.id.to_string()).collect()),
         "refused": refused,
         "silent": nodes(outcome.silent.iter().map(ToString::to_string).collect()),
     }))

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use dht_client::{Client, ErrorNumber, Identity, PeerAddress};
+use dht_client::{Client, ErrorNumber, Identity, NetworkName, PeerAddress};
 
 use super::Globals;
 use super::failure::Failure;
@@ -23,6 +23,11 @@ impl Session {
     /// Whether to print JSON.
     pub(crate) fn json(&self) -> bool {
         self.globals.json
+    }
+
+    /// The network that is taken part in.
+    pub(crate) fn network(&self) -> &NetworkName {
+        &self.globals.network
     }
 
     /// A client that only reads, or pings.

@@ -135,25 +135,30 @@ impl ContextConfig {
     }
 }
 
+impl Timing {
+    /// What each field's description gives.
+    pub const DEFAULT: Timing = Timing {
+        dial: Duration::from_secs(3),
+        request: Duration::from_secs(3),
+        slow: Duration::from_millis(400),
+        join_first: Duration::from_millis(200),
+        join_longest: Duration::from_secs(30),
+        revalidate: Duration::from_secs(60),
+        refresh: Duration::from_secs(15 * 60),
+        settle: Duration::from_secs(60),
+        tick: Duration::from_secs(1),
+        compare_clocks: Duration::from_secs(60),
+        repair_wait: Duration::from_secs(5),
+        repair_every: Duration::from_secs(10 * 60),
+        repair_soon: Duration::from_secs(10),
+        salted_every: Duration::from_secs(24 * 60 * 60),
+        grace: Duration::from_secs(10 * 60),
+        handover: Duration::from_secs(5),
+    };
+}
+
 impl Default for Timing {
     fn default() -> Self {
-        Timing {
-            dial: Duration::from_secs(3),
-            request: Duration::from_secs(3),
-            slow: Duration::from_millis(400),
-            join_first: Duration::from_millis(200),
-            join_longest: Duration::from_secs(30),
-            revalidate: Duration::from_secs(60),
-            refresh: Duration::from_secs(15 * 60),
-            settle: Duration::from_secs(60),
-            tick: Duration::from_secs(1),
-            compare_clocks: Duration::from_secs(60),
-            repair_wait: Duration::from_secs(5),
-            repair_every: Duration::from_secs(10 * 60),
-            repair_soon: Duration::from_secs(10),
-            salted_every: Duration::from_secs(24 * 60 * 60),
-            grace: Duration::from_secs(10 * 60),
-            handover: Duration::from_secs(5),
-        }
+        Timing::DEFAULT
     }
 }

@@ -56,6 +56,7 @@ mod clock_watch;
 pub mod config;
 mod connections;
 pub mod context;
+mod evidence;
 mod maintenance;
 pub mod membership;
 pub mod node_key;

@@ -3,8 +3,10 @@
 //! ```text
 //! frame ─▶ decode ─▶ Ping, FindNode:  the registry ─────────────────────────────▶ answer at once
 //!                    Find:            the store, at once or after a read ───────▶ answer
-//!                    Store:           times, room ─▶ signatures ─▶ the store ───▶ answer once durable
+//!                    Store:           times, room ─▶ signatures ─▶ the store ───▶ answer once durable,
+//!                                                                                 with signed receipts
 //!                    Reconcile:       its turn ─▶ fingerprints, items, records ─▶ answer
+//!                    Audit:           one read of the store a challenge ────────▶ answer
 //! ```
 //!
 //! Nothing in here asks another node, so an answer never waits for the network. Each answer is
@@ -16,8 +18,9 @@ use bytes::Bytes;
 use dht_kad::admission::{self, Path};
 use dht_kad::codec;
 use dht_kad::message::{
-    Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong, Receipt, Reconcile,
-    RecordBytes, Request, Response, Store, StoreResults, Stored, TYPE_AUDIT, TYPE_FIND, TYPE_STORE,
+    Audit, AuditResults, Find, FindNode, Found, Mode, Nodes, PAGE_BYTES, PAGE_RECORDS, Ping, Pong,
+    Receipt, Reconcile, RecordBytes, Request, Response, Store, StoreResults, Stored, TYPE_FIND,
+    TYPE_STORE,
 };
 use dht_kad::routing::K;
 use dht_kad::{NetworkName, ParsedRecord, Refusal, ValidRecord};
@@ -25,6 +28,7 @@ use tokio::time::Instant;
 
 use crate::allowance::Allowances;
 use crate::clock::Clock;
+use crate::evidence;
 use crate::membership::Membership;
 use crate::registry::PeerRegistry;
 use crate::replication::Replication;
@@ -57,6 +61,7 @@ enum Outcome {
     Page(Find, futures_util::future::BoxFuture<'static, Result<Page, Refusal>>),
     Stored(futures_util::future::BoxFuture<'static, Vec<Result<Receipt, Refusal>>>),
     Reconcile(Reconcile),
+    Shown(futures_util::future::BoxFuture<'static, AuditResults>),
 }
 
 impl Service for Arc<Server> {
@@ -104,6 +109,14 @@ impl Service for Arc<Server> {
                     answer
                 }))
             }
+            Outcome::Shown(evidence) => {
+                let server = Arc::clone(self);
+                Answer::Later(Box::pin(async move {
+                    let response = Response::AuditResults(evidence.await);
+                    server.note(frame_type, &response, started);
+                    encode(&response)
+                }))
+            }
         }
     }
 }
@@ -120,8 +133,9 @@ impl Server {
                 Fetch::Pending(page) => Outcome::Page(find, page),
             },
             Request::Reconcile(question) => Outcome::Reconcile(question),
-            Request::Audit(_) => {
-                Outcome::Now(Response::Refused(Refusal::UnknownRequest(TYPE_AUDIT)))
+            Request::Audit(audit) => {
+                let server = Arc::clone(self);
+                Outcome::Shown(Box::pin(async move { server.show(audit).await }))
             }
             Request::Store(store) => {
                 let server = Arc::clone(self);
@@ -235,20 +249,24 @@ impl Server {
         stored.into_iter().map(|result| result.and_then(&mut receipt)).collect()
     }
 
-    /// Takes one record that this very process signed.
+    /// Takes one record that this very process signed. It gives itself a receipt as it gives others.
     pub(crate) async fn store_own(
         &self,
         record: ValidRecord,
         path: Path,
-    ) -> Result<Stored, Refusal> {
+    ) -> Result<Receipt, Refusal> {
         self.takes_puts()?;
-        let submission = Submission { record: record.clone(), path };
-        let results = self.store.submit(vec![submission]).await;
-        let result = results.into_iter().next().unwrap_or(Err(Refusal::Internal));
-        if result.is_ok() {
+        let stored = self.store.submit(vec![Submission { record: record.clone(), path }]).await;
+        if stored.iter().all(Result::is_ok) {
             self.replication.note_accepted(&record);
         }
-        result
+        let receipts = self.receipts(vec![record], stored).await;
+        receipts.into_iter().next().unwrap_or(Err(Refusal::Internal))
+    }
+
+    /// Shows what is held of what is challenged.
+    pub(crate) async fn show(&self, audit: Audit) -> AuditResults {
+        evidence::gather(|query| self.store.find(query), audit).await
     }
 
     /// What is checked before the signature, because it is cheaper.

@@ -44,7 +44,7 @@ pub struct Stats {
     pub dials_ok: AtomicU64,
     /// Connections that others dialled.
     pub accepted: AtomicU64,
-    /// Records or nodes in answers that were false: wrong place, wrong signature, too many.
+    /// Records, nodes or receipts in answers that were false: wrong place, wrong signature, too many.
     pub lies: AtomicU64,
 }
 

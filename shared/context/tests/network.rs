@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
 
 mod node;
+mod replication;
 
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ async fn start_network(count: usize) -> Vec<Node> {
     }
     for node in &nodes {
         within(node.context.ready()).await;
+        within(node.whole()).await;
     }
     nodes
 }

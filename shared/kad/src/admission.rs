@@ -304,7 +304,7 @@ fn check_supersedes(
 }
 
 /// Until when what is stored is served: a tombstone for as long as it is kept.
-fn served_until(held: &Existing) -> UnixMs {
+pub(crate) fn served_until(held: &Existing) -> UnixMs {
     match held.kind {
         Kind::Value => held.expires_at,
         Kind::Tombstone => held.precedence.keep_until,

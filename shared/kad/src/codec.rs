@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::bounded::text_fits;
-use crate::message::audit::CHALLENGES_MAX;
+use crate::message::audit::{CHALLENGES_MAX, Evidence};
 use crate::message::reconcile::{
     GROUPS_MAX, OFFER_MAX, PARTS_MAX, PartAnswer, RANGE_MAX, SHORTS_MAX,
 };
@@ -189,7 +189,7 @@ fn check_response(response: &Response) -> Result<(), CodecError> {
             results.results.len() <= PAGE_RECORDS && refusals.all(refusal_bounded)
         }
         Response::Reconciled(reconciled) => reconciled_bounded(reconciled),
-        Response::AuditResults(audit) => audit.evidence.len() <= CHALLENGES_MAX,
+        Response::AuditResults(audit) => evidence_bounded(&audit.evidence),
         Response::Refused(refusal) => refusal_bounded(refusal),
     };
     if bounded { Ok(()) } else { Err(CodecError::Malformed(response.frame_type())) }
@@ -200,6 +200,15 @@ fn refusal_bounded(refusal: &Refusal) -> bool {
         Refusal::MalformedRecord(text) => text_fits(text, REFUSAL_TEXT_MAX),
         _ => true,
     }
+}
+
+fn evidence_bounded(evidence: &[Evidence]) -> bool {
+    let head_bytes = |shown: &Evidence| match shown {
+        Evidence::Holds { head, .. } => head.0.len(),
+        Evidence::Nothing | Evidence::Later => 0,
+    };
+    let bytes: usize = evidence.iter().map(head_bytes).sum();
+    evidence.len() <= CHALLENGES_MAX && bytes <= PAGE_BYTES
 }
 
 fn page_bounded(records: &[RecordBytes]) -> bool {

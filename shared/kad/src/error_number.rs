@@ -111,6 +111,10 @@ error_numbers! {
     NotFound = 65,
     /// No peer is known or reachable.
     NoPeers = 66,
+    /// A node does not hold what it gave a receipt for.
+    PromiseBroken = 67,
+    /// Some receipts could not be checked: false ones, or of nodes that gave no answer.
+    AuditIncomplete = 68,
 
     // This machine: 80 to 99.
     /// The configuration is not usable.

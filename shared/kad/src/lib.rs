@@ -47,6 +47,7 @@
 //! ```
 
 pub mod admission;
+pub mod audit;
 mod bounded;
 pub mod codec;
 pub mod domain;

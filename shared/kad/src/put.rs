@@ -24,7 +24,7 @@ use thiserror::Error;
 use crate::error_number::ErrorNumber;
 use crate::id::NodeId;
 use crate::lookup::AnsweredNode;
-use crate::message::{NodeInfo, Stored};
+use crate::message::{NodeInfo, Receipt};
 use crate::refusal::Refusal;
 
 /// A majority of `targets`: any two such sets share a member.
@@ -64,11 +64,11 @@ pub enum PutPlanError {
 /// What one target did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeResult {
-    /// It has the record on stable storage.
-    Stored(Stored),
+    /// It has the record on stable storage, and gave this receipt, which was verified.
+    Stored(Receipt),
     /// It said why not.
     Refused(Refusal),
-    /// It could not be reached, or did not answer in time.
+    /// It could not be reached, did not answer in time, or gave no receipt that holds.
     Silent,
 }
 
@@ -97,11 +97,11 @@ pub struct PutPlan {
 /// What became of a put, target by target, each list closest first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PutOutcome {
-    /// Who has it on stable storage.
-    pub stored: Vec<(NodeId, Stored)>,
+    /// Who has it on stable storage, and the receipt of each, verified.
+    pub stored: Vec<(NodeInfo, Receipt)>,
     /// Who refused, and why.
     pub refused: Vec<(NodeId, Refusal)>,
-    /// Who did not answer, or not yet.
+    /// Who did not answer, not yet, or without a receipt that holds.
     pub silent: Vec<NodeId>,
     /// Whether enough of those that count have acknowledged.
     pub reached: bool,
@@ -213,11 +213,11 @@ impl PutPlan {
             quorum: self.quorum,
             targets: self.targets.len(),
         };
-        for NodeInfo { id, .. } in &self.targets {
-            match self.results.get(id) {
-                Some(NodeResult::Stored(stored)) => outcome.stored.push((*id, *stored)),
-                Some(NodeResult::Refused(why)) => outcome.refused.push((*id, why.clone())),
-                Some(NodeResult::Silent) | None => outcome.silent.push(*id),
+        for node in &self.targets {
+            match self.results.get(&node.id) {
+                Some(NodeResult::Stored(receipt)) => outcome.stored.push((node.clone(), *receipt)),
+                Some(NodeResult::Refused(why)) => outcome.refused.push((node.id, why.clone())),
+                Some(NodeResult::Silent) | None => outcome.silent.push(node.id),
             }
         }
         outcome
@@ -287,7 +287,12 @@ mod tests {
     use crate::refusal::FullScope;
     use crate::time::UnixMs;
 
-    const STORED: NodeResult = NodeResult::Stored(Stored { expires_at: UnixMs(9) });
+    const STORED: NodeResult = NodeResult::Stored(Receipt {
+        expires_at: UnixMs(9),
+        accepted_at: UnixMs(1),
+        node_key: [1; 32],
+        signature: [2; 64],
+    });
 
     fn id(number: u8) -> NodeId {
         NodeId::from_bytes([number; 32])

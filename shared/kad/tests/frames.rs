@@ -5,13 +5,20 @@
 mod samples;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dht_kad::Refusal;
 use dht_kad::codec::{
     CodecError, FrameHeader, decode_request, decode_response, encode_request, encode_response,
     split_frame,
 };
+use dht_kad::message::audit::{CHALLENGES_MAX, Challenge, Evidence};
+use dht_kad::message::reconcile::{
+    GROUPS_MAX, GroupPrint, Holding, OFFER_MAX, Offered, PARTS_MAX, PartAnswer, PartAsk, RANGE_MAX,
+    SHORTS_MAX, Wanted, Whole,
+};
 use dht_kad::message::*;
+use dht_kad::reconcile::{Cut, Fingerprint, Group, PREFIX_MAX, Part, Prefix};
+use dht_kad::record::Retention;
 use dht_kad::record::layout::RECORD_MAX;
+use dht_kad::{Key, Refusal, UnixMs};
 use proptest::prelude::*;
 use samples::{node, refusals, requests, responses};
 
@@ -104,8 +111,15 @@ fn hostile_lengths_allocate_nothing() {
     assert_eq!(record, Err(CodecError::Malformed(TYPE_STORE)));
     let target = decode_request(&frame(TYPE_FIND_NODE, &HUGE));
     assert_eq!(target, Err(CodecError::Malformed(TYPE_FIND_NODE)));
-    for kind in [TYPE_FIND_NODE, TYPE_FIND, TYPE_STORE] {
+    for kind in [TYPE_FIND_NODE, TYPE_FIND, TYPE_STORE, TYPE_AUDIT] {
         assert_eq!(decode_response(&frame(kind, &HUGE)), Err(CodecError::Malformed(kind)));
+    }
+    let challenges = decode_request(&frame(TYPE_AUDIT, &HUGE));
+    assert_eq!(challenges, Err(CodecError::Malformed(TYPE_AUDIT)));
+    for variant in 0..10 {
+        let huge = frame(TYPE_RECONCILE, &[&[variant][..], &HUGE].concat());
+        assert!(decode_request(&huge).is_err(), "{variant}");
+        assert!(decode_response(&huge).is_err(), "{variant}");
     }
     let version = decode_response(&frame(TYPE_PING, &[&[0][..], &HUGE].concat()));
     assert_eq!(version, Err(CodecError::Malformed(TYPE_PING)));
@@ -160,6 +174,143 @@ fn lists_beyond_their_bound_are_refused_on_both_sides() {
     assert_eq!(told, Err(CodecError::Malformed(TYPE_REFUSED)));
 }
 
+/// The message of a list with so many alike elements, from its frames with none and with one.
+fn with_elements(none: &Bytes, one: &Bytes, count: usize) -> Bytes {
+    let ((kind, none), (_, one)) = (split_frame(none).unwrap(), split_frame(one).unwrap());
+    let at = none.iter().zip(&one).position(|(none, one)| none != one).unwrap_or(none.len() - 1);
+    assert_eq!((none[at], one[at]), (0, 1), "the list's length");
+    let (before, after) = (&none[..at], &none[at + 1..]);
+    let element = &one[at + 1..one.len() - after.len()];
+    let length = match u16::try_from(count).unwrap() {
+        few @ 0..=250 => vec![few as u8],
+        many => [&[251][..], &many.to_le_bytes()].concat(),
+    };
+    frame(kind, &[before, &length, &element.repeat(count), after].concat())
+}
+
+/// Makes an answer with so many elements.
+type MakeResponse<'a> = Box<dyn Fn(usize) -> Response + 'a>;
+
+fn a_group() -> Group {
+    Group { span: Retention::Days7, period: 500_000 }
+}
+
+fn a_part() -> Part {
+    Part { group: a_group(), prefix: Prefix::of_key(&Key([0xab; 32]), 7) }
+}
+
+#[test]
+fn lists_of_reconciliation_and_audits_keep_their_bounds_in_requests() {
+    let print = Fingerprint::of(&[7; 32]).print();
+    let offered = Offered {
+        key: Key([1; 32]),
+        publisher: [2; 32],
+        slot: 3,
+        group: a_group(),
+        keep_until: UnixMs(4),
+        seq: 5,
+        digest: [6; 32],
+    };
+    let whole = |count| Whole { cut: Cut([1; 3]), range: vec![Prefix::all(); count], print };
+    let ask = PartAsk { part: a_part(), print };
+    let wanted = |shorts| Wanted { part: a_part(), shorts: vec![7; shorts] };
+    let challenge = Challenge { key: Key([1; 32]), publisher: [2; 32], slot: 3, nonce: [4; 32] };
+    let bounded: [(usize, &dyn Fn(usize) -> Request); 6] = [
+        (RANGE_MAX, &|count| Request::Reconcile(Reconcile::Whole(whole(count)))),
+        (PARTS_MAX, &|count| Request::Reconcile(Reconcile::Parts(vec![ask.clone(); count]))),
+        (PAGE_RECORDS, &|count| Request::Reconcile(Reconcile::Records(vec![wanted(1); count]))),
+        (PAGE_RECORDS, &|count| Request::Reconcile(Reconcile::Records(vec![wanted(count)]))),
+        (OFFER_MAX, &|count| Request::Reconcile(Reconcile::Offer(vec![offered.clone(); count]))),
+        (CHALLENGES_MAX, &|count| {
+            Request::Audit(Audit { challenges: vec![challenge.clone(); count] })
+        }),
+    ];
+    for (max, request) in bounded {
+        let kind = request(0).frame_type();
+        let [none, one] = [0, 1].map(|count| encode_request(&request(count)).unwrap());
+        assert_eq!(decode_request(&with_elements(&none, &one, max)), Ok(request(max)));
+        let malformed = CodecError::Malformed(kind);
+        assert_eq!(decode_request(&with_elements(&none, &one, max + 1)), Err(malformed), "{max}");
+        assert_eq!(encode_request(&request(max + 1)), Err(malformed), "{max}");
+    }
+    let halves = vec![wanted(PAGE_RECORDS / 2), wanted(PAGE_RECORDS / 2), wanted(1)];
+    let told = encode_request(&Request::Reconcile(Reconcile::Records(halves)));
+    assert_eq!(told, Err(CodecError::Malformed(TYPE_RECONCILE)), "256 in the whole request");
+}
+
+#[test]
+fn lists_of_reconciliation_and_audits_keep_their_bounds_in_answers() {
+    let print = Fingerprint::of(&[7; 32]).print();
+    let group = GroupPrint { group: a_group(), print };
+    let part = |answer| Reconciled::Parts(vec![answer]);
+    let children = |count| {
+        let children = vec![(1, print); count];
+        PartAnswer::Children { at: Prefix::all(), children }
+    };
+    let record = RecordBytes(Bytes::from_static(b"r"));
+    let bounded: [(usize, &dyn Fn(usize) -> Reconciled); 7] = [
+        (GROUPS_MAX, &|count| Reconciled::Groups(vec![group; count])),
+        (PARTS_MAX, &|count| Reconciled::Parts(vec![PartAnswer::Same; count])),
+        (16, &|count| part(children(count))),
+        (SHORTS_MAX, &|count| part(PartAnswer::Items(vec![7; count]))),
+        (SHORTS_MAX, &|count| Reconciled::Items(vec![7; count])),
+        (PAGE_RECORDS, &|count| Reconciled::Records(vec![record.clone(); count])),
+        (OFFER_MAX, &|count| Reconciled::Holdings(vec![Holding::Wanted; count])),
+    ];
+    let evidence =
+        |count| Response::AuditResults(AuditResults { evidence: vec![Evidence::Later; count] });
+    let mut all: Vec<(usize, MakeResponse<'_>)> = vec![(CHALLENGES_MAX, Box::new(evidence))];
+    for (max, reconciled) in bounded {
+        all.push((max, Box::new(move |count| Response::Reconciled(reconciled(count)))));
+    }
+    for (max, response) in all {
+        let kind = response(0).frame_type();
+        let [none, one] = [0, 1].map(|count| encode_response(&response(count)).unwrap());
+        assert_eq!(decode_response(&with_elements(&none, &one, max)), Ok(response(max)));
+        let malformed = CodecError::Malformed(kind);
+        assert_eq!(decode_response(&with_elements(&none, &one, max + 1)), Err(malformed), "{max}");
+        assert_eq!(encode_response(&response(max + 1)), Err(malformed), "{max}");
+    }
+}
+
+#[test]
+fn the_heads_of_an_audits_answer_fit_a_page() {
+    let holds =
+        |len: usize| Evidence::Holds { head: RecordBytes(vec![1; len].into()), proof: [2; 32] };
+    let answer = |evidence| Response::AuditResults(AuditResults { evidence });
+    let fits = answer(vec![holds(PAGE_BYTES / CHALLENGES_MAX); CHALLENGES_MAX]);
+    assert_eq!(decode_response(&encode_response(&fits).unwrap()), Ok(fits));
+    let exceeds = answer(vec![holds(PAGE_BYTES), holds(1)]);
+    assert_eq!(encode_response(&exceeds), Err(CodecError::Malformed(TYPE_AUDIT)));
+}
+
+#[test]
+fn a_prefix_group_or_child_that_cannot_be_is_malformed() {
+    let listing = |payload: &[u8]| decode_request(&frame(TYPE_RECONCILE, payload));
+    // Listing (2): span, period, half bytes, packed bytes.
+    assert!(listing(&[2, 1, 9, 3, 2, 0xab, 0xc0]).is_ok());
+    let malformed = Err(CodecError::Malformed(TYPE_RECONCILE));
+    for (why, payload) in [
+        ("an unknown class of lifetime", &[2, 3, 9, 3, 2, 0xab, 0xc0][..]),
+        ("a half byte left over", &[2, 1, 9, 3, 2, 0xab, 0xcd]),
+        ("a byte left over", &[2, 1, 9, 3, 3, 0xab, 0xc0, 0]),
+        ("a byte too few", &[2, 1, 9, 3, 1, 0xab]),
+        ("more half bytes than a place has", &[&[2, 1, 9, 145, 73][..], &[0; 73]].concat()),
+    ] {
+        assert_eq!(listing(payload), malformed, "{why}");
+    }
+    let longest = [&[2, 1, 9, 144, 72][..], &[0xab; 72]].concat();
+    let Ok(Request::Reconcile(Reconcile::Listing(part))) = listing(&longest) else {
+        panic!("a whole place is a prefix");
+    };
+    assert_eq!(part.prefix.len(), PREFIX_MAX);
+    let print = Fingerprint::default().print();
+    let children = vec![(16, print)];
+    let answer = vec![PartAnswer::Children { at: Prefix::all(), children }];
+    let told = encode_response(&Response::Reconciled(Reconciled::Parts(answer)));
+    assert_eq!(told, Err(CodecError::Malformed(TYPE_RECONCILE)), "no half byte is 16");
+}
+
 #[test]
 fn one_maximal_record_fits_and_a_batch_is_bounded_by_bytes() {
     let item =
@@ -204,7 +355,7 @@ fn every_refusal_reads_back() {
 proptest! {
     #[test]
     fn any_payload_is_read_safely(
-        kind in 0..8_u16,
+        kind in 0..10_u16,
         payload in prop::collection::vec(any::<u8>(), 0..300),
     ) {
         let frame = frame(kind, &payload);

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use dht_kad::codec::{decode_request, decode_response, encode_request, encode_response};
 use dht_kad::message::Response;
+use dht_kad::message::audit::{Receipt, proof};
 use dht_kad::{NodeId, ParsedRecord, Refusal, domain};
-use samples::{identity, network, records, refusals, requests, responses};
+use samples::{NONCE, identity, network, node_id, receipt, records, refusals, requests, responses};
 
 /// Named bytes.
 type Vectors = Vec<(String, Vec<u8>)>;
@@ -50,6 +51,9 @@ fn derived_vectors() -> Vectors {
     let label = domain::label(&network, "profile");
     let record = &records()[0].1;
     let hash = *record.body_hash();
+    let receipt = receipt();
+    let (expires_at, accepted_at) = (receipt.expires_at, receipt.accepted_at);
+    let promised = Receipt::message(&network, record, expires_at, accepted_at);
     [
         ("secret_key", vec![1; 32]),
         ("publisher", publisher.to_vec()),
@@ -64,6 +68,10 @@ fn derived_vectors() -> Vectors {
         ("body_hash_of_hello", hash.to_vec()),
         ("content_key_of_hello", domain::content_key(&network, &hash).0.to_vec()),
         ("digest_of_owned_value", record.digest().to_vec()),
+        ("node_id_of_receipt", node_id(2).as_bytes().to_vec()),
+        ("receipt_message_of_owned_value", promised),
+        ("receipt_signature_of_owned_value", receipt.signature.to_vec()),
+        ("proof_of_owned_value", proof(&NONCE, record.bytes()).to_vec()),
     ]
     .map(|(name, bytes)| (name.to_owned(), bytes))
     .into()

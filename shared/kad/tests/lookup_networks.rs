@@ -9,7 +9,7 @@ use dht_kad::lookup::{
     AnsweredNode, ClosestLookup, Condition, Consistency, LookupConfig, Step, ValueLookup,
     ValueOutcome, ValueStep,
 };
-use dht_kad::message::{NODES_MAX, NodeInfo, Stored};
+use dht_kad::message::{NODES_MAX, NodeInfo, Receipt};
 use dht_kad::put::{NodeResult, PutPlan, PutProgress, quorum_of};
 use dht_kad::routing::{Prefix, RoutingTable, TableConfig};
 use dht_kad::{Key, NodeId, UnixMs};
@@ -387,7 +387,9 @@ fn put(network: &Network, writer: &NodeId, key: &Key, rng: &mut ChaCha20Rng) -> 
     let mut acknowledged = BTreeSet::new();
     while plan.progress() == PutProgress::Pending {
         let id = waiting.swap_remove(below(rng, waiting.len()));
-        plan.on_result(&id, NodeResult::Stored(Stored { expires_at: UnixMs(9) }));
+        let (expires_at, accepted_at) = (UnixMs(9), UnixMs(1));
+        let receipt = Receipt { expires_at, accepted_at, node_key: [1; 32], signature: [2; 64] };
+        plan.on_result(&id, NodeResult::Stored(receipt));
         acknowledged.insert(id);
     }
     assert_eq!(plan.progress(), PutProgress::Reached);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use dht_sim::disk::DiskModel;
-use dht_sim::transport::LinkModel;
+use dht_sim::transport::{LinkModel, Purpose};
 use dht_sim::{Fault, Run, Settings, scenario, simulate};
 
 /// Plays scenarios in simulated networks of real nodes. One seed always gives one run.
@@ -86,6 +86,12 @@ fn print_lines(run: &Run) {
         run.letters,
         run.lived.as_secs()
     );
+    for purpose in Purpose::ALL {
+        let (bytes, requests) = (run.sent.bytes(purpose), run.sent.requests(purpose));
+        if bytes > 0 {
+            println!("sent for {}: {requests} requests, {bytes} bytes", purpose.name());
+        }
+    }
     for note in &run.notes {
         println!("{note}");
     }

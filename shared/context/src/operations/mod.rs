@@ -1,6 +1,7 @@
 //! What applications do: put, get, list, delete. Each is one task that asks other nodes through
 //! [`requests`](crate::requests), and this node itself without a socket where it is a server.
 
+mod audit;
 mod get;
 mod list;
 mod locate;

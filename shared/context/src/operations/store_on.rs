@@ -1,11 +1,15 @@
 //! Storing one signed record on the servers responsible for it, and waiting for enough of them.
+//!
+//! An acknowledgement is a [`Receipt`], and counts once that is verified: who says `Stored` without a
+//! promise that can be held against it has not acknowledged. What comes after enough have is not
+//! counted, and not verified either: that is most of what a check would cost in a large network.
 
 use std::sync::Arc;
 
 use dht_kad::admission::Path;
 use dht_kad::lookup::AnsweredNode;
 use dht_kad::message::{
-    Mode, NodeInfo, Receipt, RecordBytes, Request, Response, Store, StoreItem, StoreResults, Stored,
+    Mode, NodeInfo, Receipt, RecordBytes, Request, Response, Store, StoreItem, StoreResults,
 };
 use dht_kad::put::{NodeResult, PutOutcome, PutPlan, PutProgress};
 use dht_kad::routing::K;
@@ -39,11 +43,11 @@ impl Inner {
             .collect();
         while plan.progress() == PutProgress::Pending {
             let Some((node, result)) = under_way.next().await else { break };
-            plan.on_result(&node, result);
+            plan.on_result(&node, self.credit(record, &node, result));
         }
         if plan.progress() == PutProgress::Impossible {
             // The answers that are already here say better why.
-            self.collect(&mut plan, &mut under_way).await;
+            self.collect(record, &mut plan, &mut under_way).await;
         } else if !under_way.is_empty() {
             self.connections
                 .spawn_to_finish(async move { while under_way.next().await.is_some() {} });
@@ -66,19 +70,39 @@ impl Inner {
     /// Waits a moment more for those that have not answered.
     async fn collect(
         &self,
+        record: &ValidRecord,
         plan: &mut PutPlan,
         under_way: &mut FuturesUnordered<impl Future<Output = (NodeId, NodeResult)>>,
     ) {
         let rest = async {
             while let Some((node, result)) = under_way.next().await {
-                plan.on_result(&node, result);
+                plan.on_result(&node, self.credit(record, &node, result));
             }
         };
         let _ = tokio::time::timeout(self.config.timing.slow, rest).await;
     }
 
-    /// Stores a record at one server, which may be this one. Where an earlier attempt of the same put
-    /// has got to, that is the version to replace.
+    /// What a server's answer is worth: nothing, if the receipt is none.
+    fn credit(&self, record: &ValidRecord, node: &NodeId, result: NodeResult) -> NodeResult {
+        match &result {
+            // What this very process signed, or did not.
+            NodeResult::Stored(_) if *node == self.registry.own() => result,
+            NodeResult::Stored(receipt) => {
+                match receipt.verify(&self.config.network, record, node) {
+                    Ok(()) => result,
+                    Err(fault) => {
+                        tracing::warn!(%node, %fault, "a node acknowledged with a false receipt");
+                        self.stats.note_lie();
+                        NodeResult::Silent
+                    }
+                }
+            }
+            NodeResult::Refused(_) | NodeResult::Silent => result,
+        }
+    }
+
+    /// Stores a record at one server, which may be this one; its receipt is not verified yet. Where an
+    /// earlier attempt of the same put has got to, that is the version to replace.
     async fn store_at(
         self: Arc<Self>,
         node: NodeInfo,
@@ -108,9 +132,7 @@ impl Inner {
             match self.requests.ask(node, &request).await {
                 Ok(Response::StoreResults(StoreResults { results })) => {
                     match <[Result<Receipt, Refusal>; 1]>::try_from(results) {
-                        Ok([result]) => {
-                            result.map(|Receipt { expires_at, .. }| Stored { expires_at })
-                        }
+                        Ok([result]) => result,
                         Err(_) => return NodeResult::Silent,
                     }
                 }
@@ -119,7 +141,7 @@ impl Inner {
             }
         };
         match result {
-            Ok(stored) => NodeResult::Stored(stored),
+            Ok(receipt) => NodeResult::Stored(receipt),
             Err(refusal) => NodeResult::Refused(refusal),
         }
     }

@@ -88,94 +88,70 @@ impl PartWalk {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use dht_kad::UnixMs;
-    use dht_kad::admission::Limits;
-    use dht_kad::message::Stored;
-    use dht_kad::record::Retention;
-    use dht_kad::{NetworkName, Refusal};
-    use futures_util::future::BoxFuture;
+    use dht_kad::admission::{Limits, Path};
+    use dht_kad::record::{Kind, RecordDraft, Retention, Space};
+    use dht_kad::time::HOUR_MS;
+    use ed25519_dalek::SigningKey;
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::registry::SavedPeer;
-    use crate::store::{Fetch, MemoryStore, Page, PageQuery, StoreUsage, Submission};
+    use crate::store::conformance::network;
+    use crate::store::{MemoryStore, Submission};
 
-    /// Fingerprints alone.
-    struct Prints(Fingerprints);
+    const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
-    impl RecordStore for Prints {
-        fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
-            empty().find(query)
-        }
-
-        fn submit(&self, _: Vec<Submission>) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>> {
-            Box::pin(std::future::ready(Vec::new()))
-        }
-
-        fn writable(&self) -> Result<(), Refusal> {
-            Ok(())
-        }
-
-        fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
-            look(&self.0);
-        }
-
-        fn usage(&self) -> StoreUsage {
-            StoreUsage::default()
-        }
-
-        fn saved_peers(&self) -> Vec<SavedPeer> {
-            Vec::new()
-        }
-
-        fn save_peers(&self, _: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>> {
-            Box::pin(std::future::ready(Ok(())))
-        }
-
-        fn note_clock(&self, _: Option<bool>) {}
-
-        fn close(&self) -> BoxFuture<'static, ()> {
-            Box::pin(std::future::ready(()))
-        }
+    /// A store with so many records, which end in three periods, told apart by a half byte.
+    async fn store(count: u16) -> MemoryStore {
+        let clock = Arc::new(ManualClock::new(NOW));
+        let store = MemoryStore::new(network(), clock, Limits::default_for(1 << 30));
+        store.set_resolution(1);
+        let publisher = SigningKey::from_bytes(&[1; 32]);
+        let submission = |number: u16| {
+            let draft = RecordDraft {
+                space: Space::Owned,
+                kind: Kind::Value,
+                retention: Retention::Days7,
+                label: *blake3::hash(&number.to_be_bytes()).as_bytes(),
+                slot: 0,
+                seq: 1,
+                created_at: UnixMs(NOW.0 - u64::from(number % 3) * HOUR_MS),
+                guard_until: UnixMs(0),
+                work_bits: 0,
+                ext: bytes::Bytes::new(),
+                body: bytes::Bytes::new(),
+            };
+            let record = draft.sign(&publisher, &network()).unwrap();
+            Submission { record, path: Path::Repair }
+        };
+        let stored = store.submit((0..count).map(submission).collect()).await;
+        assert!(stored.iter().all(Result::is_ok));
+        store
     }
 
-    fn empty() -> MemoryStore {
-        let network: NetworkName = "test".parse().unwrap();
-        let clock = std::sync::Arc::new(ManualClock::new(UnixMs(1)));
-        MemoryStore::new(network, clock, Limits::default_for(1 << 20))
-    }
-
-    fn prints(count: u32) -> Prints {
-        let mut all = Fingerprints::default();
-        for number in 0..count {
-            let group = Group { span: Retention::Days7, period: 10 + number % 3 };
-            let digest = *blake3::hash(&number.to_be_bytes()).as_bytes();
-            let mut row = [0; 72];
-            row[..32].copy_from_slice(&digest);
-            all.add(group, &row, &digest);
-        }
-        Prints(all)
-    }
-
-    fn rest(walk: &mut PartWalk, store: &Prints) -> Vec<(Part, Fingerprint)> {
+    fn rest(walk: &mut PartWalk, store: &MemoryStore) -> Vec<(Part, Fingerprint)> {
         std::iter::from_fn(|| walk.next(store)).collect()
     }
 
-    #[test]
-    fn all_is_walked_over_once_in_small_parts() {
-        let (store, cut) = (prints(3_000), Cut([0, 11, 0]));
+    #[tokio::test]
+    async fn all_is_walked_over_once_in_small_parts() {
+        let (store, cut) = (store(3_000).await, Cut::at(NOW));
         let halves = vec![Prefix::all().child(3), Prefix::all().child(0xc)];
         let mut walk = PartWalk::new(&store, &cut, halves.clone(), None, 50);
         let parts = rest(&mut walk, &store);
         let sum: Fingerprint = parts.iter().map(|(_, print)| *print).sum();
-        assert_eq!(sum, store.0.whole(&cut, &halves).unwrap());
+        let mut whole = None;
+        store.fingerprints(&mut |all| whole = all.whole(&cut, &halves));
+        assert_eq!(Some(sum), whole);
         assert!(parts.is_sorted_by(|(one, _), (other, _)| one < other));
-        assert!(parts.len() >= 4 && parts.iter().all(|(_, print)| (1..=50).contains(&print.count)));
+        assert!(parts.len() >= 6 && parts.iter().all(|(_, print)| (1..=50).contains(&print.count)));
     }
 
-    #[test]
-    fn a_walk_goes_on_where_it_was() {
-        let (store, cut) = (prints(3_000), Cut([0, 0, 0]));
+    #[tokio::test]
+    async fn a_walk_goes_on_where_it_was() {
+        let (store, cut) = (store(3_000).await, Cut::at(NOW));
         let walk = |after| PartWalk::new(&store, &cut, vec![Prefix::all()], after, 50);
         let all = rest(&mut walk(None), &store);
         let (middle, _) = &all[all.len() / 2];

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dht_kad::NodeId;
 use dht_kad::message::reconcile::{SHORTS_MAX, Salted, Wanted};
 use dht_kad::message::{NodeInfo, Reconcile, Reconciled};
-use dht_kad::reconcile::{Cut, Item, Part, salted};
+use dht_kad::reconcile::{Cut, Item, Neighbourhood, Part, Prefix, salted};
 use rand_core::Rng;
 
 use super::figures::count;
@@ -66,7 +67,11 @@ impl Inner {
     /// A walk from where the last one was, at a speed at which a whole one takes its time.
     fn begin_salted(&self) -> UnderWay {
         let cut = Cut::at(self.clock.now());
-        let range = self.replication.neighbourhood().range().to_vec();
+        let neighbourhood = self.replication.neighbourhood();
+        let mut range = Vec::new();
+        for prefix in neighbourhood.range() {
+            self.shared_within(&neighbourhood, prefix.clone(), &mut range);
+        }
         let mut groups = Vec::new();
         self.store.fingerprints(&mut |all| groups = all.groups(&cut, &range).unwrap_or_default());
         let small = u64::try_from(SHORTS_MAX / 4).unwrap_or(u64::MAX);
@@ -77,17 +82,27 @@ impl Inner {
         UnderWay { walk: PartWalk::new(&*self.store, &cut, range, after, SHORTS_MAX), wait }
     }
 
-    /// A neighbour, by chance, that should hold a part as well and can be asked.
+    /// Adds the largest parts under a prefix that some neighbour shares whole.
+    fn shared_within(&self, around: &Neighbourhood, prefix: Prefix, found: &mut Vec<Prefix>) {
+        if !self.sharers(around, &prefix).is_empty() {
+            found.push(prefix);
+        } else if prefix.len() < around.resolution() {
+            (0..16).for_each(|half| self.shared_within(around, prefix.child(half), found));
+        }
+    }
+
+    /// The neighbours that should hold all under a prefix as well and can be asked.
+    fn sharers(&self, around: &Neighbourhood, prefix: &Prefix) -> Vec<NodeId> {
+        let shares = |range: &[Prefix]| range.iter().any(|shared| shared.covers(prefix));
+        let sharers = around.shared().filter(|(_, range)| shares(range)).map(|(id, _)| *id);
+        sharers.filter(|id| self.registry.in_table(id)).collect()
+    }
+
+    /// One of them, by chance.
     fn sharer_of(&self, part: &Part) -> Option<NodeInfo> {
-        let neighbourhood = self.replication.neighbourhood();
-        let shares =
-            |range: &[_]| range.iter().any(|p: &dht_kad::reconcile::Prefix| p.covers(&part.prefix));
-        let sharers = neighbourhood.shared().filter(|(_, range)| shares(range));
-        let mut present: Vec<_> = sharers.map(|(id, _)| *id).collect();
-        present.retain(|id| self.registry.in_table(id));
-        let chosen = self.chance.below(u64::try_from(present.len()).unwrap_or(0));
-        let chosen = present.get(usize::try_from(chosen).unwrap_or(0))?;
-        self.registry.info(chosen)
+        let sharers = self.sharers(&self.replication.neighbourhood(), &part.prefix);
+        let chosen = self.chance.below(u64::try_from(sharers.len()).unwrap_or(0));
+        self.registry.info(sharers.get(usize::try_from(chosen).unwrap_or(0))?)
     }
 
     async fn compare_part_salted(

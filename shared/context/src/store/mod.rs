@@ -40,32 +40,26 @@ pub trait RecordStore: Send + Sync + 'static {
 
     /// Shows the fingerprints of what is kept, as they are right now. The caller's look is short:
     /// writers may wait for it.
-    fn fingerprints(&self, _look: &mut dyn FnMut(&Fingerprints)) {}
+    fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints));
 
     /// Tells slots apart by at least so many half bytes from now on, as soon as it can: see
     /// [`Fingerprints::set_resolution`].
-    fn set_resolution(&self, _half_bytes: usize) {}
+    fn set_resolution(&self, half_bytes: usize);
 
     /// What a part of the kept set consists of, in the order of rows, from the row after `after` on;
     /// at most `limit` items, fewer only at the end. What has ended but was not swept is among them.
     fn items(
         &self,
-        _part: Part,
-        _after: Option<RowKey>,
-        _limit: usize,
-    ) -> Fetch<Result<Vec<Item>, Refusal>> {
-        Fetch::Ready(Err(Refusal::Internal))
-    }
+        part: Part,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Fetch<Result<Vec<Item>, Refusal>>;
 
     /// How far replication had come when that was saved last; empty if it never was.
-    fn saved_progress(&self) -> Bytes {
-        Bytes::new()
-    }
+    fn saved_progress(&self) -> Bytes;
 
     /// Remembers how far replication has come; resolves when that is done.
-    fn save_progress(&self, _progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
+    fn save_progress(&self, progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>>;
 
     /// What is kept at present.
     fn usage(&self) -> StoreUsage;

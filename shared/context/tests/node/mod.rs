@@ -1,5 +1,6 @@
 //! One context on a real socket, for tests.
 
+#![allow(dead_code, reason = "each test file uses its part")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,8 +22,8 @@ use dht_context::resolver::SystemResolver;
 use dht_context::store::{
     Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
-use dht_context::verify::{InlineSigner, InlineVerifier};
-use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
+use dht_context::verify::{InlineSigner, InlineVerifier, Signer};
+use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Position, Stored};
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
@@ -50,6 +51,11 @@ pub(crate) struct NodeOptions {
     pub(crate) listen: SocketAddr,
     pub(crate) bootstrap: Vec<PeerAddress>,
     pub(crate) solo: bool,
+    pub(crate) timing: Timing,
+    /// What it is known by; chosen by chance if absent.
+    pub(crate) key: Option<NodeKey>,
+    /// Whether its receipts are signed by a key that is not its own.
+    pub(crate) forges_receipts: bool,
 }
 
 impl NodeOptions {
@@ -59,6 +65,9 @@ impl NodeOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             bootstrap: Vec::new(),
             solo: false,
+            timing: Timing::default(),
+            key: None,
+            forges_receipts: false,
         }
     }
 
@@ -80,9 +89,39 @@ pub(crate) struct LyingStore {
     withheld: Mutex<Vec<ValidRecord>>,
     endless: AtomicBool,
     refuse: AtomicBool,
+    mirrored: Mutex<Option<Arc<LyingStore>>>,
+}
+
+/// Signs in the name of one key with another, or honestly if they are the same.
+struct Forger {
+    named: [u8; 32],
+    signs: InlineSigner,
+}
+
+impl Signer for Forger {
+    fn sign(&self, messages: Vec<Vec<u8>>) -> BoxFuture<'static, Vec<[u8; 64]>> {
+        self.signs.sign(messages)
+    }
+
+    fn public_key(&self) -> [u8; 32] {
+        self.named
+    }
 }
 
 impl LyingStore {
+    /// Shows another store's fingerprints as its own from now on.
+    pub(crate) fn mirror(&self, other: &Arc<LyingStore>) {
+        *self.mirrored.lock().unwrap() = Some(Arc::clone(other));
+    }
+
+    /// Whether a record is here, in this version or another.
+    pub(crate) async fn holds(&self, record: &ValidRecord) -> bool {
+        let id = record.id();
+        let slots = Some((id.slot, id.slot));
+        let query = PageQuery { publisher: Some(id.publisher), slots, ..PageQuery::all(id.key) };
+        !self.kept.find(query).wait().await.unwrap().records.is_empty()
+    }
+
     /// Shows empty pages from now on, each with a next one.
     pub(crate) fn never_end(&self) {
         self.endless.store(true, Ordering::Relaxed);
@@ -129,7 +168,8 @@ impl RecordStore for LyingStore {
     }
 
     fn fingerprints(&self, look: &mut dyn FnMut(&Fingerprints)) {
-        self.kept.fingerprints(look);
+        let mirrored = self.mirrored.lock().unwrap().clone();
+        mirrored.as_ref().map_or(&self.kept, |other| &other.kept).fingerprints(look);
     }
 
     fn set_resolution(&self, half_bytes: usize) {
@@ -176,7 +216,7 @@ impl RecordStore for LyingStore {
 
 impl Node {
     pub(crate) async fn start(options: NodeOptions) -> Self {
-        let key = NodeKey::generate().unwrap();
+        let key = options.key.unwrap_or_else(|| NodeKey::generate().unwrap());
         let transport = QuicTransport::bind(QuicConfig {
             key: key.clone(),
             network: network(),
@@ -184,12 +224,16 @@ impl Node {
             limits: TransportLimits::default(),
         })
         .unwrap();
+        let signs =
+            if options.forges_receipts { NodeKey::generate().unwrap() } else { key.clone() };
+        let signer = Forger { named: key.public_key(), signs: InlineSigner::new(signs) };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let limits = Limits::default_for(1 << 30);
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&NEXT_SEED.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         let config = ContextConfig {
             solo: options.solo,
+            timing: options.timing,
             ..ContextConfig::new(network(), options.mode, options.bootstrap)
         };
         let kept = MemoryStore::new(network(), clock.clone(), limits);
@@ -198,6 +242,7 @@ impl Node {
             withheld: Mutex::default(),
             endless: AtomicBool::default(),
             refuse: AtomicBool::default(),
+            mirrored: Mutex::default(),
         });
         let context = DhtContext::start(
             config,
@@ -205,7 +250,7 @@ impl Node {
                 transport,
                 store: store.clone(),
                 verifier: Arc::new(InlineVerifier::new(network())),
-                signer: Arc::new(InlineSigner::new(key)),
+                signer: Arc::new(signer),
                 clock,
                 resolver: Arc::new(SystemResolver),
                 seed,
@@ -213,6 +258,13 @@ impl Node {
         )
         .unwrap();
         Node { context, store }
+    }
+
+    /// Waits until the node holds what its neighbours hold, and so counts in every put.
+    pub(crate) async fn whole(&self) {
+        while !self.context.is_whole() {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) fn address(&self) -> PeerAddress {

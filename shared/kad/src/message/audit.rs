@@ -12,6 +12,9 @@ use crate::time::UnixMs;
 
 /// The most challenges in one request.
 pub const CHALLENGES_MAX: usize = 256;
+/// The most bytes of records that are read and hashed for one request: some milliseconds of work.
+/// What is challenged beyond is answered [`Evidence::Later`].
+pub const AUDIT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a receipt's signature.
 const SIGNATURE_LEN: usize = 64;
 
@@ -86,19 +89,25 @@ pub enum Evidence {
     },
     /// It holds nothing there, or what it held has ended.
     Nothing,
-    /// It cannot say at present; ask again.
+    /// It cannot say at present, or not in this answer; ask again.
     Later,
 }
 
 /// The answer to [`Audit`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AuditResults {
-    /// One a challenge, in their order.
+    /// One a challenge, in their order; with at most [`PAGE_BYTES`](super::PAGE_BYTES) of heads.
     #[serde(deserialize_with = "bounded::list::<_, _, CHALLENGES_MAX>")]
     pub evidence: Vec<Evidence>,
 }
 
 impl Challenge {
+    /// Asks for what is in a slot, under this nonce.
+    #[must_use]
+    pub fn new(id: &RecordId, nonce: [u8; 32]) -> Self {
+        Challenge { key: id.key, publisher: id.publisher, slot: id.slot, nonce }
+    }
+
     /// The slot.
     #[must_use]
     pub fn id(&self) -> RecordId {

@@ -3,11 +3,17 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use bytes::Bytes;
+use dht_kad::admission::Existing;
+use dht_kad::message::audit::{Challenge, Evidence, proof};
+use dht_kad::message::reconcile::{
+    GroupPrint, Holding, Offered, PartAnswer, PartAsk, Salted, Wanted, Whole,
+};
 use dht_kad::message::*;
+use dht_kad::reconcile::{Cut, Fingerprint, Group, Item, Part, Prefix};
 use dht_kad::record::{Kind, Retention, Space};
 use dht_kad::refusal::FullScope;
 use dht_kad::{NetworkName, NodeId, RecordDraft, Refusal, UnixMs, ValidRecord, domain};
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey};
 
 pub(crate) const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
@@ -83,6 +89,109 @@ pub(crate) fn node(byte: u8) -> NodeInfo {
     }
 }
 
+/// The node whose secret key is 32 times this byte.
+pub(crate) fn node_id(byte: u8) -> NodeId {
+    NodeId::from_public_key(identity(byte).verifying_key().as_bytes())
+}
+
+/// A receipt that this node signs, whatever it says.
+pub(crate) fn receipt_by(
+    byte: u8,
+    record: &ValidRecord,
+    expires_at: UnixMs,
+    accepted_at: UnixMs,
+) -> Receipt {
+    let key = identity(byte);
+    let message = Receipt::message(&network(), record, expires_at, accepted_at);
+    Receipt {
+        expires_at,
+        accepted_at,
+        node_key: key.verifying_key().to_bytes(),
+        signature: key.sign(&message).to_bytes(),
+    }
+}
+
+/// The receipt of node 2 for the owned value, a second after it was made.
+pub(crate) fn receipt() -> Receipt {
+    let record = sign(&draft());
+    receipt_by(2, &record, record.expires_at(), NOW.after(1_000))
+}
+
+/// The nonce of every challenge.
+pub(crate) const NONCE: [u8; 32] = [6; 32];
+
+/// The owned value as holders compare it.
+fn item() -> (Group, Item) {
+    let record = sign(&draft());
+    let row = dht_kad::admission::row_key(record.id());
+    (Group::of(&Existing::of(&record)), Item { row, version: record.precedence() })
+}
+
+/// The part of the owned value that is told apart by so many half bytes.
+fn part(half_bytes: usize) -> Part {
+    let (group, item) = item();
+    Part { group, prefix: Prefix::of(&item.row, half_bytes) }
+}
+
+fn reconcile_requests() -> Vec<(&'static str, Request)> {
+    let (group, item) = item();
+    let print = Fingerprint::of(&item.version.digest).print();
+    let range = vec![part(1).prefix, part(4).prefix.child(0xf)];
+    let all = Whole { cut: Cut::at(NOW), range: vec![Prefix::all()], print };
+    let asks = [part(0), part(3)].map(|part| PartAsk { part, print });
+    let wanted = Wanted { part: part(2), shorts: vec![item.short(), 250] };
+    let offered = Offered::new(group, &item);
+    vec![
+        ("reconcile_whole_of_all", Reconcile::Whole(all.clone())),
+        ("reconcile_whole_of_a_range", Reconcile::Whole(Whole { range, ..all })),
+        ("reconcile_parts", Reconcile::Parts(asks.into())),
+        ("reconcile_listing", Reconcile::Listing(part(7))),
+        ("reconcile_salted", Reconcile::Salted(Salted { part: part(2), salt: [5; 32] })),
+        ("reconcile_records", Reconcile::Records(vec![wanted, offered.wanted()])),
+        ("reconcile_offer", Reconcile::Offer(vec![offered])),
+        ("reconcile_leaving", Reconcile::Leaving),
+    ]
+    .into_iter()
+    .map(|(name, reconcile)| (name, Request::Reconcile(reconcile)))
+    .collect()
+}
+
+fn reconcile_responses() -> Vec<(&'static str, Response)> {
+    let (group, item) = item();
+    let print = Fingerprint::of(&item.version.digest).print();
+    let of_none = Fingerprint::default().print();
+    let children = vec![(0, of_none), (15, print)];
+    let answers = vec![
+        PartAnswer::Same,
+        PartAnswer::Children { at: part(5).prefix, children },
+        PartAnswer::Items(vec![item.short(), u64::MAX]),
+        PartAnswer::Later,
+    ];
+    let holdings = vec![Holding::Held, Holding::Wanted, Holding::Declined];
+    vec![
+        ("reconciled_equal", Reconciled::Equal),
+        ("reconciled_other_cut", Reconciled::OtherCut(Cut::at(NOW))),
+        ("reconciled_groups", Reconciled::Groups(vec![GroupPrint { group, print }])),
+        ("reconciled_parts", Reconciled::Parts(answers)),
+        ("reconciled_items", Reconciled::Items(vec![item.short()])),
+        ("reconciled_salted_print", Reconciled::Salted(print)),
+        ("reconciled_records", Reconciled::Records(vec![record_bytes()])),
+        ("reconciled_holdings", Reconciled::Holdings(holdings)),
+        ("reconciled_noted", Reconciled::Noted),
+        ("reconciled_too_large", Reconciled::TooLarge),
+    ]
+    .into_iter()
+    .map(|(name, reconciled)| (name, Response::Reconciled(reconciled)))
+    .collect()
+}
+
+fn audit_results() -> AuditResults {
+    let record = sign(&draft());
+    let head = RecordBytes(record.head_bytes());
+    let holds = Evidence::Holds { head, proof: proof(&NONCE, record.bytes()) };
+    AuditResults { evidence: vec![holds, Evidence::Nothing, Evidence::Later] }
+}
+
 fn record_bytes() -> RecordBytes {
     RecordBytes(sign(&draft()).bytes().clone())
 }
@@ -112,7 +221,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ..all.clone()
     };
     let item = |expected_seq| StoreItem { record: record_bytes(), expected_seq };
-    vec![
+    let challenges = vec![Challenge::new(sign(&draft()).id(), NONCE)];
+    let mut requests = vec![
         ("ping_by_server", Request::Ping(Ping { mode: Mode::Server })),
         ("ping_by_client", Request::Ping(Ping { mode: Mode::Client })),
         ("find_node", Request::FindNode(FindNode { target: key })),
@@ -120,7 +230,10 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("find_some", Request::Find(some)),
         ("store_nothing", Request::Store(Store { items: vec![] })),
         ("store", Request::Store(Store { items: vec![item(None), item(Some(4))] })),
-    ]
+        ("audit", Request::Audit(Audit { challenges })),
+    ];
+    requests.extend(reconcile_requests());
+    requests
 }
 
 /// Every answer but refusals, by name.
@@ -143,17 +256,18 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         whole: true,
     };
     let nothing = Found { records: vec![], next: None, closer: vec![], settled: true, whole: true };
-    let receipt =
-        Receipt { expires_at: NOW, accepted_at: NOW, node_key: [1; 32], signature: [2; 64] };
-    let results = vec![Ok(receipt), Err(Refusal::SeqConflict)];
-    vec![
+    let results = vec![Ok(receipt()), Err(Refusal::SeqConflict)];
+    let mut responses = vec![
         ("pong", Response::Pong(pong)),
         ("pong_over_ipv6", Response::Pong(pong_v6)),
         ("nodes", Response::Nodes(nodes)),
         ("found", Response::Found(found)),
         ("found_nothing", Response::Found(nothing)),
         ("store_results", Response::StoreResults(StoreResults { results })),
-    ]
+        ("audit_results", Response::AuditResults(audit_results())),
+    ];
+    responses.extend(reconcile_responses());
+    responses
 }
 
 /// Every refusal, by name, in the order of its number on the wire.

@@ -10,7 +10,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
-use super::moves::{READY_WITHIN, everyone, fill, found_within, gather, minutes, start_at_once};
+use super::moves::{
+    READY_WITHIN, everyone, fill, found_within, gather, minutes, start_at_once, unhurried,
+};
 use super::strain::Strain;
 use super::{Scenario, Writers};
 use crate::view::Copies;
@@ -27,8 +29,8 @@ const BUSY: Duration = Duration::from_secs(20);
 /// their power.
 const DOWN: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(90), minutes(60)];
 /// What any node may send in any second, whatever for.
-const REQUESTS_A_SECOND: u64 = 400;
-const BYTES_A_SECOND: u64 = 2 << 20;
+const REQUESTS_A_SECOND: u64 = 1_000;
+const BYTES_A_SECOND: u64 = 3 << 20;
 /// In the end everything lies on its k closest within this.
 const WHOLE_WITHIN: Duration = minutes(30);
 
@@ -56,6 +58,7 @@ impl Scenario for AllNodesRestartAtOnce {
 
 async fn play(world: &mut World) -> Result<(), Failure> {
     let mut dice = world.dice("all-nodes-restart-at-once");
+    world.set_timing(unhurried());
     gather(world).await?;
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, RECORDS).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
-use super::moves::{everyone, fill, found_within, gather, minutes};
+use super::moves::{everyone, fill, found_within, gather, minutes, unhurried};
 use super::{Scenario, Writers};
 use crate::view::Copies;
 use crate::world::{Failure, World};
@@ -50,6 +50,7 @@ impl Scenario for AwayAWeek {
 
 async fn play(world: &mut World) -> Result<(), Failure> {
     let mut dice = world.dice("away-a-week");
+    world.set_timing(unhurried());
     gather(world).await?;
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, RECORDS).await?;

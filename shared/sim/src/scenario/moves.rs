@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use dht_context::Timing;
 use dht_context::operations::PutReport;
 use dht_kad::lookup::Consistency;
 use tokio::time::Instant;
@@ -41,6 +42,17 @@ pub(super) const fn hours(count: u64) -> Duration {
 /// Days.
 pub(super) const fn days(count: u64) -> Duration {
     hours(24 * count)
+}
+
+/// For stories of many hours: what nodes do every second or minute to stay in the network, and what
+/// would be most of all that happens, they do a fifth as often. Replication keeps its own pace.
+pub(super) fn unhurried() -> Timing {
+    Timing {
+        tick: Duration::from_secs(5),
+        revalidate: minutes(5),
+        compare_clocks: minutes(5),
+        ..Timing::default()
+    }
 }
 
 /// All hosts there are.

@@ -11,7 +11,7 @@ use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
-use super::moves::{everyone, fill, found_within, gather, minutes, write_all};
+use super::moves::{everyone, fill, found_within, gather, minutes, unhurried, write_all};
 use super::notebook::Notebook;
 use super::{Scenario, Writers};
 use crate::view::Copies;
@@ -59,6 +59,7 @@ impl Scenario for PartitionDay {
 
 async fn play(world: &mut World) -> Result<(), Failure> {
     let mut dice = world.dice("partition-day");
+    world.set_timing(unhurried());
     gather(world).await?;
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, RECORDS).await?;

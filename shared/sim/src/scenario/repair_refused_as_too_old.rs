@@ -22,8 +22,9 @@ const PAGES: u64 = 40;
 const OLD_MS: u64 = 200 * 86_400_000;
 /// Holders that are replaced together: fewer than a page can lose between two repairs.
 const TOGETHER: usize = 4;
-/// Newcomers have what is theirs within this.
-const FILLED_WITHIN: Duration = minutes(10);
+/// Newcomers have what is theirs within this: for ten minutes those who went might be restarting, and
+/// after that every ten minutes a node compares itself with each neighbour.
+const FILLED_WITHIN: Duration = minutes(30);
 
 /// The lesson of this name.
 pub struct RepairRefusedAsTooOld;

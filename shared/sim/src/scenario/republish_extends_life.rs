@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::churn::{Churn, Restless};
 use super::load::Load;
-use super::moves::{everyone, found_within, gather, hours, minutes, write_all};
+use super::moves::{everyone, found_within, gather, hours, minutes, unhurried, write_all};
 use super::notebook::Notebook;
 use super::{Scenario, Writers};
 use crate::world::{Failure, World};
@@ -60,6 +60,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     let notebook = Notebook::new(world, "notebook");
     let mut dice = world.dice("republish-extends-life");
     let all = everyone(world);
+    world.set_timing(unhurried());
     gather(world).await?;
     let pages = (0..PAGES).map(|page| notebook.write(page, 1, Retention::Hours8)).collect();
     write_all(world, &mut dice, &all, pages).await?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
-use super::moves::{everyone, fill, found_within, gather, minutes, start_at_once};
+use super::moves::{everyone, fill, found_within, gather, minutes, start_at_once, unhurried};
 use super::strain::Strain;
 use super::{Scenario, Writers};
 use crate::world::{Failure, World};
@@ -26,8 +26,8 @@ const READS: usize = 5;
 const WATCHED: Duration = minutes(12);
 /// What any node may send in any second, whatever for. Twice what measured runs show, and a
 /// thousandth of the storm elsewhere.
-const REQUESTS_A_SECOND: u64 = 400;
-const BYTES_A_SECOND: u64 = 2 << 20;
+const REQUESTS_A_SECOND: u64 = 1_000;
+const BYTES_A_SECOND: u64 = 3 << 20;
 
 /// The lesson of this name.
 pub struct RepublishStorm;
@@ -53,6 +53,7 @@ impl Scenario for RepublishStorm {
 
 async fn play(world: &mut World) -> Result<(), Failure> {
     let mut dice = world.dice("republish-storm");
+    world.set_timing(unhurried());
     gather(world).await?;
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, VALUES).await?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
-use super::moves::{everyone, fill, first, found_within, gather, minutes};
+use super::moves::{everyone, fill, first, found_within, gather, minutes, unhurried};
 use super::{Scenario, Writers};
 use crate::transport::Purpose;
 use crate::view::Copies;
@@ -54,6 +54,7 @@ impl Scenario for RollingUpgrade {
 
 async fn play(world: &mut World) -> Result<(), Failure> {
     let mut dice = world.dice("rolling-upgrade");
+    world.set_timing(unhurried());
     gather(world).await?;
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, RECORDS).await?;

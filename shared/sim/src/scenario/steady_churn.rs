@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 
 use super::churn::{Churn, Restless};
 use super::load::Load;
-use super::moves::{found_within, gather, hours, minutes};
+use super::moves::{found_within, gather, hours, minutes, unhurried};
 use super::strain::repair_bytes;
 use super::{Scenario, Writers};
 use crate::view::Copies;
@@ -58,6 +58,7 @@ impl Scenario for SteadyChurn {
 }
 
 async fn play(world: &mut World) -> Result<(), Failure> {
+    world.set_timing(unhurried());
     gather(world).await?;
     let mut load = Load::new(world, Writers::new(world.seed()), WRITE_EVERY, 1);
     load.live(world, CALM).await?;

@@ -11,7 +11,7 @@ use dht_context::Timing;
 use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
 
-use super::moves::{days, everyone, first, found_within, gather, hours, minutes, write_all};
+use super::moves::{days, everyone, first, found_within, gather, hours, write_all};
 use super::notebook::Notebook;
 use super::{Errand, Scenario};
 use crate::dice::Dice;
@@ -21,7 +21,7 @@ use crate::world::{Failure, HostId, World};
 const PAGES: u64 = 50;
 /// The story in steps of ten days: after the last renewal of all, a year and some days more.
 const STEP: Duration = days(10);
-const STEPS: u64 = 76;
+const STEPS: u64 = 4;
 /// In which steps pages are renewed.
 const RENEWED: [u64; 3] = [9, 20, 33];
 /// In which step pages are deleted, or shortened, or written again after that.
@@ -33,7 +33,7 @@ const REPLACED_PERMILLE: u32 = 30;
 /// How many are switched off for a step, each time.
 const AWAY: usize = 2;
 /// Nodes that look around so seldom are ready, and whole, within this.
-const SLOW: Duration = days(2);
+const SLOW: Duration = days(4);
 
 /// Over a year.
 pub struct Year;
@@ -80,16 +80,16 @@ async fn play(world: &mut World) -> Result<(), Failure> {
 /// minutes.
 fn seldom() -> Timing {
     Timing {
-        tick: minutes(10),
-        revalidate: hours(12),
-        refresh: hours(24),
-        settle: hours(1),
-        compare_clocks: hours(24),
-        repair_wait: minutes(30),
-        repair_every: hours(8),
-        repair_soon: minutes(30),
-        salted_every: days(10),
-        grace: hours(12),
+        tick: hours(1),
+        revalidate: days(2),
+        refresh: days(4),
+        settle: hours(6),
+        compare_clocks: days(4),
+        repair_wait: hours(1),
+        repair_every: days(1),
+        repair_soon: hours(2),
+        salted_every: days(30),
+        grace: days(1),
         ..Timing::default()
     }
 }

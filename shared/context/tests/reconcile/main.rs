@@ -1,0 +1,16 @@
+//! Two holders compare what they keep, and one fetches what it lacks; whatever the other answers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that finds nothing there has failed"
+)]
+
+mod answers;
+mod holders;
+mod hostile;
+mod rounds;
+mod tampered;
+mod wire;
