@@ -58,9 +58,11 @@ impl Answers {
                 observed: asker.addr,
                 clock: self.clock.now(),
             }),
-            Request::FindNode(FindNode { target }) => {
-                Response::Nodes(Nodes { nodes: self.ring.closest(&target, K), settled: true, whole: true })
-            }
+            Request::FindNode(FindNode { target }) => Response::Nodes(Nodes {
+                nodes: self.ring.closest(&target, K),
+                settled: true,
+                whole: true,
+            }),
             Request::Find(find) => Response::Found(Found {
                 records: self.shown(&find).into_iter().map(RecordBytes).collect(),
                 next: None,
