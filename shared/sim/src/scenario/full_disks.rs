@@ -23,7 +23,7 @@ const MOST_PERCENT: usize = 70;
 /// A disk that is full has so much room.
 const NO_ROOM: u64 = 4_096;
 /// Everything lies on its k closest so soon after disks are good again.
-const EQUAL_WITHIN: Duration = minutes(240);
+const EQUAL_WITHIN: Duration = minutes(30);
 
 /// Disks that are full or fail.
 pub struct FullDisks;
