@@ -1,7 +1,7 @@
 //! The lessons of systems that failed, one scenario each: it is kept with several seeds, and it is
 //! broken when what went wrong elsewhere is put back.
 
-#![allow(clippy::unwrap_used, reason = "a helper of tests panics as they do")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests panics as they do")]
 
 use std::time::Duration;
 
@@ -96,4 +96,19 @@ fn repair_refused_as_too_old() {
     let rule = broken_by(Fault::RepairRefusesOld, "repair-refused-as-too-old");
     let missing = matches!(rule, BrokenRule::Lost { .. } | BrokenRule::TooFewCopies { .. });
     assert!(missing, "{rule:?}");
+}
+
+/// Plausible false answers by nodes near a key hid it from four of five lookups.
+#[test]
+fn sybil_eclipse() {
+    assert_kept("sybil-eclipse");
+    let rule = broken_by(Fault::FirstAnswerWins, "sybil-eclipse");
+    assert!(matches!(rule, BrokenRule::Stale { .. }), "{rule:?}");
+}
+
+/// Old signed records that somebody had kept replaced new ones when they were sent again.
+#[test]
+fn stale_version_wins_when_it_is_sent_again() {
+    let run = play("replay", settings("replay", 1).with(Fault::StaleWins));
+    assert!(run.verdict.is_err(), "nothing noticed that old versions win: {run:?}");
 }

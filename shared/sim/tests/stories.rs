@@ -50,3 +50,23 @@ fn records_of_a_year_live_that_long_through_renewals_deletes_and_shorter_version
 fn a_small_network_that_becomes_a_large_one_is_found_in_all_the_while() {
     assert_kept("join-thousand");
 }
+
+#[test]
+fn wrong_clocks_lose_nothing_and_show_nothing_that_has_ended() {
+    assert_kept("wrong-clocks");
+}
+
+#[test]
+fn full_and_failing_disks_refuse_honestly_and_are_whole_again_later() {
+    assert_kept("full-disks");
+}
+
+#[test]
+fn asking_again_all_that_was_ever_asked_changes_nothing() {
+    assert_kept("replay");
+}
+
+#[test]
+fn the_newest_version_is_found_although_a_third_of_the_nodes_near_it_are_hostile() {
+    assert_kept("sybil-near-key");
+}
