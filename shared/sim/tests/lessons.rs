@@ -9,7 +9,7 @@ use dht_sim::checker::BrokenRule;
 use dht_sim::disk::DiskModel;
 use dht_sim::{Failure, Fault, Run, Settings, scenario, simulate};
 
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=2;
 
 fn settings(story: &str, seed: u64) -> Settings {
     Settings::new(seed, scenario::find(story).unwrap().nodes())
