@@ -36,7 +36,8 @@ impl ClockGuard {
 
     /// Notes whether long-lived peers agree with the clock; `None` while nobody can say.
     pub(super) fn set_agrees(&self, agrees: Option<bool>) {
-        self.with_trust(|trust| trust.set_agrees(agrees));
+        let (wall, uptime_ms) = (self.clock.now(), uptime_ms());
+        self.with_trust(|trust| trust.set_agrees(agrees, wall, uptime_ms));
     }
 
     fn with_trust<R>(&self, act: impl FnOnce(&mut ClockTrust) -> R) -> R {

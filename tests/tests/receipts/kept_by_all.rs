@@ -42,7 +42,8 @@ fn what_three_nodes_promised_is_kept_by_all_until_it_is_superseded() {
         assert!(superseded || receipt["digest"] == second["digest"]);
     }
 
-    alice.json(&["delete", "motto", "--receipts", FILE]);
+    let deleted = alice.json(&["delete", "motto", "--receipts", FILE]);
+    assert!(deleted["stored"].as_u64() >= Some(2), "{deleted}");
     let told = audit(&alice, 0, &["--prune"]);
     // A delete returns with a majority; the third node may not have it yet.
     let third = results(&told).get("kept").copied().unwrap_or_default();

@@ -36,7 +36,7 @@ const ANSWER_BYTES: usize = 128 * 1024;
 const ROWS_MAX: usize = 16_384;
 /// What it costs to get to the first row of a part, in rows: so 256 parts at most are read.
 const SEEK_ROWS: usize = 64;
-/// After so many parts others get their turn, where nothing had to be waited for.
+/// After so many parts or items others get their turn, where nothing had to be waited for.
 const TURN_PARTS: usize = 16;
 
 /// Who is being answered.
@@ -299,6 +299,9 @@ impl Server {
         let mut holdings = Vec::with_capacity(offered.len());
         let mut wanted = Vec::new();
         for offer in offered {
+            if holdings.len() % TURN_PARTS == TURN_PARTS - 1 {
+                tokio::task::yield_now().await;
+            }
             let held = self.held(&offer.id()).await?;
             holdings.push(if held.is_some_and(|held| held >= offer.version()) {
                 Holding::Held
@@ -335,11 +338,11 @@ impl Server {
     }
 }
 
-/// About how many bytes an answer takes in its frame.
+/// About how many bytes an answer takes of its reader's limit, which counts numbers at full length.
 fn size_of_answer(answer: &PartAnswer) -> usize {
     match answer {
-        PartAnswer::Same | PartAnswer::Later => 1,
-        PartAnswer::Children { at, children } => 4 + at.len() / 2 + children.len() * 22,
-        PartAnswer::Items(shorts) => 4 + shorts.len() * 9,
+        PartAnswer::Same | PartAnswer::Later => 4,
+        PartAnswer::Children { at, children } => 24 + at.len() / 2 + children.len() * 33,
+        PartAnswer::Items(shorts) => 12 + shorts.len() * 9,
     }
 }

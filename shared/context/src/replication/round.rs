@@ -25,9 +25,12 @@ use super::RoundReport;
 use crate::context::{DhtContext, Inner};
 use crate::requests::AskError;
 
-/// The most questions in one round: with some ten thousand items listed in each answer, more than a
-/// full node needs to fill an empty one. An answerer that leads astray is left after that.
-const QUESTIONS_MAX: usize = 1_024;
+/// The most questions in one round: as many as the most parts that may wait need several times over.
+/// An answerer that leads astray is left after that.
+const QUESTIONS_MAX: usize = 512;
+/// The most bytes asked and answered to find what differs, several times what [`RECORDS_MAX`]
+/// missing records take: a round that finds nothing in so many is not worth the neighbours' turns.
+const COMPARE_BYTES_MAX: u64 = 16 << 20;
 /// The most records fetched in one round, so that others get their turn: a few minutes' worth.
 const RECORDS_MAX: u64 = 32_768;
 /// So many missing records, and they are fetched before more is compared.
@@ -132,6 +135,7 @@ impl Round<'_> {
         }
         while !self.descent.is_done()
             && self.questions < QUESTIONS_MAX
+            && self.report.compare_bytes < COMPARE_BYTES_MAX
             && self.report.lacked < RECORDS_MAX
         {
             self.step().await?;

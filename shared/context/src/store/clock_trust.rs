@@ -49,13 +49,23 @@ pub struct ClockTrust {
     ahead_since_ms: Option<u64>,
     /// What peers say.
     agrees: Option<bool>,
+    /// What the wall clock showed when they said so, and the uptime then: what they agreed with is
+    /// that clock, and not one that was set since.
+    said_of: (UnixMs, u64),
 }
 
 impl ClockTrust {
     /// Trust in `high_water`, at a start at which the machine had been up for so long.
     #[must_use]
     pub fn new(high_water: UnixMs, uptime_ms: u64) -> Self {
-        ClockTrust { high_water, uptime_ms, wall: high_water, ahead_since_ms: None, agrees: None }
+        ClockTrust {
+            high_water,
+            uptime_ms,
+            wall: high_water,
+            ahead_since_ms: None,
+            agrees: None,
+            said_of: (high_water, uptime_ms),
+        }
     }
 
     /// The latest trusted time.
@@ -64,15 +74,17 @@ impl ClockTrust {
         self.high_water
     }
 
-    /// Notes whether long-lived peers agree with the clock; `None` while nobody can say.
-    pub fn set_agrees(&mut self, agrees: Option<bool>) {
+    /// Notes whether long-lived peers agree with what the wall clock shows at this uptime; `None`
+    /// while nobody can say.
+    pub fn set_agrees(&mut self, agrees: Option<bool>, wall: UnixMs, uptime_ms: u64) {
         self.agrees = agrees;
+        self.said_of = (wall, uptime_ms);
     }
 
     /// Looks at the wall clock, and at the uptime at the same moment.
     pub fn look(&mut self, wall: UnixMs, uptime_ms: u64) -> Moment {
         let disputed = self.agrees == Some(false);
-        let agreed = self.agrees == Some(true);
+        let agreed = self.agrees == Some(true) && !self.was_set_since_said(wall, uptime_ms);
         let behind = wall.after(BACKWARD_TOLERANCE_MS) < self.high_water;
         let expected = self.wall.after(uptime_ms.saturating_sub(self.uptime_ms));
         if disputed || (behind && !agreed) {
@@ -92,6 +104,12 @@ impl ClockTrust {
         self.wall = wall;
         self.uptime_ms = uptime_ms;
         Moment { now: self.high_water, sure: true, may_destroy: true }
+    }
+
+    fn was_set_since_said(&self, wall: UnixMs, uptime_ms: u64) -> bool {
+        let (said_wall, said_uptime_ms) = self.said_of;
+        let unset = said_wall.after(uptime_ms.saturating_sub(said_uptime_ms));
+        wall.0.abs_diff(unset.0) > BACKWARD_TOLERANCE_MS
     }
 }
 
@@ -152,17 +170,27 @@ mod tests {
     #[test]
     fn peers_confirm_a_jump_or_dispute_the_clock() {
         let mut trust = ClockTrust::new(START, 0);
-        trust.agrees = Some(true);
+        trust.set_agrees(Some(true), START.after(30 * DAY_MS), 0);
         assert!(trust.look(START.after(30 * DAY_MS), 0).may_destroy);
-        trust.agrees = Some(false);
+        trust.set_agrees(Some(false), START.after(30 * DAY_MS), 0);
         assert!(!trust.look(START.after(30 * DAY_MS), 0).sure);
+    }
+
+    #[test]
+    fn what_peers_agreed_with_is_not_the_clock_that_was_set_since() {
+        let mut trust = ClockTrust::new(START, 0);
+        trust.set_agrees(Some(true), START, 0);
+        let moment = trust.look(UnixMs(START.0 - DAY_MS), 10);
+        assert_eq!(moment, Moment { now: START.after(10), sure: false, may_destroy: false });
+        assert!(!trust.look(START.after(DAY_MS), 20).may_destroy);
+        assert!(trust.look(START.after(30), 30).may_destroy);
     }
 
     #[test]
     fn peers_that_agree_with_a_clock_behind_correct_the_high_water_time() {
         let mut trust = ClockTrust::new(START.after(400 * DAY_MS), 0);
         assert!(!trust.look(START, 0).sure);
-        trust.agrees = Some(true);
+        trust.set_agrees(Some(true), START, 0);
         let moment = trust.look(START, 0);
         assert_eq!(moment, Moment { now: START, sure: true, may_destroy: true });
         assert_eq!(trust.high_water, START);

@@ -8,7 +8,8 @@ use dht_context::transport::{Connection, Transport};
 use dht_kad::admission::{Existing, row_key};
 use dht_kad::codec::{decode_response, encode_request};
 use dht_kad::message::reconcile::{
-    Holding, LEAF_MAX, OFFER_MAX, Offered, PartAnswer, PartAsk, SHORTS_MAX, Salted, Wanted,
+    Holding, LEAF_MAX, OFFER_MAX, Offered, PARTS_MAX, PartAnswer, PartAsk, SHORTS_MAX, Salted,
+    Wanted,
 };
 use dht_kad::message::{FRAME_MAX, PAGE_BYTES, Reconcile, Reconciled, Request, Response};
 use dht_kad::reconcile::{Fingerprint, Group, Item, Part, Prefix, Print, salted, short};
@@ -139,6 +140,21 @@ async fn an_answer_on_many_parts_is_bounded_and_asking_again_gets_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_on_the_most_parts_with_the_most_children_can_be_read() {
+    let (holder, stranger) = asked(9).await;
+    let records = of_one_group(1_000);
+    holder.give(&records).await;
+    let part = Part { group: group_of(&records[0]), prefix: Prefix::all() };
+    let ask = PartAsk { part, print: Print { count: 1_000, hash: [1; 16] } };
+    let answer = stranger.reconciled(Reconcile::Parts(vec![ask; PARTS_MAX])).await;
+    let Reconciled::Parts(answers) = answer else { panic!("{answer:?}") };
+    let full = |answer: &&PartAnswer| matches!(answer, PartAnswer::Children { children, .. } if children.len() == 16);
+    let divided = answers.iter().take_while(full).count();
+    assert!(divided > 100, "{divided} parts");
+    assert!(answers[divided..].iter().all(|answer| *answer == PartAnswer::Later));
+}
+
+#[tokio::test(start_paused = true)]
 async fn small_parts_are_listed_and_large_ones_divided() {
     let (holder, stranger) = asked(9).await;
     let records = of_one_group(LEAF_MAX as u32 + 1);
@@ -203,8 +219,7 @@ async fn an_offer_of_what_is_held_or_superseded_is_held_and_a_newer_one_is_not()
     let offers = vec![offer(&version(1)), offer(&version(2)), offer(&version(3))];
     let answer = stranger.reconciled(Reconcile::Offer(offers)).await;
     let Reconciled::Holdings(holdings) = answer else { panic!("{answer:?}") };
-    assert_eq!(holdings[..2], [Holding::Held, Holding::Held]);
-    assert_ne!(holdings[2], Holding::Held);
+    assert_eq!(holdings, [Holding::Held, Holding::Held, Holding::Wanted]);
     let many = values(0..OFFER_MAX as u32).iter().map(offer).collect();
     let answer = stranger.reconciled(Reconcile::Offer(many)).await;
     assert!(matches!(&answer, Reconciled::Holdings(all) if all.len() == OFFER_MAX));

@@ -64,6 +64,11 @@ async fn an_empty_holder_fills_from_a_full_one() {
     let report = round(&here, &there).await;
     assert_eq!((report.lacked, report.fetched, here.count()), (4_000, 4_000, 4_000));
     let bytes: usize = records.iter().map(|record| record.bytes().len()).sum();
+    let (asked, answered) = (here.context.stats().replication, there.context.stats().replication);
+    assert_eq!((asked.fetched, asked.fetched_bytes), (4_000, bytes as u64));
+    assert_eq!((answered.served, answered.served_bytes), (4_000, bytes as u64));
+    assert_eq!(asked.compare_bytes, report.compare_bytes);
+    assert_eq!(answered.compare_bytes, report.compare_bytes, "both ends count the same");
     let cost = report.compare_bytes + report.fetch_bytes;
     assert!(cost < 2 * bytes as u64, "{cost} bytes for {bytes}");
     assert!(round(&here, &there).await.equal);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use dht_context::registry::SavedPeer;
 use dht_context::store::{
     Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
@@ -83,6 +84,18 @@ impl RecordStore for TamperedStore {
             }
             kept.items(part, after, limit).wait().await
         }))
+    }
+
+    fn set_resolution(&self, half_bytes: usize) {
+        self.kept.set_resolution(half_bytes);
+    }
+
+    fn saved_progress(&self) -> Bytes {
+        self.kept.saved_progress()
+    }
+
+    fn save_progress(&self, progress: Bytes) -> BoxFuture<'static, Result<(), Refusal>> {
+        self.kept.save_progress(progress)
     }
 
     fn usage(&self) -> StoreUsage {

@@ -87,7 +87,10 @@ impl Attackers {
     pub async fn introduce_to(&self, hosts: &[HostId]) {
         let ping = Request::Ping(Ping { mode: Mode::Server });
         for attacker in &self.members {
-            let asked = hosts.iter().map(|host| attacker.ask(*host, &ping));
+            let mut asked = Vec::new();
+            for host in hosts {
+                asked.push(attacker.ask(*host, &ping));
+            }
             stream::iter(asked).buffer_unordered(INTRODUCTIONS).count().await;
         }
     }

@@ -60,6 +60,8 @@ pub struct SimDisk {
 
 struct State {
     limits: Limits,
+    /// How finely the running node wants its slots told apart.
+    resolution: usize,
     platter: Contents,
     cache: Contents,
     /// Not on the platter yet, with the moment at which it will be, in this order.
@@ -103,6 +105,7 @@ impl SimDisk {
     ) -> Arc<Self> {
         let state = State {
             limits,
+            resolution: 0,
             platter: Contents::new(network.clone(), EVERYTHING, fault),
             cache: Contents::new(network.clone(), limits, fault),
             unsynced: VecDeque::new(),
@@ -214,6 +217,7 @@ impl State {
         self.syncs = Syncs::idle();
         self.cache = self.platter.clone();
         self.cache.rows.set_limits(self.limits);
+        self.cache.rows.set_resolution(self.resolution);
     }
 
     /// When what is written now will be synced.

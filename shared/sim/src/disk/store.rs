@@ -157,6 +157,7 @@ impl RecordStore for DiskStore {
     fn set_resolution(&self, half_bytes: usize) {
         let mut state = self.disk.state();
         if state.life == self.life {
+            state.resolution = half_bytes;
             state.cache.rows.set_resolution(half_bytes);
         }
     }
@@ -201,7 +202,8 @@ impl RecordStore for DiskStore {
     }
 
     fn note_clock(&self, agrees: Option<bool>) {
-        self.trust().set_agrees(agrees);
+        let (wall, uptime) = (self.clock.now(), self.steady.now());
+        self.trust().set_agrees(agrees, wall, uptime.0);
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

@@ -9,22 +9,29 @@ mod away_a_week;
 mod churn;
 mod deleted_comes_back;
 mod deletes_in_partition;
+mod full_disks;
 mod join_thousand;
 mod load;
+mod lookup_cost;
 mod missed;
 mod moves;
 mod notebook;
 mod partition_day;
 mod repair_refused_as_too_old;
+mod replay;
 mod republish_extends_life;
 mod republish_storm;
 mod restart_all;
 mod rolling_upgrade;
+mod siege;
 mod split;
 mod stale_version_wins;
 mod steady_churn;
 mod strain;
+mod sybil_eclipse;
+mod sybil_near_key;
 mod writers;
+mod wrong_clocks;
 mod year;
 
 use futures_util::future::BoxFuture;
@@ -33,9 +40,12 @@ pub use all_nodes_restart::AllNodesRestartAtOnce;
 pub use away_a_week::AwayAWeek;
 pub use deleted_comes_back::DeletedComesBack;
 pub use deletes_in_partition::DeletesInPartition;
+pub use full_disks::FullDisks;
 pub use join_thousand::JoinThousand;
+pub use lookup_cost::LookupCost;
 pub use partition_day::PartitionDay;
 pub use repair_refused_as_too_old::RepairRefusedAsTooOld;
+pub use replay::Replay;
 pub use republish_extends_life::RepublishExtendsLife;
 pub use republish_storm::RepublishStorm;
 pub use restart_all::RestartAll;
@@ -43,7 +53,10 @@ pub use rolling_upgrade::RollingUpgrade;
 pub use split::Split;
 pub use stale_version_wins::StaleVersionWins;
 pub use steady_churn::SteadyChurn;
+pub use sybil_eclipse::SybilEclipse;
+pub use sybil_near_key::SybilNearKey;
 pub use writers::{Errand, Writers};
+pub use wrong_clocks::WrongClocks;
 pub use year::Year;
 
 use crate::world::{Failure, World};
@@ -80,8 +93,14 @@ pub const ALL: &[&dyn Scenario] = &[
     &AwayAWeek,
     &RepublishExtendsLife,
     &RepairRefusedAsTooOld,
+    &WrongClocks,
+    &FullDisks,
+    &Replay,
+    &SybilNearKey,
+    &SybilEclipse,
     &Year,
     &JoinThousand,
+    &LookupCost,
 ];
 
 /// The scenario of this name.

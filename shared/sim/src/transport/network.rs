@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use dht_context::transport::{CloseReason, DialError};
 use dht_kad::NodeId;
 use tokio::sync::{Notify, oneshot};
@@ -23,6 +24,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// A handshake that takes longer is given up, as in the QUIC transport.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Frames that somebody who listens keeps: more than a scenario of an hour sends.
+const OVERHEARD_MAX: usize = 1 << 20;
 /// Connections that wait to be accepted, as in the QUIC transport; more are told that it is busy.
 const READY_MAX: usize = 256;
 
@@ -40,6 +43,8 @@ struct State {
     trace: Trace,
     /// By the hosts' numbers.
     sent: Vec<Sent>,
+    /// The frames of requests that somebody overheard, if anybody listens.
+    overheard: Option<Vec<Bytes>>,
     ports: BTreeMap<SocketAddr, Port>,
     ends: BTreeMap<EndId, Arc<End>>,
     /// By moment, and in the order of posting within one.
@@ -75,6 +80,7 @@ impl Network {
             dice,
             trace: Trace::default(),
             sent: Vec::new(),
+            overheard: None,
             ports: BTreeMap::new(),
             ends: BTreeMap::new(),
             letters: BTreeMap::new(),
@@ -142,6 +148,17 @@ impl Network {
     /// Changes how many letters take a detour from now on, on which later ones overtake them.
     pub fn set_detours(&self, permille: u32) {
         self.state().links.set_detours(permille);
+    }
+
+    /// From now on somebody listens to all that is asked.
+    pub fn overhear(&self) {
+        self.state().overheard.get_or_insert_default();
+    }
+
+    /// What was asked since somebody listens, first things first; nobody listens any more.
+    #[must_use]
+    pub fn overheard(&self) -> Vec<Bytes> {
+        self.state().overheard.take().unwrap_or_default()
     }
 
     /// What each host that ever had a place has sent, in the order of their numbers.
@@ -440,6 +457,12 @@ impl State {
 
     fn post(&mut self, from: SocketAddr, to: SocketAddr, cargo: Cargo) {
         let now = Instant::now();
+        if let (Some(overheard), Cargo::Message { message: Message::Request { frame, .. }, .. }) =
+            (&mut self.overheard, &cargo)
+            && overheard.len() < OVERHEARD_MAX
+        {
+            overheard.push(frame.clone());
+        }
         if let Some(sent) = self.links.number(&from).and_then(|from| self.sent.get_mut(from)) {
             sent.note(&cargo);
         }
