@@ -174,9 +174,8 @@ impl Turns {
     /// quorum of those that are whole, if any is: many that come at once hold nothing, however many
     /// agree.
     pub(crate) fn taken_from_quorum(&self, whole: &BTreeSet<NodeId>) -> bool {
-        let quorum = |of: Vec<&Turn>| {
-            of.iter().filter(|turn| turn.taken_all).count() >= quorum_of(of.len())
-        };
+        let quorum =
+            |of: Vec<&Turn>| of.iter().filter(|turn| turn.taken_all).count() >= quorum_of(of.len());
         let of_whole = self.turns.iter().filter(|(id, _)| whole.contains(id));
         let of_whole: Vec<_> = of_whole.map(|(_, turn)| turn).collect();
         let none_whole = of_whole.is_empty();

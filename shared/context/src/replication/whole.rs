@@ -61,7 +61,9 @@ impl Inner {
                 self.replication.whole.set(false);
                 self.replication.state().turns.forget_taken();
                 self.membership.forget_looked_around();
-                tracing::info!("this node was cut off for long: it may lack what was put meanwhile");
+                tracing::info!(
+                    "this node was cut off for long: it may lack what was put meanwhile"
+                );
             }
             return;
         }
