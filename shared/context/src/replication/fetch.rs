@@ -34,6 +34,9 @@ pub(super) const TURN_LONGEST: Duration = Duration::from_secs(60);
 const CHECK_AT_ONCE: usize = 32;
 /// After so many records that are read back others get their turn: some tenths of a millisecond.
 const TURN_RECORDS: usize = 16;
+/// So many records for which there is no room, and the rest is not fetched now: a full store still
+/// hears of deletes, and does not fetch in vain for ever.
+const WITHOUT_ROOM_MAX: u64 = 2_048;
 /// The most versions remembered as superseded, at 8 bytes each.
 const SUPERSEDED_MAX: usize = 65_536;
 
@@ -48,6 +51,8 @@ pub(crate) struct FetchReport {
     pub(crate) useless: u64,
     /// How many did not come because the holder does not have them any more.
     pub(crate) gone: u64,
+    /// How many came for which this node has no room.
+    pub(crate) without_room: u64,
     /// How many false records came.
     pub(crate) lies: u64,
     /// Bytes asked and answered.
@@ -89,11 +94,12 @@ impl Inner {
         self: &Arc<Self>,
         peer: &NodeInfo,
         wanted: Vec<Wanted>,
+        path: Path,
         until: Instant,
     ) -> FetchReport {
         let mut report = FetchReport { asked: count(&wanted), ..FetchReport::default() };
         for batch in batches(wanted) {
-            if let Err(error) = self.fetch_batch(peer, batch, until, &mut report).await {
+            if let Err(error) = self.fetch_batch(peer, batch, (path, until), &mut report).await {
                 report.stopped = Some(error);
                 break;
             }
@@ -108,7 +114,7 @@ impl Inner {
         self: &Arc<Self>,
         peer: &NodeInfo,
         mut missing: Vec<Wanted>,
-        until: Instant,
+        (path, until): (Path, Instant),
         report: &mut FetchReport,
     ) -> Result<(), RoundError> {
         while !missing.is_empty() && Instant::now() < until {
@@ -123,7 +129,7 @@ impl Inner {
             let before = count(&missing);
             let (records, lies) = self.checked_records(records, &mut missing).await;
             report.lies += lies;
-            self.keep(records, report).await?;
+            self.keep(records, path, report).await?;
             if report.lies >= LIES_MAX {
                 return Err(RoundError::WrongAnswer(peer.id));
             }
@@ -168,10 +174,10 @@ impl Inner {
     async fn keep(
         &self,
         records: Vec<ValidRecord>,
+        path: Path,
         report: &mut FetchReport,
     ) -> Result<(), RoundError> {
-        let submission =
-            |record: &ValidRecord| Submission { record: record.clone(), path: Path::Repair };
+        let submission = |record: &ValidRecord| Submission { record: record.clone(), path };
         let results = self.store.submit(records.iter().map(submission).collect()).await;
         let mut refused = None;
         for (place, (record, result)) in records.iter().zip(results).enumerate() {
@@ -180,6 +186,13 @@ impl Inner {
             }
             match result {
                 Ok(_) => {}
+                // Others may be smaller than what they replace, or delete it.
+                Err(Refusal::Full { .. } | Refusal::WorkTooLow { .. })
+                    if report.without_room < WITHOUT_ROOM_MAX =>
+                {
+                    report.without_room += 1;
+                    continue;
+                }
                 Err(refusal) if is_of_the_record(&refusal) => {
                     tracing::debug!(%refusal, "a record that another holder keeps is of no use");
                     report.useless += 1;

@@ -63,6 +63,7 @@ use crate::config::ContextConfig;
 pub use figures::{Figures, ReplicationFigures};
 pub use handover::LeaveReport;
 use members::Members;
+use offers::Regions;
 pub use pace::Pace;
 use progress::Progress;
 use recent::{Accepted, Recent};
@@ -89,6 +90,7 @@ struct State {
     wants: Wants,
     recent: Recent,
     progress: Progress,
+    regions: Regions,
     /// Records that were offered where they belong and have no quorum there yet.
     unconfirmed: u64,
     /// Other keys belong here than before: what lies here is to be looked through.
@@ -130,6 +132,7 @@ impl Replication {
             wants: Wants::default(),
             recent: Recent::default(),
             progress: Progress::default(),
+            regions: Regions::default(),
             unconfirmed: 0,
             range_changed: false,
             ending: false,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use dht_kad::NodeId;
 use dht_kad::Refusal;
+use dht_kad::admission::Path;
 use dht_kad::message::reconcile::{PartAsk, SHORTS_MAX, Wanted, Whole};
 use dht_kad::message::{NodeInfo, PAGE_RECORDS, Reconcile, Reconciled};
 use dht_kad::reconcile::descent::{
@@ -263,7 +264,7 @@ impl Round<'_> {
     async fn fetch(&mut self) -> Result<(), RoundError> {
         self.waiting = 0;
         let wanted = std::mem::take(&mut self.wanted);
-        let fetched = self.inner.fetch_from(self.peer, wanted, self.until).await;
+        let fetched = self.inner.fetch_from(self.peer, wanted, Path::Repair, self.until).await;
         self.report.fetched += fetched.stored;
         self.report.lacked = self.report.lacked.saturating_sub(fetched.useless);
         self.report.fetch_bytes += fetched.bytes;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dht_kad::NodeId;
+use dht_kad::admission::Path;
 use dht_kad::message::reconcile::{SHORTS_MAX, Salted, Wanted};
 use dht_kad::message::{NodeInfo, Reconcile, Reconciled};
 use dht_kad::reconcile::{Cut, Item, Neighbourhood, Part, Prefix, salted};
@@ -142,7 +143,8 @@ impl Inner {
         let shorts: Vec<u64> = theirs.into_iter().filter(lacks).collect();
         if !shorts.is_empty() {
             let wanted = vec![Wanted { part: part.clone(), shorts }];
-            let report = self.fetch_from(peer, wanted, Instant::now() + TURN_LONGEST).await;
+            let report =
+                self.fetch_from(peer, wanted, Path::Repair, Instant::now() + TURN_LONGEST).await;
             tracing::debug!(peer = %peer.id, ?report, "a salted comparison showed what lacked");
         }
         Ok(())

@@ -5,8 +5,9 @@
 //! ([`dht_kad::lookup`]). So it is not *whole* until a quorum of its neighbours, and of those of them that
 //! are whole if any is, has had a round with it after which it lacked nothing that they hold. By then
 //! it has, as a rule, what any quorum before it acknowledged: neighbours share different parts with it,
-//! and a quorum of all of them need not be one of those that share each. What is only restarted stays whole: what it missed in a moment is what any node
-//! misses that is not reached for a moment, and majorities make up for that. What was cut off from
+//! and a quorum of all of them need not be one of those that share each. What is only restarted stays
+//! whole: what it missed in a moment is what any node misses that is not reached for a moment, and
+//! majorities make up for that. What was cut off from
 //! the network for longer than others wait for it is not whole any more, and begins anew.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +68,10 @@ impl Inner {
             }
             return;
         }
-        let alone = self.registry.table_len() == 0 && self.membership.is_settled();
+        // Who has somebody to ask is not alone, but early.
+        let alone = self.config.bootstrap.is_empty()
+            && self.registry.table_len() == 0
+            && self.membership.is_settled();
         let others = self.registry.whole_servers();
         let complete = self.membership.has_looked_around()
             && self.replication.state().turns.taken_from_quorum(&others);
