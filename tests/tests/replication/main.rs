@@ -4,3 +4,4 @@
 
 mod a_node_that_leaves;
 mod a_node_that_was_away;
+mod what_rounds_cost;

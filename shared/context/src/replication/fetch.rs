@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dht_kad::admission::{Existing, Path, row_key};
 use dht_kad::message::reconcile::Wanted;
@@ -16,6 +17,7 @@ use dht_kad::message::{NodeInfo, Reconcile, Reconciled, RecordBytes};
 use dht_kad::reconcile::descent::batches;
 use dht_kad::reconcile::{Group, short};
 use dht_kad::{ParsedRecord, Refusal, ValidRecord};
+use tokio::time::Instant;
 
 use super::round::RoundError;
 use crate::context::Inner;
@@ -24,18 +26,28 @@ use crate::store::Submission;
 /// So many false records, and nothing more is fetched from whoever sends them: damage to a few must
 /// not keep the others away.
 const LIES_MAX: u64 = 8;
+/// The longest that one holder may keep repair busy at a time: one that answers a little at a time, each
+/// time just soon enough, must not keep it from all others for a day.
+pub(super) const TURN_LONGEST: Duration = Duration::from_secs(60);
+/// So many signatures are checked at once, about a millisecond's work for one thread: a put that comes
+/// meanwhile waits no longer for its own check.
+const CHECK_AT_ONCE: usize = 32;
+/// After so many records that are read back others get their turn: some tenths of a millisecond.
+const TURN_RECORDS: usize = 16;
 /// The most versions remembered as superseded, at 8 bytes each.
 const SUPERSEDED_MAX: usize = 65_536;
 
 /// What fetching some records came to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct FetchReport {
-    /// How many were asked for.
+    /// How many were wanted.
     pub(crate) asked: u64,
     /// How many of them this node holds now.
     pub(crate) stored: u64,
     /// How many came and are of no use: something newer is here, or they have ended.
     pub(crate) useless: u64,
+    /// How many did not come because the holder does not have them any more.
+    pub(crate) gone: u64,
     /// How many false records came.
     pub(crate) lies: u64,
     /// Bytes asked and answered.
@@ -71,15 +83,17 @@ impl Superseded {
 }
 
 impl Inner {
-    /// Fetches records from a holder and stores them. What it does not have any more is left out.
+    /// Fetches records from a holder and stores them, until some moment. What it does not have any more
+    /// is left out.
     pub(crate) async fn fetch_from(
         self: &Arc<Self>,
         peer: &NodeInfo,
         wanted: Vec<Wanted>,
+        until: Instant,
     ) -> FetchReport {
-        let mut report = FetchReport::default();
+        let mut report = FetchReport { asked: count(&wanted), ..FetchReport::default() };
         for batch in batches(wanted) {
-            if let Err(error) = self.fetch_batch(peer, batch, &mut report).await {
+            if let Err(error) = self.fetch_batch(peer, batch, until, &mut report).await {
                 report.stopped = Some(error);
                 break;
             }
@@ -94,10 +108,10 @@ impl Inner {
         self: &Arc<Self>,
         peer: &NodeInfo,
         mut missing: Vec<Wanted>,
+        until: Instant,
         report: &mut FetchReport,
     ) -> Result<(), RoundError> {
-        report.asked += count(&missing);
-        while !missing.is_empty() {
+        while !missing.is_empty() && Instant::now() < until {
             self.store.writable().map_err(RoundError::Store)?;
             let question = Reconcile::Records(missing.clone());
             let (answer, bytes) = self.ask_holder(peer, question).await?;
@@ -114,6 +128,8 @@ impl Inner {
                 return Err(RoundError::WrongAnswer(peer.id));
             }
             if count(&missing) == before {
+                // An answer without any of them: they were replaced there, or have ended.
+                report.gone += if lies == 0 { before } else { 0 };
                 return Ok(());
             }
         }
@@ -132,10 +148,17 @@ impl Inner {
         self.replication.figures.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         // More than were asked for are lies that need no look.
         let most = usize::try_from(count(missing)).unwrap_or(usize::MAX);
-        let parsed = answered.into_iter().take(most);
-        let parsed = parsed.filter_map(|record| ParsedRecord::parse(record.0).ok()).collect();
-        let verified = self.verifier.verify(parsed).await.into_iter().flatten();
-        let records: Vec<_> = verified.filter(|record| take_one(missing, record)).collect();
+        let mut answered = answered.into_iter().take(most);
+        let mut records = Vec::new();
+        loop {
+            let some: Vec<RecordBytes> = answered.by_ref().take(CHECK_AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            let parsed = some.into_iter().filter_map(|record| ParsedRecord::parse(record.0).ok());
+            let verified = self.verifier.verify(parsed.collect()).await.into_iter().flatten();
+            records.extend(verified.filter(|record| take_one(missing, record)));
+        }
         let lies = came.saturating_sub(records.len());
         (0..lies).for_each(|_| self.stats.note_lie());
         (records, lies as u64)
@@ -151,7 +174,10 @@ impl Inner {
             |record: &ValidRecord| Submission { record: record.clone(), path: Path::Repair };
         let results = self.store.submit(records.iter().map(submission).collect()).await;
         let mut refused = None;
-        for (record, result) in records.iter().zip(results) {
+        for (place, (record, result)) in records.iter().zip(results).enumerate() {
+            if place % TURN_RECORDS == TURN_RECORDS - 1 {
+                tokio::task::yield_now().await;
+            }
             match result {
                 Ok(_) => {}
                 Err(refusal) if is_of_the_record(&refusal) => {

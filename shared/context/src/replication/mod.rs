@@ -102,7 +102,8 @@ struct State {
 pub struct RoundReport {
     /// Both hold the same, as far as they should.
     pub equal: bool,
-    /// All of it was compared; otherwise the round ended at its bounds.
+    /// All of it was compared, and all of what lacked that the neighbour still had was fetched;
+    /// otherwise the round ended at its bounds, or something could not be told apart yet.
     pub complete: bool,
     /// Versions that the neighbour holds, which this node should and did not.
     pub lacked: u64,

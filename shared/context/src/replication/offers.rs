@@ -79,15 +79,18 @@ impl Inner {
     /// Offers the next part that is not done. False when there is none.
     pub(super) async fn offer_next(self: &Arc<Self>, offering: &mut Offering) -> bool {
         for _ in 0..PASSED_MAX {
-            let Some((part, print)) = offering.walk.next(&*self.store) else { return false };
-            if self.replication.state().progress.is_offered(&part, &print) {
+            let next = offering.walk.next(&*self.store).await;
+            let Some((part, print)) = next else { return false };
+            // Who leaves does not count itself, as it may have when this was remembered.
+            let closest = offering.goal == Goal::Closest;
+            if closest && self.replication.state().progress.is_offered(&part, &print) {
                 offering.confirmed += print.count;
                 continue;
             }
             let unconfirmed = self.offer_part(&part, offering).await;
             offering.unconfirmed += unconfirmed;
             offering.confirmed += print.count.saturating_sub(unconfirmed);
-            if unconfirmed == 0 && offering.goal == Goal::Closest {
+            if unconfirmed == 0 && closest {
                 self.replication.state().progress.note_offered(part, &print);
             }
             return true;
@@ -127,7 +130,9 @@ impl Inner {
         unconfirmed
     }
 
-    /// The servers that the keys under a prefix belong to, closest first.
+    /// The servers that the keys under a prefix belong to, closest first. Nobody, if far fewer are found
+    /// than this node remembers: that these few hold something would mean as little as a put that only
+    /// they acknowledge.
     async fn belongs_to(
         self: &Arc<Self>,
         region: Prefix,
@@ -141,6 +146,9 @@ impl Inner {
         let own = (offering.goal == Goal::Others).then(|| self.registry.own());
         let closest = closest.map(|node| node.info).filter(|node| Some(node.id) != own);
         let closest: Vec<NodeInfo> = closest.take(K).collect();
+        if closest.len().saturating_mul(2) < self.membership.remembered() {
+            return Vec::new();
+        }
         if offering.closest.len() >= REGIONS_MAX {
             offering.closest.pop_first();
         }

@@ -19,9 +19,11 @@ use dht_kad::NodeId;
 use dht_kad::message::NodeInfo;
 use tokio::time::Instant;
 
+use super::fetch::TURN_LONGEST;
 use super::figures::count;
 use super::offers::Offering;
 use super::progress::Progress;
+use super::round::RoundError;
 use super::salted::SaltedWalk;
 use super::turns::around;
 use crate::context::Inner;
@@ -212,7 +214,11 @@ impl Inner {
         let taken = self.replication.state().wants.take();
         let Some((holder, wanted)) = taken else { return };
         let peer = self.peer(holder);
-        let report = self.fetch_from(&peer, wanted).await;
+        let report = self.fetch_from(&peer, wanted, Instant::now() + TURN_LONGEST).await;
+        if matches!(report.stopped, Some(RoundError::Ask(_) | RoundError::WrongAnswer(_))) {
+            // Or its silence, a page of it at a time, would take the turns of others.
+            self.replication.state().wants.forget(&holder);
+        }
         // What could not be fetched is offered again.
         tracing::debug!(peer = %holder, ?report, "fetched what was offered");
     }

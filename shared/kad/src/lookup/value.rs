@@ -152,7 +152,8 @@ impl ValueLookup {
     /// Takes the answer of `from`: whether it holds anything valid there, the servers that it named,
     /// and what it says of itself. Ignored if no answer is awaited from there, or the lookup is over.
     pub fn on_answer(&mut self, from: &NodeId, holds: bool, nodes: Vec<NodeInfo>, says: Condition) {
-        let counts = holds || says.whole;
+        // What one that is not whole holds may be an older version than a majority acknowledged.
+        let counts = says.whole || holds && self.consistency != Consistency::Quorum;
         if self.ended.is_some() || !self.walk.answer(from, nodes, says, counts) {
             return;
         }

@@ -100,19 +100,22 @@ impl Load {
             tokio::time::sleep_until(self.next).await;
             self.next += self.dice.between(self.every / 2, self.every * 3 / 2);
             self.collect().await?;
-            if let Some(node) = self.anyone(world, nodes) {
-                let errand = self.writers.draw();
-                self.writes.push(world.errand(node, |user| async move {
-                    let result = errand.run(&user).await;
-                    (errand, result)
-                })?);
-            }
+            self.write(world, nodes)?;
             for _ in 0..self.reads {
                 self.look(world, nodes)?;
             }
         }
         tokio::time::sleep_until(until).await;
         self.collect().await
+    }
+
+    /// Begins so many writes at once, for whatever comes in the middle of them.
+    ///
+    /// # Errors
+    /// If a node is down.
+    pub(super) fn rush(&mut self, world: &mut World, count: usize) -> Result<(), Failure> {
+        let all = world.running();
+        (0..count).try_for_each(|_| self.write(world, &all))
     }
 
     /// Waits for what is under way, and says what became of all.
@@ -136,6 +139,16 @@ impl Load {
         let ready = |id: &HostId| world.user(*id).is_ok_and(|user| user.context().is_ready());
         let ready: Vec<HostId> = nodes.iter().copied().filter(ready).collect();
         ready.get(self.dice.place(ready.len())).copied()
+    }
+
+    fn write(&mut self, world: &mut World, nodes: &[HostId]) -> Result<(), Failure> {
+        let Some(node) = self.anyone(world, nodes) else { return Ok(()) };
+        let errand = self.writers.draw();
+        self.writes.push(world.errand(node, |user| async move {
+            let result = errand.run(&user).await;
+            (errand, result)
+        })?);
+        Ok(())
     }
 
     fn look(&mut self, world: &mut World, nodes: &[HostId]) -> Result<(), Failure> {
