@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use dht_client::{Client, Consistency, GetOptions, Put, Slot};
 use hdrhistogram::Histogram;
 use tokio::task::JoinHandle;
@@ -101,19 +100,19 @@ async fn ask(
     rate: u32,
     span: Arc<Mutex<Arc<Mutex<Span>>>>,
 ) {
-    let label = client.label("load");
     let mut tick = interval(Duration::from_secs(1) / rate / 2);
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for number in 0_u64.. {
         tick.tick().await;
         let span = Arc::clone(&span.lock().unwrap_or_else(PoisonError::into_inner));
         let (client, slot) = (client.clone(), corpus.slot(number * READ_STEP % held));
-        let body = corpus.body();
+        // A key each: one key takes only so many records.
+        let new = Put::owned(client.label(&format!("load {number}")), corpus.body());
         tokio::spawn(async move {
             let began = Instant::now();
             let is_put = number % 2 == 0;
             let done = match is_put {
-                true => put(&client, label, number, body).await,
+                true => put(&client, new).await,
                 false => get(&client, &slot).await,
             };
             let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -127,9 +126,8 @@ async fn ask(
     }
 }
 
-async fn put(client: &Client, label: [u8; 32], slot: u64, body: Bytes) -> bool {
-    let put = Put { slot, first_version: true, ..Put::owned(label, body) };
-    client.put(put).await.is_ok()
+async fn put(client: &Client, new: Put) -> bool {
+    client.put(Put { first_version: true, ..new }).await.is_ok()
 }
 
 async fn get(client: &Client, slot: &Slot) -> bool {

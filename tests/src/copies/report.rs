@@ -2,7 +2,7 @@
 
 use super::filling::{self, Fill};
 use super::load::Span;
-use super::rounds::{self, EqualRound, Figures};
+use super::rounds::{self, EqualRound, Figures, PARTS};
 
 /// Prints what rounds cost.
 pub fn print_rounds(sizes: rounds::Sizes, figures: &Figures) {
@@ -13,7 +13,7 @@ pub fn print_rounds(sizes: rounds::Sizes, figures: &Figures) {
         println!("  {name:42} {bytes:9} bytes  {cpu_ms:8.2} ms of CPU, both sides");
     };
     equal("identical, one round", figures.equal);
-    equal("identical, one round over 256 parts", figures.equal_in_parts);
+    equal(&format!("identical, one round over {PARTS} parts"), figures.equal_in_parts);
     let (found, fetched) = (figures.differing.compare_bytes, figures.differing.fetch_bytes);
     let (all, own) = (found + fetched, figures.lacking_bytes);
     let ratio = all as f64 / own.max(1) as f64;

@@ -19,10 +19,12 @@ use crate::waiting::eventually;
 /// Rounds between equal holders that are measured; the median counts, since the stores tidy up
 /// beside some of them.
 const EQUAL_ROUNDS: usize = 21;
-/// How often a store is opened; the median counts.
-const OPENS: usize = 3;
-/// Half bytes of the prefixes of a comparison by parts: with all 256 it is the widest that there is.
+/// How often a store is opened; the shortest counts, since others' work only adds to it.
+const OPENS: usize = 5;
+/// Half bytes of the prefixes of a comparison by parts.
 const PARTS_LEN: usize = 2;
+/// Parts of such a comparison: as many as most neighbours share among 30 to 10,000 servers.
+pub const PARTS: u8 = 32;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +46,7 @@ pub struct Figures {
     pub open_cpu_secs: f64,
     /// A round between equals over all the keyspace.
     pub equal: EqualRound,
-    /// The same over 256 parts of it that are named one by one.
+    /// The same over [`PARTS`] parts of it, as neighbours in a larger network compare.
     pub equal_in_parts: EqualRound,
     /// The round that finds and fetches what lacks.
     pub differing: RoundReport,
@@ -100,16 +102,15 @@ async fn measure_all(dir: &Path, sizes: Sizes) -> Figures {
 
 /// How long it takes to open the store in a folder, and the processor time of that.
 async fn opening(dir: &Path) -> (f64, f64) {
-    let mut took = Vec::new();
-    let mut cpu = Vec::new();
+    let (mut least_secs, mut least_cpu_secs) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..OPENS {
         let (started, cpu_before) = (Instant::now(), own_cpu_secs());
         let store = open(dir);
-        took.push(started.elapsed().as_secs_f64());
-        cpu.push(own_cpu_secs() - cpu_before);
+        least_secs = least_secs.min(started.elapsed().as_secs_f64());
+        least_cpu_secs = least_cpu_secs.min(own_cpu_secs() - cpu_before);
         store.close().await;
     }
-    (median(took), median(cpu))
+    (least_secs, least_cpu_secs)
 }
 
 async fn equal_rounds(here: &Holder, there: &Holder, range: &[Prefix]) -> EqualRound {
@@ -127,13 +128,12 @@ async fn equal_rounds(here: &Holder, there: &Holder, range: &[Prefix]) -> EqualR
 }
 
 async fn equal_in_parts(here: &Holder, there: &Holder) -> EqualRound {
-    let range: Vec<Prefix> = (0..=u8::MAX)
-        .map(|byte| {
-            let mut row = [0; ROW_KEY_LEN];
-            row[0] = byte;
-            Prefix::of(&row, PARTS_LEN)
-        })
-        .collect();
+    let part = |number| {
+        let mut row = [0; ROW_KEY_LEN];
+        row[0] = number * (u8::MAX / PARTS + 1);
+        Prefix::of(&row, PARTS_LEN)
+    };
+    let range: Vec<Prefix> = (0..PARTS).map(part).collect();
     let cut = Cut::at(now());
     for holder in [here, there] {
         let store = holder.store();
