@@ -1,6 +1,10 @@
 //! Contexts on real sockets: they find each other, and what one is given all others find.
 
-#![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that finds nothing there has failed"
+)]
 
 mod node;
 mod replication;

@@ -1,7 +1,11 @@
 //! Contexts on real sockets: only a promise that can be held against its node acknowledges a put, and
 //! an audit finds out who keeps his.
 
-#![allow(clippy::indexing_slicing, reason = "a test that finds nothing there has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that finds nothing there has failed"
+)]
 
 mod node;
 

@@ -51,7 +51,7 @@ impl Members {
     }
 
     /// Takes note of who is in the table at present.
-    pub(crate) fn observe(&mut self, table: BTreeSet<NodeId>, now: Instant) -> Change {
+    pub(crate) fn observe(&mut self, table: &BTreeSet<NodeId>, now: Instant) -> Change {
         let changed = !table.iter().eq(self.present.keys());
         let grace = self.grace;
         for (id, since) in self.present.iter().filter(|(id, _)| !table.contains(id)) {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn look(members: &mut Members, table: &[u8]) -> Change {
-        members.observe(ids(table).into_iter().collect(), Instant::now())
+        members.observe(&ids(table).into_iter().collect(), Instant::now())
     }
 
     #[tokio::test(start_paused = true)]
@@ -179,7 +179,7 @@ mod tests {
                 bytes[..2].copy_from_slice(&number.to_be_bytes());
                 NodeId::from_bytes(bytes)
             };
-            members.observe((0..1_000).map(name).collect(), Instant::now());
+            members.observe(&(0..1_000).map(name).collect(), Instant::now());
             tokio::time::advance(GRACE / 2).await;
         }
         assert_eq!(members.gone.len(), GONE_MAX);

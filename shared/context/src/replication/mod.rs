@@ -215,7 +215,7 @@ impl Replication {
     fn note_table(&self, own: NodeId, table: Vec<NodeId>, chance: &Chance) -> Option<usize> {
         let now = Instant::now();
         let mut state = self.state();
-        let change = state.members.observe(table.into_iter().collect(), now);
+        let change = state.members.observe(&table.into_iter().collect(), now);
         let resolution = change.holders.then(|| state.count_holders(own, chance, now));
         if change.holders || change.table {
             state.keep_neighbours(chance, now, !self.is_whole());
