@@ -32,6 +32,9 @@ pub(super) const TURN_LONGEST: Duration = Duration::from_secs(60);
 /// So many signatures are checked at once, about a millisecond's work for one thread: a put that comes
 /// meanwhile waits no longer for its own check.
 const CHECK_AT_ONCE: usize = 32;
+/// So many records are handed to the store at once: a put that comes meanwhile shares the next commit
+/// with no more than these.
+const STORE_AT_ONCE: usize = 32;
 /// After so many records that are read back others get their turn: some tenths of a millisecond.
 const TURN_RECORDS: usize = 16;
 /// So many records for which there is no room, and the rest is not fetched now: a full store still
@@ -178,7 +181,10 @@ impl Inner {
         report: &mut FetchReport,
     ) -> Result<(), RoundError> {
         let submission = |record: &ValidRecord| Submission { record: record.clone(), path };
-        let results = self.store.submit(records.iter().map(submission).collect()).await;
+        let mut results = Vec::with_capacity(records.len());
+        for some in records.chunks(STORE_AT_ONCE) {
+            results.extend(self.store.submit(some.iter().map(submission).collect()).await);
+        }
         let mut refused = None;
         for (place, (record, result)) in records.iter().zip(results).enumerate() {
             if place % TURN_RECORDS == TURN_RECORDS - 1 {

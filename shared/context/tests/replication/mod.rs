@@ -120,7 +120,8 @@ async fn a_newcomer_is_filled_and_counts_what_that_cost() {
     until_all_held(&third, &records).await;
     until(async || {
         let figures = third.context.stats().replication;
-        figures.neighbours == 2 && figures.oldest_unrepaired_ms == 0
+        // A fetch is counted when all of it has been read back.
+        figures.neighbours == 2 && figures.oldest_unrepaired_ms == 0 && figures.fetched >= 59
     })
     .await;
     let figures = third.context.stats().replication;
