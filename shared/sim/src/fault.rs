@@ -33,7 +33,7 @@ pub enum Fault {
     FirstAnswerWins,
     /// Holders repair nothing, and hand nothing over.
     NoReplication,
-    /// A node that starts repairs at once, with everybody, as fast as it can.
+    /// A node that starts again puts all that it holds once more, at once.
     StormAtStart,
 }
 
@@ -85,7 +85,7 @@ impl Fault {
             Fault::FirstAnswerWins => "readers trust the first who shows anything",
             Fault::NoReplication => "holders repair nothing, and hand nothing over",
             Fault::StormAtStart => {
-                "a node that starts repairs at once, with everybody, as fast as it can"
+                "a node that starts again puts all that it holds once more, at once"
             }
         }
     }
@@ -97,10 +97,6 @@ impl Fault {
             Fault::NoReplication => {
                 (timing.repair_wait, timing.repair_every) = (NEVER, NEVER);
                 (timing.repair_soon, timing.handover) = (NEVER, Duration::ZERO);
-            }
-            Fault::StormAtStart => {
-                (timing.repair_wait, timing.repair_soon) = (Duration::ZERO, Duration::ZERO);
-                config.repair_bytes_per_sec = u64::MAX;
             }
             _ => {}
         }

@@ -17,9 +17,9 @@ use dht_context::node_key::NodeKey;
 use dht_context::resolver::Resolver;
 use dht_context::verify::InlineSigner;
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
-use dht_kad::NetworkName;
 use dht_kad::admission::Limits;
 use dht_kad::message::Mode;
+use dht_kad::{NetworkName, ValidRecord};
 use futures_util::future::{BoxFuture, join_all};
 use thiserror::Error;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -28,6 +28,7 @@ use crate::checker::{BrokenRule, Checker};
 use crate::clock::{HostClock, WorldClock};
 use crate::dice::{Dice, Seed};
 use crate::disk::SimDisk;
+use crate::fault::Fault;
 pub use crate::host::HostId;
 use crate::host::{Host, Hosts, Life};
 use crate::settings::Settings;
@@ -178,7 +179,12 @@ impl World {
         };
         let context = DhtContext::start(config, foundations)
             .map_err(|error| expected(format!("host {id} refuses to start: {error}")))?;
-        host.life = Some(Life { context, errands: Vec::new() });
+        let mut errands = Vec::new();
+        if self.settings.fault == Some(Fault::StormAtStart) {
+            let storm = put_all_again(context.clone(), host.disk.records());
+            errands.push(tokio::spawn(storm).abort_handle());
+        }
+        host.life = Some(Life { context, errands });
         Ok(())
     }
 
@@ -402,6 +408,12 @@ impl World {
         let hosts = self.view.hosts.lock();
         ids.into_iter().filter_map(|id| Some(hosts.get(*id)?.addr)).collect()
     }
+}
+
+/// The fault of this name: every value that a node holds is put again, all of them at once.
+async fn put_all_again(context: DhtContext, records: Vec<ValidRecord>) {
+    context.ready().await;
+    join_all(records.iter().map(|record| context.put_record(record, None, None))).await;
 }
 
 impl Drop for World {

@@ -61,6 +61,10 @@ fn all_nodes_restart_at_once_with_disks_that_lie() {
 #[test]
 fn republish_storm() {
     assert_kept("republish-storm");
+    let few = Settings::new(1, 5).with(Fault::StormAtStart);
+    let run = play("republish-storm", few);
+    let stormed = matches!(&run.verdict, Err(Failure::Expected(what)) if what.contains("stormed"));
+    assert!(stormed, "{run:?}");
 }
 
 /// Holders refreshed each other's records with their own clock, so dead entries lived for ever.

@@ -174,6 +174,12 @@ impl SimDisk {
         self.state().cache.rows.get(slot).cloned()
     }
 
+    /// All that the node's store holds at present, ended or not.
+    #[must_use]
+    pub fn records(&self) -> Vec<ValidRecord> {
+        self.state().cache.rows.records().cloned().collect()
+    }
+
     /// How many bytes of records the node's store holds at present.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
