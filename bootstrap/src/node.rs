@@ -213,6 +213,7 @@ fn read_status(context: DhtContext, store: Arc<RocksStore>) -> ReadStatus {
             mode: format!("{:?}", context.mode()).to_lowercase(),
             stage: format!("{:?}", context.stage()).to_lowercase(),
             ready: context.is_ready() && refusing.is_none(),
+            whole: context.is_whole(),
             refusing_writes: refusing.map(|refusal| refusal.to_string()),
             listen: context.local_addrs().iter().map(ToString::to_string).collect(),
             uptime_secs: started.elapsed().as_secs(),

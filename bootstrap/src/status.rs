@@ -21,6 +21,8 @@ pub struct NodeStatus {
     pub stage: String,
     /// Whether a put that comes now can succeed.
     pub ready: bool,
+    /// Whether it holds what it should, as far as it knows; until then its word counts in no put.
+    pub whole: bool,
     /// Why the store takes no writes, if it takes none.
     pub refusing_writes: Option<String>,
     /// UDP addresses it is bound to.
@@ -58,7 +60,8 @@ impl fmt::Display for NodeStatus {
         writeln!(f, "node      {} ({}, {})", self.node, self.mode, self.version)?;
         writeln!(f, "network   {}, on {}", self.network, self.listen.join(" "))?;
         let ready = if self.ready { "ready" } else { "not ready" };
-        writeln!(f, "state     {ready}, {}, up {} s", self.stage, self.uptime_secs)?;
+        let whole = if self.whole { "whole" } else { "being filled" };
+        writeln!(f, "state     {ready}, {}, {whole}, up {} s", self.stage, self.uptime_secs)?;
         if let Some(refusal) = &self.refusing_writes {
             writeln!(f, "writes    refused: {refusal}")?;
         }

@@ -135,6 +135,7 @@ impl Pair {
     async fn pass_time(&mut self, span_ms: u64) {
         self.fixture.clock.set(self.now().after(span_ms));
         self.rows.sweep(self.now(), usize::MAX);
+        self.store.note_clock(Some(true));
         self.store.sweep().await;
         self.agree_on_amounts();
         let counts = self.store.count_rows().unwrap();

@@ -43,12 +43,14 @@ async fn expired_records_leave_no_row_behind() {
     put(&store, &lasting).await.unwrap();
     assert_eq!(store.count_rows().unwrap().bodies, 300);
     fixture.clock.set(value(0, 1, "").expires_at());
+    store.note_clock(Some(true));
     assert_eq!(all(&store).await, [lasting.bytes().clone()], "hidden from the very millisecond");
     store.sweep().await;
     let counts = store.count_rows().unwrap();
     assert_eq!((counts.records, counts.bodies, counts.index), (1, 0, 1));
     assert_eq!(store.usage().total.records, 1);
     fixture.clock.set(lasting.expires_at());
+    store.note_clock(Some(true));
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap(), NOTHING);
     assert_eq!(store.usage().total, Amount::default());
@@ -71,6 +73,7 @@ async fn a_full_store_gives_room_back_as_soon_as_something_in_it_has_ended() {
     }
     // One millisecond after the end: the period that they end in is far from over.
     fixture.clock.set(announcement(0).expires_at().after(1));
+    store.note_clock(Some(true));
     let lasting =
         sign(&RecordDraft { created_at: fixture.clock.now(), ..draft(9, 1, "a message") });
     let full = Err(Refusal::Full { scope: FullScope::Total });
@@ -94,6 +97,7 @@ async fn a_body_that_ends_before_its_head_leaves_the_head() {
     put(&store, &guarded).await.unwrap();
     assert_eq!(store.count_rows().unwrap().index, 2);
     fixture.clock.set(guarded.expires_at());
+    store.note_clock(Some(true));
     store.sweep().await;
     assert_eq!(all(&store).await, [guarded.head_bytes()]);
     let counts = store.count_rows().unwrap();
@@ -101,6 +105,7 @@ async fn a_body_that_ends_before_its_head_leaves_the_head() {
     let head_bytes = Existing::of(&guarded.head_only()).charge.bytes;
     assert_eq!(store.usage().total, Amount { records: 1, bytes: head_bytes });
     fixture.clock.set(guard_until);
+    store.note_clock(Some(true));
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap(), NOTHING);
 }
@@ -114,6 +119,7 @@ async fn body_and_head_that_ended_before_one_sweep_both_go() {
     let guarded = sign(&RecordDraft { guard_until, ..draft(1, 1, vec![4; 50_000]) });
     put(&store, &guarded).await.unwrap();
     fixture.clock.set(guard_until);
+    store.note_clock(Some(true));
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap(), NOTHING);
     assert_eq!(store.usage().total, Amount::default());
@@ -153,6 +159,7 @@ async fn an_index_row_of_another_span_goes_and_takes_nothing_with_it() {
     assert_eq!(all(&store).await, [record.bytes().clone()]);
     assert_set(&store, &set).await;
     fixture.clock.set(record.keep_until());
+    store.note_clock(Some(true));
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap(), NOTHING);
     assert_set(&store, &[]).await;
@@ -183,6 +190,7 @@ async fn a_clock_behind_the_last_known_time_refuses_puts_also_after_a_restart() 
     put(&store, &expired).await.unwrap();
     store.note_clock(Some(true));
     fixture.clock.set(expired.expires_at());
+    store.note_clock(Some(true));
     store.sweep().await;
     store.close().await;
     drop(store);

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::node_process::{NodeOptions, NodeProcess};
 use crate::ports;
+use crate::waiting::eventually;
 
 /// How many others each node is told of: some may be down when it starts.
 const TOLD_OF: usize = 3;
@@ -57,11 +58,15 @@ impl Network {
         self.nodes.iter_mut().for_each(NodeProcess::kill);
     }
 
-    /// Starts all nodes, which do not run, at once, and waits until all are ready.
+    /// Starts all nodes, which do not run, at once, and waits until all are ready and whole, so that
+    /// each counts in every put.
     pub fn start_all(&mut self) {
         self.nodes.iter_mut().for_each(NodeProcess::spawn);
         for node in &mut self.nodes {
             node.await_ready();
+        }
+        for node in &self.nodes {
+            eventually("a node is whole", || (node.status()["whole"] == true).then_some(()));
         }
     }
 

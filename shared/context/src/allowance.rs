@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use std::ops::Add;
 use std::time::Duration;
 
-use dht_kad::message::Request;
+use dht_kad::message::{Reconcile, Request};
 use dht_kad::routing::{Prefix, is_global};
 use governor::clock::{Clock, Reference};
 use governor::middleware::NoOpMiddleware;
@@ -29,6 +29,10 @@ const BURST: NonZeroU32 = NonZeroU32::new(40_000).unwrap();
 const STORE_COST: u32 = 10;
 /// What a step of reconciliation costs: fingerprints from memory, or a page of records from disk.
 const RECONCILE_COST: u32 = 20;
+/// What each prefix of a comparison costs besides: it is looked up in each of some hundreds of groups.
+const RANGE_COST: u32 = 4;
+/// What an item that is offered costs: a look at the store, and perhaps a fetch in this node's own time.
+const OFFER_COST: u32 = 3;
 /// Prefixes that are kept track of, at about 100 bytes each. Full allowances are forgotten first; if
 /// that is not enough, nobody new is served until it is: that many prefixes at once are an attack.
 const PREFIXES_MAX: usize = 65_536;
@@ -107,6 +111,13 @@ impl Allowances {
 fn cost(request: &Request) -> NonZeroU32 {
     let cost = match request {
         Request::Ping(_) | Request::FindNode(_) | Request::Find(_) => 1,
+        Request::Reconcile(Reconcile::Whole(whole)) => {
+            let prefixes = u32::try_from(whole.range.len()).unwrap_or(u32::MAX);
+            RECONCILE_COST.saturating_add(RANGE_COST.saturating_mul(prefixes))
+        }
+        Request::Reconcile(Reconcile::Offer(items)) => {
+            OFFER_COST.saturating_mul(u32::try_from(items.len()).unwrap_or(u32::MAX))
+        }
         Request::Reconcile(_) => RECONCILE_COST,
         Request::Audit(audit) => u32::try_from(audit.challenges.len()).unwrap_or(u32::MAX),
         Request::Store(store) => {

@@ -201,6 +201,13 @@ impl DhtContext {
         }
     }
 
+    /// Whether this node holds what it should, as far as it knows: see
+    /// [`replication`](crate::replication).
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.inner.replication.is_whole()
+    }
+
     /// How far the node has come.
     #[must_use]
     pub fn stage(&self) -> Stage {

@@ -37,6 +37,10 @@ const UPKEEP_PER_ROUND: usize = 16;
 
 /// Starts the tasks that keep this node in the network.
 pub(crate) fn start(inner: &Arc<Inner>, saved: Vec<SavedPeer>) {
+    if inner.config.bootstrap.is_empty() && saved.is_empty() {
+        // Nobody to ask for neighbours: they come by themselves.
+        inner.membership.note_looked_around();
+    }
     let joining = Arc::clone(inner);
     inner.connections.spawn(async move { joining.stay_joined(saved).await });
     let answering = Arc::clone(inner);

@@ -87,7 +87,12 @@ impl Membership {
         self.looked_around.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has looked up its own place since it started.
+    /// The node was cut off for long: who its neighbours are is to be found out anew.
+    pub fn forget_looked_around(&self) {
+        self.looked_around.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it has looked up its own place since it started, or was cut off for long.
     #[must_use]
     pub fn has_looked_around(&self) -> bool {
         self.looked_around.load(Ordering::Relaxed)

@@ -37,6 +37,7 @@ async fn start_network(count: usize) -> Vec<Node> {
     }
     for node in &nodes {
         within(node.context.ready()).await;
+        within(node.whole()).await;
     }
     nodes
 }

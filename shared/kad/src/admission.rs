@@ -3,7 +3,8 @@
 //! A store looks up what it holds in the record's slot and how much is used, asks [`plan_put`], and
 //! applies the answer in one atomic write. It decides nothing itself. Two ways lead here: a
 //! publisher's [`Path::Store`], which is told exactly why something is refused, and a holder's
-//! [`Path::Repair`], where the total order alone decides, so that holders converge.
+//! [`Path::Repair`] or [`Path::Offered`], where the total order decides between versions, so that
+//! holders converge.
 
 use crate::id::Key;
 use crate::message::Stored;
@@ -52,6 +53,9 @@ pub enum Path {
     /// not stay different because their quotas filled differently: whom a node takes repair from,
     /// and how much of it, is for the caller to decide.
     Repair,
+    /// A holder that need not be a neighbour offers it. The order of versions decides as in repair,
+    /// and room and work as in a put: anybody may offer anything that is signed.
+    Offered,
 }
 
 /// Records and bytes, used or allowed.
@@ -214,7 +218,7 @@ pub fn check_times(record: &ParsedRecord, path: Path, now: UnixMs) -> Result<(),
     let body_expired = record.expires_at() <= now;
     let useless = match path {
         Path::Store { .. } if record.kind() == Kind::Value => body_expired,
-        Path::Store { .. } | Path::Repair => record.keep_until() <= now,
+        Path::Store { .. } | Path::Repair | Path::Offered => record.keep_until() <= now,
     };
     if useless {
         return Err(Refusal::Expired { clock: now });
@@ -270,7 +274,7 @@ fn unchanged(
         let body_lost = held.charge.bytes < written.charge.bytes;
         return Ok((!body_lost).then(|| Stored { expires_at: served_until(held) }));
     }
-    let by_order = space == Space::Content || path == Path::Repair;
+    let by_order = space == Space::Content || matches!(path, Path::Repair | Path::Offered);
     if let (Some(held), true) = (live, by_order)
         && held.precedence >= new
     {

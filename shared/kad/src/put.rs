@@ -2,7 +2,9 @@
 //!
 //! A put goes to T, the min(k, found) servers closest to the key, and succeeds once a majority of T,
 //! or as many as the writer asks for, has it on stable storage. Servers among them that are not
-//! whole yet are sent it too, and do not count towards the majority. A majority, so that it meets every
+//! whole yet are sent it too, and do not count towards the majority; but of all that are sent it a
+//! majority of min(k, all) must have it as well, so that it is not on one disk alone while most are
+//! new. A majority, so that it meets every
 //! quorum read (see [`lookup`](crate::lookup)).
 //!
 //! ```text
@@ -89,7 +91,10 @@ pub struct PutPlan {
     targets: Vec<NodeInfo>,
     /// Those of the targets that count; all if the writer has said how many are enough.
     counted: BTreeSet<NodeId>,
+    /// Acknowledgements needed of those that count.
     quorum: usize,
+    /// Acknowledgements needed in all.
+    copies: usize,
     /// Of targets only.
     results: BTreeMap<NodeId, NodeResult>,
 }
@@ -147,12 +152,13 @@ impl PutPlan {
                 settled,
             });
         }
+        let copies = quorum.map_or(quorum_of(within.len().min(k)), |asked| asked.max(1));
         let quorum = quorum.map_or(quorum_of(counted.len()), |asked| asked.max(1));
         if quorum > counted.len() {
             return Err(PutPlanError::QuorumTooLarge { asked: quorum, targets: counted.len() });
         }
         let targets = within.into_iter().map(|node| node.info.clone()).collect();
-        Ok(PutPlan { targets, counted, quorum, results: BTreeMap::new() })
+        Ok(PutPlan { targets, counted, quorum, copies, results: BTreeMap::new() })
     }
 
     /// Whom to send the record to, closest first.
@@ -179,17 +185,21 @@ impl PutPlan {
     /// How far the put is.
     #[must_use]
     pub fn progress(&self) -> PutProgress {
-        let (mut stored, mut unheard) = (0, 0);
-        for node in &self.counted {
-            match self.results.get(node) {
-                Some(NodeResult::Stored(_)) => stored += 1,
-                Some(_) => {}
-                None => unheard += 1,
+        let (mut stored, mut possible) = ((0, 0), (0, 0));
+        for NodeInfo { id, .. } in &self.targets {
+            let counts = usize::from(self.counted.contains(id));
+            let result = self.results.get(id);
+            if matches!(result, Some(NodeResult::Stored(_))) {
+                stored = (stored.0 + counts, stored.1 + 1);
+            }
+            if matches!(result, Some(NodeResult::Stored(_)) | None) {
+                possible = (possible.0 + counts, possible.1 + 1);
             }
         }
-        if stored >= self.quorum {
+        let enough = |(counted, all)| counted >= self.quorum && all >= self.copies;
+        if enough(stored) {
             PutProgress::Reached
-        } else if stored + unheard < self.quorum {
+        } else if !enough(possible) {
             PutProgress::Impossible
         } else {
             PutProgress::Pending
@@ -210,7 +220,7 @@ impl PutPlan {
             stored: Vec::new(),
             refused: Vec::new(),
             silent: Vec::new(),
-            quorum: self.quorum,
+            quorum: self.quorum.max(self.copies),
             targets: self.targets.len(),
         };
         for node in &self.targets {
@@ -338,7 +348,7 @@ mod tests {
             found[number].whole = false;
         }
         let mut plan = PutPlan::new(&found, 3, 7, None).unwrap();
-        assert_eq!((plan.targets().len(), plan.quorum), (7, 2));
+        assert_eq!((plan.targets().len(), plan.quorum, plan.copies), (7, 2, 2));
         for number in [0, 1, 2, 5, 3] {
             plan.on_result(&id(number), STORED);
         }
@@ -346,6 +356,14 @@ mod tests {
         plan.on_result(&id(6), STORED);
         assert_eq!(plan.progress(), PutProgress::Reached);
         assert_eq!(plan.outcome().stored.len(), 6);
+
+        let mut alone = found.clone();
+        (1..7).for_each(|number| alone[number].whole = number == 3);
+        let mut plan = PutPlan::new(&alone, 20, 7, None).unwrap();
+        plan.on_result(&id(3), STORED);
+        assert_eq!(plan.progress(), PutProgress::Pending, "the only one that counts is not enough");
+        (4..7).for_each(|number| plan.on_result(&id(number), STORED));
+        assert_eq!(plan.progress(), PutProgress::Reached, "four of seven, the one that counts too");
 
         found.truncate(3);
         let unsettled = PutPlanError::NetworkUnsettled { found: 3, remembered: 3, settled: 3 };

@@ -12,6 +12,7 @@ use dht_kad::admission::{
     plan_put, row_key, work_needed,
 };
 use dht_kad::record::{Kind, Retention, Space};
+use dht_kad::refusal::FullScope;
 use dht_kad::time::{DAY_MS, HOUR_MS};
 use dht_kad::{RecordDraft, RecordId, Refusal, UnixMs, ValidRecord};
 use proptest::prelude::*;
@@ -102,6 +103,19 @@ fn honest_chain() -> impl Strategy<Value = Vec<ValidRecord>> {
     })
 }
 
+/// Whoever may offer anything could fill a store with what a put would be refused.
+#[test]
+fn an_offer_is_bound_by_the_room_that_a_put_has_and_repair_is_not() {
+    let none = Amount { records: 0, bytes: 0 };
+    let tight = Limits { publisher: none, ..Limits::default_for(1 << 30) };
+    let record = sign(&draft());
+    let by = |path| plan_put(None, &record, path, &Usage::default(), &tight, NOW);
+    let full = Err(Refusal::Full { scope: FullScope::Publisher });
+    assert_eq!(by(Path::Offered), full);
+    assert_eq!(by(STORE), full);
+    assert!(by(Path::Repair).is_ok());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -116,7 +130,7 @@ proptest! {
             let _expired = one.put(record, Path::Repair, NOW);
         }
         for record in &shuffled {
-            let _expired = other.put(record, Path::Repair, NOW);
+            let _expired = other.put(record, Path::Offered, NOW);
         }
         prop_assert_eq!(&one, &other);
         for (id, held) in &one.0 {
@@ -166,7 +180,7 @@ proptest! {
         for now in moments {
             held.0.retain(|_, held| held.precedence.keep_until > now);
             for record in &owned {
-                for path in [STORE, Path::Repair] {
+                for path in [STORE, Path::Repair, Path::Offered] {
                     let _refused_or_unchanged = held.put(record, path, now);
                     let left: Vec<_> = held.0.values().map(|held| held.precedence).collect();
                     let expected: Vec<_> = if now < deletion.keep_until() { vec![deletion.precedence()] } else { vec![] };

@@ -273,8 +273,8 @@ fn empty_hands_of_those_who_are_not_whole_prove_nothing() {
         let holds = [at(3), at(6)].contains(&node.id);
         lookup.on_answer(&node.id, holds, seeds.clone(), if new { NEW } else { SETTLED });
     }
-    // Those who count are 3, for what it holds, and 4, 5 and 6.
+    // Those who count are 4, 5, 6 and 7, and not 3, whatever it holds.
     let outcome = lookup.outcome().unwrap();
-    assert_eq!((outcome.conclusive, asked), (true, 6));
+    assert_eq!((outcome.conclusive, asked), (true, 7));
     assert_eq!(outcome.holders, [at(3), at(6)]);
 }

@@ -30,6 +30,8 @@ pub mod disk;
 pub mod fault;
 mod host;
 pub mod promise;
+pub mod report;
+pub mod sampler;
 pub mod scenario;
 pub mod settings;
 pub mod stranger;
@@ -46,6 +48,7 @@ use tokio::time::Instant;
 
 pub use checker::Reads;
 pub use fault::Fault;
+pub use sampler::{Sample, Sampler};
 pub use scenario::Scenario;
 pub use settings::Settings;
 pub use transport::Sent;
@@ -86,12 +89,31 @@ pub struct Run {
 /// # Errors
 /// If no runtime can be had from the operating system.
 pub fn simulate(scenario: &dyn Scenario, settings: Settings) -> std::io::Result<Run> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    Ok(runtime.block_on(live(scenario, settings)))
+    Ok(runtime()?.block_on(live(scenario, settings, None)))
 }
 
-async fn live(scenario: &dyn Scenario, settings: Settings) -> Run {
+/// The same, while somebody looks on: what was seen over time makes a [page](report::page).
+///
+/// # Errors
+/// If no runtime can be had from the operating system.
+pub fn simulate_watched(
+    scenario: &dyn Scenario,
+    settings: Settings,
+) -> std::io::Result<(Run, Vec<Sample>)> {
+    let mut samples = Vec::new();
+    let run = runtime()?.block_on(live(scenario, settings, Some(&mut samples)));
+    Ok((run, samples))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()
+}
+
+async fn live(
+    scenario: &dyn Scenario,
+    settings: Settings,
+    watched: Option<&mut Vec<Sample>>,
+) -> Run {
     let began = Instant::now();
     let mut run = Run {
         scenario: scenario.name(),
@@ -111,7 +133,11 @@ async fn live(scenario: &dyn Scenario, settings: Settings) -> Run {
         Ok(world) => world,
         Err(failure) => return Run { verdict: Err(failure), ..run },
     };
+    let sampler = watched.is_some().then(|| Sampler::start(world.view().clone()));
     run.verdict = scenario.run(&mut world).await;
+    if let (Some(sampler), Some(samples)) = (sampler, watched) {
+        *samples = sampler.finish(world.view());
+    }
     if let (Ok(()), Err(broken)) = (&run.verdict, world.check_seen()) {
         run.verdict = Err(broken.into());
     }

@@ -1,5 +1,6 @@
 //! `dht-sim`: plays a scenario, prints what became of it, and fails if the promise was broken.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use dht_sim::disk::DiskModel;
 use dht_sim::transport::{LinkModel, Purpose};
-use dht_sim::{Fault, Run, Settings, scenario, simulate};
+use dht_sim::{Fault, Run, Sent, Settings, report, scenario, simulate, simulate_watched};
 
 /// Plays scenarios in simulated networks of real nodes. One seed always gives one run.
 #[derive(Parser)]
@@ -34,6 +35,9 @@ struct Arguments {
     /// Put a fault back that other systems had; --list names them
     #[arg(long)]
     fault: Option<Fault>,
+    /// Write a page with plots over time into this directory
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -62,8 +66,18 @@ fn main() -> anyhow::Result<ExitCode> {
         fault: arguments.fault,
         ..Settings::new(arguments.seed, arguments.nodes.unwrap_or(story.nodes()))
     };
-    let run = simulate(story, settings)
-        .context("the system gives no runtime; close other programs and try again")?;
+    let no_runtime = "the system gives no runtime; close other programs and try again";
+    let run = match &arguments.report {
+        None => simulate(story, settings).context(no_runtime)?,
+        Some(dir) => {
+            let (run, samples) = simulate_watched(story, settings).context(no_runtime)?;
+            let name = format!("{}-{}.html", run.scenario, settings.seed);
+            std::fs::create_dir_all(dir)
+                .and_then(|()| std::fs::write(dir.join(name), report::page(&run, &samples)))
+                .with_context(|| format!("{} cannot be written to", dir.display()))?;
+            run
+        }
+    };
     if arguments.json {
         print_json(&run)
     } else {
@@ -110,9 +124,22 @@ fn print_json(run: &Run) {
         "checked": run.checked,
         "lost_writes": run.lost_writes,
         "letters": run.letters,
+        "reads_found": run.reads.found,
+        "reads_missed": run.reads.missed,
+        "fault": run.settings.fault.map(Fault::name),
+        "sent": sent_json(&run.sent),
         "lived_secs": run.lived.as_secs(),
         "notes": run.notes,
         "trace": run.trace,
     });
     println!("{object}");
+}
+
+/// Requests and bytes by purpose.
+fn sent_json(sent: &Sent) -> serde_json::Value {
+    let figures = |purpose: Purpose| {
+        let (requests, bytes) = (sent.requests(purpose), sent.bytes(purpose));
+        (purpose.name().to_owned(), serde_json::json!({ "requests": requests, "bytes": bytes }))
+    };
+    serde_json::Value::Object(Purpose::ALL.into_iter().map(figures).collect())
 }

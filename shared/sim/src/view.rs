@@ -34,6 +34,9 @@ pub struct View {
 pub enum Copies {
     /// A majority of them.
     Majority,
+    /// All but one in ten. Holders decide for a whole part of the keyspace, by its middle, who holds
+    /// it: at its borders the k-th closest node may not, and the one after it does.
+    Nearly,
     /// All of them.
     All,
 }
@@ -42,6 +45,7 @@ impl Copies {
     fn of(self, closest: usize) -> usize {
         match self {
             Copies::Majority => quorum_of(closest),
+            Copies::Nearly => closest - closest / 10,
             Copies::All => closest,
         }
     }

@@ -1,7 +1,7 @@
 //! The lessons of systems that failed, one scenario each: it is kept with several seeds, and it is
 //! broken when what went wrong elsewhere is put back.
 
-#![allow(clippy::unwrap_used, reason = "a helper of tests panics as they do")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests panics as they do")]
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use dht_sim::checker::BrokenRule;
 use dht_sim::disk::DiskModel;
 use dht_sim::{Failure, Fault, Run, Settings, scenario, simulate};
 
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=2;
 
 fn settings(story: &str, seed: u64) -> Settings {
     Settings::new(seed, scenario::find(story).unwrap().nodes())
@@ -47,8 +47,8 @@ fn all_nodes_restart_at_once() {
 fn all_nodes_restart_at_once_with_disks_that_lie() {
     let story = "all-nodes-restart-at-once";
     let slow = DiskModel {
-        sync_shortest: Duration::from_millis(300),
-        sync_longest: Duration::from_millis(900),
+        sync_shortest: Duration::from_millis(100),
+        sync_longest: Duration::from_millis(2_000),
     };
     let run = |settings| play(story, Settings { disks: slow, ..settings });
     let lying = run(settings(story, 1).with(Fault::AcknowledgeBeforeSync));
@@ -83,10 +83,8 @@ fn deleted_comes_back() {
 #[test]
 fn stale_version_wins() {
     assert_kept("stale-version-wins");
-    for fault in [Fault::StaleWins, Fault::FirstAnswerWins] {
-        let rule = broken_by(fault, "stale-version-wins");
-        assert!(matches!(rule, BrokenRule::Stale { .. }), "{rule:?}");
-    }
+    let rule = broken_by(Fault::StaleWins, "stale-version-wins");
+    assert!(matches!(rule, BrokenRule::Stale { .. }), "{rule:?}");
 }
 
 /// Reconciled items failed the freshness check while sync said success.
@@ -96,4 +94,19 @@ fn repair_refused_as_too_old() {
     let rule = broken_by(Fault::RepairRefusesOld, "repair-refused-as-too-old");
     let missing = matches!(rule, BrokenRule::Lost { .. } | BrokenRule::TooFewCopies { .. });
     assert!(missing, "{rule:?}");
+}
+
+/// Plausible false answers by nodes near a key hid it from four of five lookups.
+#[test]
+fn sybil_eclipse() {
+    assert_kept("sybil-eclipse");
+    let rule = broken_by(Fault::FirstAnswerWins, "sybil-eclipse");
+    assert!(matches!(rule, BrokenRule::Stale { .. }), "{rule:?}");
+}
+
+/// Old signed records that somebody had kept replaced new ones when they were sent again.
+#[test]
+fn stale_version_wins_when_it_is_sent_again() {
+    let run = play("replay", settings("replay", 1).with(Fault::StaleWins));
+    assert!(run.verdict.is_err(), "nothing noticed that old versions win: {run:?}");
 }

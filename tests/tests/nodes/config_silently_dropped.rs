@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use dht_kad::Refusal;
 use dht_kad::refusal::FullScope;
@@ -15,7 +16,7 @@ const BAD_CONFIG: u8 = 80;
 const NOT_BUILT_YET: u8 = 90;
 
 /// Every flag of `run`; each has its effect shown below.
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 9] = [
     "--admin",
     "--bootstrap",
     "--config",
@@ -23,11 +24,12 @@ const FLAGS: [&str; 8] = [
     "--listen",
     "--mode",
     "--network",
+    "--repair-bytes-per-sec",
     "--solo",
 ];
 /// Every field of the configuration; each has its effect shown below, `max_bytes` in the test of
 /// `put_says_ok_stores_nothing` and `admin_public` through `admin`.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "admin",
     "bootstrap",
     "cache_bytes",
@@ -38,6 +40,7 @@ const FIELDS: [&str; 13] = [
     "min_free_bytes",
     "mode",
     "network",
+    "repair_bytes_per_sec",
     "solo",
     "store",
     "verify_threads",
@@ -249,6 +252,44 @@ fn signatures_are_checked_by_as_many_threads_as_are_asked_for() {
             let count = names.filter(|name| name.starts_with("verify-")).count();
             (count == threads).then_some(())
         });
+    }
+}
+
+#[test]
+fn repair_moves_no_more_bytes_a_second_than_it_may() {
+    const RATE: u64 = 64 << 10;
+    const RECORDS: u64 = 12;
+    let place = Place::new();
+    let full = place.started("full", NodeOptions::solo());
+    let peer = WirePeer::to(&full);
+    for slot in 0..RECORDS {
+        peer.store(&sign(&draft([1; 32], slot, vec![7; 48 << 10]), &signer(1))).unwrap();
+    }
+    let joining = |top: String, arguments: Vec<String>| NodeOptions {
+        top,
+        arguments,
+        ..NodeOptions::joining(vec![full.peer()])
+    };
+    let flag = vec!["--repair-bytes-per-sec".to_owned(), RATE.to_string()];
+    let mut slow = [
+        place.node("field", joining(format!("repair_bytes_per_sec = {RATE}"), Vec::new())),
+        place.node("flag", joining(String::new(), flag)),
+    ];
+    let fetched = |node: &NodeProcess| {
+        let status = node.try_status()?;
+        let bytes = status["replication"]["fetched_bytes"].as_u64()?;
+        (bytes > 0).then(|| (bytes, status["records"].as_u64() == Some(RECORDS)))
+    };
+    for node in &mut slow {
+        node.spawn();
+        let (at_first, _) = eventually("it fetches something", || fetched(node));
+        let began = Instant::now();
+        let at_last = eventually("it has all", || {
+            fetched(node).and_then(|(bytes, all)| all.then_some(bytes))
+        });
+        // The last answer's share of the time comes after it.
+        let paced = (at_last - at_first).saturating_sub(128 << 10);
+        assert!(began.elapsed() >= Duration::from_secs(paced / RATE / 2), "{at_first} {at_last}");
     }
 }
 

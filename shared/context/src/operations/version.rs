@@ -7,6 +7,7 @@ use dht_kad::domain;
 use dht_kad::lookup::AnsweredNode;
 use dht_kad::put::quorum_of;
 use dht_kad::record::{Kind, Precedence, RecordDraft, Retention, Space};
+use dht_kad::routing::K;
 use dht_kad::{RecordId, UnixMs, ValidRecord};
 use futures_util::future::BoxFuture;
 
@@ -94,7 +95,8 @@ impl Inner {
                 created_at: record.created_at(),
                 retention: record.retention(),
                 // A tombstone that a minority has is a delete that did not succeed yet.
-                deleted: record.kind() == Kind::Tombstone && holders >= needed,
+                deleted: record.kind() == Kind::Tombstone
+                    && holders >= quorum_of(found.len().min(K)),
             }
         }))
     }

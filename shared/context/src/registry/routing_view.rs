@@ -1,5 +1,6 @@
 //! The routing view: servers as places in the keyspace.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -147,8 +148,14 @@ impl PeerRegistry {
     #[must_use]
     pub fn knows_whole(&self) -> bool {
         let state = self.lock();
-        let whole = |id: &NodeId| state.peers.get(id).is_some_and(|peer| peer.whole);
-        state.table.ids().iter().any(whole)
+        state.table.ids().iter().any(|id| state.says_whole(id))
+    }
+
+    /// The servers of the table that said last that they hold what they should.
+    #[must_use]
+    pub fn whole_servers(&self) -> BTreeSet<NodeId> {
+        let state = self.lock();
+        state.table.ids().into_iter().filter(|id| state.says_whole(id)).collect()
     }
 
     /// A server says whether it holds what it should.
@@ -240,6 +247,10 @@ impl PeerRegistry {
 }
 
 impl State {
+    fn says_whole(&self, id: &NodeId) -> bool {
+        self.peers.get(id).is_some_and(|peer| peer.whole)
+    }
+
     /// Takes a peer out of the table. Who takes its place has waited, perhaps for long, and is to be
     /// questioned; true if there is one.
     fn leave_table(&mut self, id: &NodeId) -> bool {

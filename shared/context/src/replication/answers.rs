@@ -6,7 +6,7 @@
 //! and one of each purpose for each asker, so that puts and gets find the store and the processor
 //! free.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,7 @@ use dht_kad::message::reconcile::{
 };
 use dht_kad::message::{PAGE_BYTES, PAGE_RECORDS, Reconcile, Reconciled, RecordBytes, Response};
 use dht_kad::reconcile::descent::{answer_from_items, list_limit};
-use dht_kad::reconcile::{Children, Cut, Fingerprint, Item, Part, salted};
+use dht_kad::reconcile::{Children, Cut, Fingerprint, Group, Item, Part, Prefix, salted};
 use dht_kad::{NodeId, Precedence, RecordId, Refusal, ValidRecord};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -30,6 +30,9 @@ const AT_ONCE: usize = 4;
 /// Questions that are worked on or wait for their turn, more than a node has neighbours. With a few
 /// milliseconds each, the last one is answered well within its time limit.
 const WAITING_MAX: usize = 64;
+/// Of those places, how many may be taken when one comes that is not in the routing table: anybody
+/// may ask, and no number of names keeps neighbours from being answered.
+const WAITING_STRANGERS: usize = WAITING_MAX / 2;
 /// About how many bytes an answer on parts may have: half a frame.
 const ANSWER_BYTES: usize = 128 * 1024;
 /// About how many rows of the store's index one question may cost: some ten milliseconds.
@@ -38,6 +41,8 @@ const ROWS_MAX: usize = 16_384;
 const SEEK_ROWS: usize = 64;
 /// After so many parts, items or records others get their turn, where nothing had to be waited for.
 const TURN_PARTS: usize = 16;
+/// So many prefixes are looked up at once in each of some 600 groups: a millisecond or two.
+const TURN_PREFIXES: usize = 16;
 
 /// Who is being answered.
 pub(crate) struct Answers {
@@ -110,10 +115,11 @@ impl Default for Answers {
 
 impl Answers {
     /// The asker's place, unless it has one for this purpose already, or too many wait.
-    fn place(&self, asker: NodeId, purpose: Purpose) -> Option<Place<'_>> {
+    fn place(&self, asker: NodeId, purpose: Purpose, known: bool) -> Option<Place<'_>> {
         let of = (asker, purpose);
+        let most = if known { WAITING_MAX } else { WAITING_STRANGERS };
         let mut askers = self.askers();
-        let taken = askers.len() < WAITING_MAX && askers.insert(of);
+        let taken = askers.len() < most && askers.insert(of);
         // Made only where it is taken: a place that is dropped is given back, which takes the lock.
         taken.then(|| Place { answers: self, of })
     }
@@ -140,12 +146,13 @@ impl Server {
         asker: NodeId,
         question: Reconcile,
     ) -> Response {
-        let Some(_place) = self.answers.place(asker, Purpose::of(&question)) else {
+        let known = self.registry.in_table(&asker);
+        let Some(_place) = self.answers.place(asker, Purpose::of(&question), known) else {
             return Response::Refused(Refusal::Busy);
         };
         let _turn = self.answers.turn().await;
         let answer = match question {
-            Reconcile::Whole(whole) => Ok(self.whole(&whole)),
+            Reconcile::Whole(whole) => Ok(self.whole(&whole).await),
             Reconcile::Parts(parts) => self.parts(parts).await,
             Reconcile::Listing(part) => self.small_part(part).await.map(|items| match items {
                 Some(items) => Reconciled::Items(items.iter().map(Item::short).collect()),
@@ -170,7 +177,7 @@ impl Server {
         self.replication.figures.note_exchange(purpose, bytes);
     }
 
-    fn whole(&self, asked: &Whole) -> Reconciled {
+    async fn whole(&self, asked: &Whole) -> Reconciled {
         let own = Cut::at(self.clock.now());
         if !own.is_near(&asked.cut) {
             return Reconciled::OtherCut(own);
@@ -179,8 +186,7 @@ impl Server {
         if later != asked.cut {
             return Reconciled::OtherCut(later);
         }
-        let mut seen = None;
-        self.store.fingerprints(&mut |all| seen = all.groups(&asked.cut, &asked.range));
+        let seen = self.groups_within(&asked.cut, &asked.range).await;
         let Some(groups) = seen.filter(|groups| groups.len() <= GROUPS_MAX) else {
             return Reconciled::TooLarge;
         };
@@ -191,6 +197,29 @@ impl Server {
         let sent =
             |(group, all): &(_, Fingerprint)| GroupPrint { group: *group, print: all.print() };
         Reconciled::Groups(groups.iter().map(sent).collect())
+    }
+
+    /// The fingerprints of all groups under these prefixes; `None` if they are not told apart yet. A
+    /// few prefixes at a time, as each means a look into every group: what changes in between makes
+    /// the sum differ, and then it is looked at more closely.
+    pub(crate) async fn groups_within(
+        &self,
+        cut: &Cut,
+        range: &[Prefix],
+    ) -> Option<Vec<(Group, Fingerprint)>> {
+        let mut groups: BTreeMap<Group, Fingerprint> = BTreeMap::new();
+        for (place, prefixes) in range.chunks(TURN_PREFIXES).enumerate() {
+            if place > 0 {
+                tokio::task::yield_now().await;
+            }
+            let mut seen = None;
+            self.store.fingerprints(&mut |all| seen = all.groups(cut, prefixes));
+            for (group, print) in seen? {
+                let sum = groups.entry(group).or_default();
+                *sum = sum.plus(print);
+            }
+        }
+        Some(groups.into_iter().collect())
     }
 
     async fn parts(&self, asked: Vec<PartAsk>) -> Result<Reconciled, Refusal> {
@@ -272,7 +301,18 @@ impl Server {
             let shorts: BTreeSet<u64> = shorts.into_iter().collect();
             for item in items.iter().filter(|item| shorts.contains(&item.short())) {
                 let id = Offered::new(group, item).id();
-                let Some(record) = self.shown(&id, false).await? else { continue };
+                let record = match self.shown(&id, false).await {
+                    Ok(Some(record)) => record,
+                    // One that is damaged here must not keep the others from being served.
+                    Ok(None) | Err(Refusal::Internal) => continue,
+                    Err(refusal) => return Err(refusal),
+                };
+                // A later version that came between the two reads was not asked for, and would count
+                // as a lie.
+                let shown = ValidRecord::from_own_store(record.clone(), &self.network);
+                if !shown.is_ok_and(|shown| *shown.digest() == item.version.digest) {
+                    continue;
+                }
                 if records.len() >= PAGE_RECORDS || record.len() > room.bytes {
                     return Ok(self.served(records));
                 }
@@ -347,5 +387,25 @@ fn size_of_answer(answer: &PartAnswer) -> usize {
         PartAnswer::Same | PartAnswer::Later => 4,
         PartAnswer::Children { at, children } => 24 + at.len() / 2 + children.len() * 33,
         PartAnswer::Items(shorts) => 12 + shorts.len() * 9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_take_all_the_places() {
+        let answers = Answers::default();
+        let id = |number| NodeId::from_bytes([number; 32]);
+        let stranger = |number| answers.place(id(number), Purpose::Compare, false);
+        let strangers: Vec<_> = (0..=255).filter_map(stranger).collect();
+        assert_eq!(strangers.len(), WAITING_STRANGERS);
+        let neighbour = |number| answers.place(id(number), Purpose::Fetch, true);
+        let neighbours: Vec<_> = (0..=255).filter_map(neighbour).collect();
+        assert_eq!(neighbours.len(), WAITING_MAX - WAITING_STRANGERS);
+        drop(strangers);
+        let again = neighbour(200);
+        assert!(again.is_some() && neighbour(200).is_none(), "one of each purpose");
     }
 }

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dht_kad::admission::{Existing, Path, row_key};
 use dht_kad::message::reconcile::Wanted;
@@ -16,6 +17,7 @@ use dht_kad::message::{NodeInfo, Reconcile, Reconciled, RecordBytes};
 use dht_kad::reconcile::descent::batches;
 use dht_kad::reconcile::{Group, short};
 use dht_kad::{ParsedRecord, Refusal, ValidRecord};
+use tokio::time::Instant;
 
 use super::round::RoundError;
 use crate::context::Inner;
@@ -24,23 +26,33 @@ use crate::store::Submission;
 /// So many false records, and nothing more is fetched from whoever sends them: damage to a few must
 /// not keep the others away.
 const LIES_MAX: u64 = 8;
+/// The longest that one holder may keep repair busy at a time: one that answers a little at a time, each
+/// time just soon enough, must not keep it from all others for a day.
+pub(super) const TURN_LONGEST: Duration = Duration::from_secs(60);
 /// So many signatures are checked at once, about a millisecond's work for one thread: a put that comes
 /// meanwhile waits no longer for its own check.
 const CHECK_AT_ONCE: usize = 32;
 /// After so many records that are read back others get their turn: some tenths of a millisecond.
 const TURN_RECORDS: usize = 16;
+/// So many records for which there is no room, and the rest is not fetched now: a full store still
+/// hears of deletes, and does not fetch in vain for ever.
+const WITHOUT_ROOM_MAX: u64 = 2_048;
 /// The most versions remembered as superseded, at 8 bytes each.
 const SUPERSEDED_MAX: usize = 65_536;
 
 /// What fetching some records came to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct FetchReport {
-    /// How many were asked for.
+    /// How many were wanted.
     pub(crate) asked: u64,
     /// How many of them this node holds now.
     pub(crate) stored: u64,
     /// How many came and are of no use: something newer is here, or they have ended.
     pub(crate) useless: u64,
+    /// How many did not come because the holder does not have them any more.
+    pub(crate) gone: u64,
+    /// How many came for which this node has no room.
+    pub(crate) without_room: u64,
     /// How many false records came.
     pub(crate) lies: u64,
     /// Bytes asked and answered.
@@ -76,15 +88,18 @@ impl Superseded {
 }
 
 impl Inner {
-    /// Fetches records from a holder and stores them. What it does not have any more is left out.
+    /// Fetches records from a holder and stores them, until some moment. What it does not have any more
+    /// is left out.
     pub(crate) async fn fetch_from(
         self: &Arc<Self>,
         peer: &NodeInfo,
         wanted: Vec<Wanted>,
+        path: Path,
+        until: Instant,
     ) -> FetchReport {
-        let mut report = FetchReport::default();
+        let mut report = FetchReport { asked: count(&wanted), ..FetchReport::default() };
         for batch in batches(wanted) {
-            if let Err(error) = self.fetch_batch(peer, batch, &mut report).await {
+            if let Err(error) = self.fetch_batch(peer, batch, (path, until), &mut report).await {
                 report.stopped = Some(error);
                 break;
             }
@@ -99,10 +114,10 @@ impl Inner {
         self: &Arc<Self>,
         peer: &NodeInfo,
         mut missing: Vec<Wanted>,
+        (path, until): (Path, Instant),
         report: &mut FetchReport,
     ) -> Result<(), RoundError> {
-        report.asked += count(&missing);
-        while !missing.is_empty() {
+        while !missing.is_empty() && Instant::now() < until {
             self.store.writable().map_err(RoundError::Store)?;
             let question = Reconcile::Records(missing.clone());
             let (answer, bytes) = self.ask_holder(peer, question).await?;
@@ -114,11 +129,13 @@ impl Inner {
             let before = count(&missing);
             let (records, lies) = self.checked_records(records, &mut missing).await;
             report.lies += lies;
-            self.keep(records, report).await?;
+            self.keep(records, path, report).await?;
             if report.lies >= LIES_MAX {
                 return Err(RoundError::WrongAnswer(peer.id));
             }
             if count(&missing) == before {
+                // An answer without any of them: they were replaced there, or have ended.
+                report.gone += if lies == 0 { before } else { 0 };
                 return Ok(());
             }
         }
@@ -157,10 +174,10 @@ impl Inner {
     async fn keep(
         &self,
         records: Vec<ValidRecord>,
+        path: Path,
         report: &mut FetchReport,
     ) -> Result<(), RoundError> {
-        let submission =
-            |record: &ValidRecord| Submission { record: record.clone(), path: Path::Repair };
+        let submission = |record: &ValidRecord| Submission { record: record.clone(), path };
         let results = self.store.submit(records.iter().map(submission).collect()).await;
         let mut refused = None;
         for (place, (record, result)) in records.iter().zip(results).enumerate() {
@@ -169,6 +186,13 @@ impl Inner {
             }
             match result {
                 Ok(_) => {}
+                // Others may be smaller than what they replace, or delete it.
+                Err(Refusal::Full { .. } | Refusal::WorkTooLow { .. })
+                    if report.without_room < WITHOUT_ROOM_MAX =>
+                {
+                    report.without_room += 1;
+                    continue;
+                }
                 Err(refusal) if is_of_the_record(&refusal) => {
                     tracing::debug!(%refusal, "a record that another holder keeps is of no use");
                     report.useless += 1;

@@ -63,6 +63,7 @@ use crate::config::ContextConfig;
 pub use figures::{Figures, ReplicationFigures};
 pub use handover::LeaveReport;
 use members::Members;
+use offers::Regions;
 pub use pace::Pace;
 use progress::Progress;
 use recent::{Accepted, Recent};
@@ -89,6 +90,7 @@ struct State {
     wants: Wants,
     recent: Recent,
     progress: Progress,
+    regions: Regions,
     /// Records that were offered where they belong and have no quorum there yet.
     unconfirmed: u64,
     /// Other keys belong here than before: what lies here is to be looked through.
@@ -102,7 +104,8 @@ struct State {
 pub struct RoundReport {
     /// Both hold the same, as far as they should.
     pub equal: bool,
-    /// All of it was compared; otherwise the round ended at its bounds.
+    /// All of it was compared, and all of what lacked that the neighbour still had was fetched;
+    /// otherwise the round ended at its bounds, or something could not be told apart yet.
     pub complete: bool,
     /// Versions that the neighbour holds, which this node should and did not.
     pub lacked: u64,
@@ -129,6 +132,7 @@ impl Replication {
             wants: Wants::default(),
             recent: Recent::default(),
             progress: Progress::default(),
+            regions: Regions::default(),
             unconfirmed: 0,
             range_changed: false,
             ending: false,

@@ -10,21 +10,25 @@
 //! surroundings together: at the resolution of this node's neighbourhood, keys have nearly the same
 //! closest servers, there as here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dht_kad::message::NodeInfo;
 use dht_kad::message::reconcile::{Holding, OFFER_MAX, Offered, Reconcile, Reconciled};
 use dht_kad::put::quorum_of;
 use dht_kad::reconcile::{Cut, Item, Part, Prefix, RowKey};
 use dht_kad::routing::K;
+use tokio::time::Instant;
 
 use super::part_walk::PartWalk;
 use crate::context::Inner;
 use crate::requests::AskError;
 
-/// The most places of which it is remembered during a pass who is closest to them, at some 2 KiB each.
+/// The most places of which it is remembered who is closest to them, at some 2 KiB each.
 const REGIONS_MAX: usize = 1_024;
+/// From so many items on a server is first asked to list what it has of their part.
+const LIST_FROM: usize = 4;
 /// The most parts that are passed over at once because they are done: others get their turn then.
 const PASSED_MAX: usize = 32;
 
@@ -33,10 +37,27 @@ const PASSED_MAX: usize = 32;
 pub(crate) struct Offering {
     walk: PartWalk,
     goal: Goal,
-    /// Who is closest to which part of the keyspace, as looked up during this pass.
-    closest: BTreeMap<Prefix, Vec<NodeInfo>>,
     confirmed: u64,
     unconfirmed: u64,
+}
+
+/// Who is closest to which part of the keyspace, as looked up lately: looking it up costs more than
+/// most offers do.
+#[derive(Debug, Default)]
+pub(super) struct Regions(BTreeMap<Prefix, (Instant, Vec<NodeInfo>)>);
+
+impl Regions {
+    fn get(&self, region: &Prefix, within: Duration) -> Option<Vec<NodeInfo>> {
+        let (at, closest) = self.0.get(region)?;
+        (at.elapsed() < within).then(|| closest.clone())
+    }
+
+    fn note(&mut self, region: Prefix, closest: &[NodeInfo]) {
+        if self.0.len() >= REGIONS_MAX {
+            self.0.pop_first();
+        }
+        self.0.insert(region, (Instant::now(), closest.to_vec()));
+    }
 }
 
 /// Among whom a quorum is wanted.
@@ -51,7 +72,7 @@ pub(super) enum Goal {
 impl Offering {
     /// A pass that takes this walk.
     pub(super) fn new(walk: PartWalk, goal: Goal) -> Self {
-        Offering { walk, goal, closest: BTreeMap::new(), confirmed: 0, unconfirmed: 0 }
+        Offering { walk, goal, confirmed: 0, unconfirmed: 0 }
     }
 
     /// How many items a quorum has said to hold.
@@ -79,15 +100,18 @@ impl Inner {
     /// Offers the next part that is not done. False when there is none.
     pub(super) async fn offer_next(self: &Arc<Self>, offering: &mut Offering) -> bool {
         for _ in 0..PASSED_MAX {
-            let Some((part, print)) = offering.walk.next(&*self.store) else { return false };
-            if self.replication.state().progress.is_offered(&part, &print) {
+            let next = offering.walk.next(&*self.store).await;
+            let Some((part, print)) = next else { return false };
+            // Who leaves does not count itself, as it may have when this was remembered.
+            let closest = offering.goal == Goal::Closest;
+            if closest && self.replication.state().progress.is_offered(&part, &print) {
                 offering.confirmed += print.count;
                 continue;
             }
-            let unconfirmed = self.offer_part(&part, offering).await;
+            let unconfirmed = self.offer_part(&part, offering.goal).await;
             offering.unconfirmed += unconfirmed;
             offering.confirmed += print.count.saturating_sub(unconfirmed);
-            if unconfirmed == 0 && offering.goal == Goal::Closest {
+            if unconfirmed == 0 && closest {
                 self.replication.state().progress.note_offered(part, &print);
             }
             return true;
@@ -96,73 +120,90 @@ impl Inner {
     }
 
     /// Offers all items of a part; says how many of them no quorum holds yet.
-    async fn offer_part(self: &Arc<Self>, part: &Part, offering: &mut Offering) -> u64 {
+    async fn offer_part(self: &Arc<Self>, part: &Part, goal: Goal) -> u64 {
         let mut unconfirmed = 0;
         let mut after: Option<RowKey> = None;
         loop {
             let items = self.store.items(part.clone(), after, OFFER_MAX).wait().await;
             let Ok(items) = items else { return unconfirmed + 1 };
             after = items.last().map(|item| item.row);
-            unconfirmed += self.offer_items(part, &items, offering).await;
+            unconfirmed += self.offer_items(part, &items, goal).await;
             if items.len() < OFFER_MAX {
                 return unconfirmed;
             }
         }
     }
 
-    async fn offer_items(
-        self: &Arc<Self>,
-        part: &Part,
-        items: &[Item],
-        offering: &mut Offering,
-    ) -> u64 {
-        let depth = self.replication.neighbourhood().resolution().max(part.prefix.len());
+    async fn offer_items(self: &Arc<Self>, part: &Part, items: &[Item], goal: Goal) -> u64 {
+        let depth = self.replication.neighbourhood().resolution();
         let mut unconfirmed = 0;
         for near in items.chunk_by(|a, b| Prefix::of(&a.row, depth) == Prefix::of(&b.row, depth)) {
             let Some(first) = near.first() else { continue };
-            let targets = self.belongs_to(Prefix::of(&first.row, depth), offering).await;
-            let offered = near.iter().map(|item| Offered::new(part.group, item)).collect();
-            unconfirmed += self.offer_to_quorum(offered, &targets).await;
+            let targets = self.belongs_to(Prefix::of(&first.row, depth), goal).await;
+            unconfirmed += self.offer_to_quorum(part, near, &targets).await;
         }
         unconfirmed
     }
 
-    /// The servers that the keys under a prefix belong to, closest first.
-    async fn belongs_to(
-        self: &Arc<Self>,
-        region: Prefix,
-        offering: &mut Offering,
-    ) -> Vec<NodeInfo> {
-        if let Some(closest) = offering.closest.get(&region) {
-            return closest.clone();
-        }
-        self.replication.pace.before_request().await;
-        let closest = self.closest_servers(&region.middle_key(), Vec::new()).await.into_iter();
-        let own = (offering.goal == Goal::Others).then(|| self.registry.own());
-        let closest = closest.map(|node| node.info).filter(|node| Some(node.id) != own);
-        let closest: Vec<NodeInfo> = closest.take(K).collect();
-        if offering.closest.len() >= REGIONS_MAX {
-            offering.closest.pop_first();
-        }
-        offering.closest.insert(region, closest.clone());
-        closest
+    /// The servers that the keys under a prefix belong to, closest first. Nobody, if far fewer are found
+    /// than this node remembers: that these few hold something would mean as little as a put that only
+    /// they acknowledge.
+    async fn belongs_to(self: &Arc<Self>, region: Prefix, goal: Goal) -> Vec<NodeInfo> {
+        let lately = self.config.timing.repair_every;
+        let known = self.replication.state().regions.get(&region, lately);
+        let closest = match known {
+            Some(closest) => closest,
+            None => {
+                self.replication.pace.before_request().await;
+                let closest = self.closest_servers(&region.middle_key(), Vec::new()).await;
+                let closest: Vec<NodeInfo> = closest.into_iter().map(|node| node.info).collect();
+                if closest.len().saturating_mul(2) < self.membership.remembered() {
+                    return Vec::new();
+                }
+                self.replication.state().regions.note(region, &closest);
+                closest
+            }
+        };
+        let own = (goal == Goal::Others).then(|| self.registry.own());
+        closest.into_iter().filter(|node| Some(node.id) != own).take(K).collect()
     }
 
-    /// Offers items to as many of these servers, closest first, as it takes for a quorum to hold
-    /// each or to fetch it now. Says how many no quorum holds yet.
-    async fn offer_to_quorum(self: &Arc<Self>, offered: Vec<Offered>, targets: &[NodeInfo]) -> u64 {
+    /// Offers items of a part to as many of these servers, closest first, as it takes for a quorum to
+    /// hold each or to fetch it now. Says how many no quorum holds yet.
+    ///
+    /// What a server lists of the part needs no offer: a name costs 9 bytes in a list, and some 120 in
+    /// an offer.
+    async fn offer_to_quorum(
+        self: &Arc<Self>,
+        part: &Part,
+        items: &[Item],
+        targets: &[NodeInfo],
+    ) -> u64 {
         let own = self.registry.own();
         let need = quorum_of(targets.len());
         let here = usize::from(targets.iter().any(|node| node.id == own));
-        let mut copies: Vec<(Offered, usize, usize)> =
-            offered.into_iter().map(|offered| (offered, here, 0)).collect();
+        let mut copies: Vec<(&Item, usize, usize)> =
+            items.iter().map(|item| (item, here, 0)).collect();
         for node in targets.iter().filter(|node| node.id != own) {
             let mut open: Vec<_> =
                 copies.iter_mut().filter(|(_, held, coming)| held + coming < need).collect();
+            if open.len() >= LIST_FROM
+                && let Ok((Reconciled::Items(listed), _)) =
+                    self.ask_holder(node, Reconcile::Listing(part.clone())).await
+            {
+                let listed: BTreeSet<u64> = listed.into_iter().collect();
+                for (item, held, _) in &mut open {
+                    *held += usize::from(listed.contains(&item.short()));
+                }
+                open.retain(|(item, _, _)| !listed.contains(&item.short()));
+                if open.is_empty() {
+                    continue;
+                }
+            }
             if open.is_empty() {
                 break;
             }
-            let offers = open.iter().map(|(offered, _, _)| offered.clone()).collect();
+            let offers = open.iter().map(|(item, _, _)| Offered::new(part.group, item)).collect();
             let Ok(holdings) = self.offer_to(node, offers).await else { continue };
             for ((_, held, coming), holding) in open.iter_mut().zip(holdings) {
                 *held += usize::from(holding == Holding::Held);

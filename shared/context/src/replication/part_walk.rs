@@ -37,8 +37,9 @@ impl PartWalk {
         PartWalk { groups, prefixes, after, items_max }
     }
 
-    /// The next part, and its fingerprint. The store is looked at a group at a time.
-    pub(crate) fn next(&mut self, store: &dyn RecordStore) -> Option<(Part, Fingerprint)> {
+    /// The next part, and its fingerprint. The store is looked at a group at a time, between which
+    /// others get their turn: some hundreds of prefixes are looked up in each of some hundreds of groups.
+    pub(crate) async fn next(&mut self, store: &dyn RecordStore) -> Option<(Part, Fingerprint)> {
         while let Some(group) = self.groups.front().copied() {
             let after = self.after.as_ref().filter(|part| part.group == group);
             let after = after.map(|part| *part.prefix.rows().end());
@@ -55,6 +56,7 @@ impl PartWalk {
                 }
                 None => self.groups.pop_front(),
             };
+            tokio::task::yield_now().await;
         }
         None
     }
@@ -131,8 +133,12 @@ mod tests {
         store
     }
 
-    fn rest(walk: &mut PartWalk, store: &MemoryStore) -> Vec<(Part, Fingerprint)> {
-        std::iter::from_fn(|| walk.next(store)).collect()
+    async fn rest(walk: &mut PartWalk, store: &MemoryStore) -> Vec<(Part, Fingerprint)> {
+        let mut parts = Vec::new();
+        while let Some(part) = walk.next(store).await {
+            parts.push(part);
+        }
+        parts
     }
 
     #[tokio::test]
@@ -140,7 +146,7 @@ mod tests {
         let (store, cut) = (store(3_000).await, Cut::at(NOW));
         let halves = vec![Prefix::all().child(3), Prefix::all().child(0xc)];
         let mut walk = PartWalk::new(&store, &cut, halves.clone(), None, 50);
-        let parts = rest(&mut walk, &store);
+        let parts = rest(&mut walk, &store).await;
         let sum: Fingerprint = parts.iter().map(|(_, print)| *print).sum();
         let mut whole = None;
         store.fingerprints(&mut |all| whole = all.whole(&cut, &halves));
@@ -153,11 +159,11 @@ mod tests {
     async fn a_walk_goes_on_where_it_was() {
         let (store, cut) = (store(3_000).await, Cut::at(NOW));
         let walk = |after| PartWalk::new(&store, &cut, vec![Prefix::all()], after, 50);
-        let all = rest(&mut walk(None), &store);
+        let all = rest(&mut walk(None), &store).await;
         let (middle, _) = &all[all.len() / 2];
-        let second_half = rest(&mut walk(Some(middle.clone())), &store);
+        let second_half = rest(&mut walk(Some(middle.clone())), &store).await;
         assert_eq!(second_half, all[all.len() / 2 + 1..]);
         let (last, _) = all.last().unwrap();
-        assert_eq!(rest(&mut walk(Some(last.clone())), &store), []);
+        assert_eq!(rest(&mut walk(Some(last.clone())), &store).await, []);
     }
 }

@@ -15,6 +15,8 @@ use super::turns::Turns;
 /// The most items that are remembered, at some 200 bytes each. Under so many puts that this is not
 /// enough, what is forgotten has a quorum by the puts themselves, and waits for the next round.
 const RECENT_MAX: usize = 4_096;
+/// So many are looked at after a round, each of which costs a search for those closest to it.
+const LOOKED_AT_MAX: usize = 256;
 
 /// The last items that were put here, oldest first.
 #[derive(Debug, Default)]
@@ -71,10 +73,12 @@ impl Recent {
         self.0.push_back(accepted);
     }
 
-    /// Forgets what `is_settled` says others have; looks at a few of the oldest only.
+    /// Forgets what `is_settled` says others have; looks at [`LOOKED_AT_MAX`] of the oldest only.
     pub(crate) fn forget_oldest(&mut self, is_settled: impl Fn(&Accepted) -> bool) {
-        while self.0.front().is_some_and(&is_settled) {
-            self.0.pop_front();
+        for _ in 0..LOOKED_AT_MAX {
+            if self.0.pop_front_if(|oldest| is_settled(oldest)).is_none() {
+                break;
+            }
         }
     }
 
@@ -121,7 +125,9 @@ mod tests {
             recent.note(accepted(slot, 1));
         }
         assert_eq!(recent.versions().len(), RECENT_MAX);
-        recent.forget_oldest(|accepted| accepted.item.row[0] < 5_000_u16.to_be_bytes()[0]);
+        for _ in 0..RECENT_MAX / LOOKED_AT_MAX {
+            recent.forget_oldest(|accepted| accepted.item.row[0] < 5_000_u16.to_be_bytes()[0]);
+        }
         assert_eq!(recent.versions().len(), 5_000 % 256);
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use dht_kad::NodeId;
 use dht_kad::Refusal;
+use dht_kad::admission::Path;
 use dht_kad::message::reconcile::{PartAsk, SHORTS_MAX, Wanted, Whole};
 use dht_kad::message::{NodeInfo, PAGE_RECORDS, Reconcile, Reconciled};
 use dht_kad::reconcile::descent::{
@@ -20,8 +21,10 @@ use dht_kad::reconcile::descent::{
 };
 use dht_kad::reconcile::{Cut, Fingerprint, Group, Item, Part, Prefix, Print};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::RoundReport;
+use super::fetch::TURN_LONGEST;
 use crate::context::{DhtContext, Inner};
 use crate::requests::AskError;
 
@@ -84,6 +87,10 @@ struct Round<'a> {
     wanted: Vec<Wanted>,
     waiting: usize,
     questions: usize,
+    /// When it ends at the latest, so that others get their turn.
+    until: Instant,
+    /// Some of it could not be compared, or not be fetched.
+    left_out: bool,
     report: RoundReport,
 }
 
@@ -113,6 +120,8 @@ impl Inner {
             wanted: Vec::new(),
             waiting: 0,
             questions: 0,
+            until: Instant::now() + TURN_LONGEST,
+            left_out: false,
             report: RoundReport::default(),
         };
         let ended = round.run().await;
@@ -135,6 +144,7 @@ impl Round<'_> {
         }
         while !self.descent.is_done()
             && self.questions < QUESTIONS_MAX
+            && Instant::now() < self.until
             && self.report.compare_bytes < COMPARE_BYTES_MAX
             && self.report.lacked < RECORDS_MAX
         {
@@ -143,8 +153,10 @@ impl Round<'_> {
                 self.fetch().await?;
             }
         }
-        self.report.complete = self.descent.is_done();
-        self.fetch().await
+        self.fetch().await?;
+        self.report.complete =
+            self.descent.is_done() && !self.descent.has_left_out() && !self.left_out;
+        Ok(())
     }
 
     /// Compares everything at once. If the clocks lie on two sides of a period's end, both take the
@@ -153,7 +165,7 @@ impl Round<'_> {
         let own = Cut::at(self.inner.clock.now());
         let mut cut = own;
         for _ in 0..2 {
-            let ours = self.own_groups(&cut)?;
+            let ours = self.own_groups(&cut).await?;
             let all: Fingerprint = ours.iter().map(|(_, print)| *print).sum();
             let whole = Whole { cut, range: self.range.to_vec(), print: all.print() };
             match self.ask(Reconcile::Whole(whole)).await? {
@@ -173,9 +185,8 @@ impl Round<'_> {
         Err(RoundError::ClocksDiffer(self.peer.id))
     }
 
-    fn own_groups(&self, cut: &Cut) -> Result<Vec<(Group, Fingerprint)>, RoundError> {
-        let mut ours = None;
-        self.inner.store.fingerprints(&mut |all| ours = all.groups(cut, self.range));
+    async fn own_groups(&self, cut: &Cut) -> Result<Vec<(Group, Fingerprint)>, RoundError> {
+        let ours = self.inner.server.groups_within(cut, self.range).await;
         ours.ok_or(RoundError::NotYet(self.peer.id))
     }
 
@@ -184,8 +195,9 @@ impl Round<'_> {
         for group in groups {
             for prefix in self.range {
                 let part = Part { group, prefix: prefix.clone() };
-                if let Some(ours) = self.own_part(&part).await? {
-                    self.descent.add(part, ours.print());
+                match self.own_part(&part).await? {
+                    Some(ours) => self.descent.add(part, ours.print()),
+                    None => self.left_out = true,
                 }
             }
             tokio::task::yield_now().await;
@@ -200,6 +212,7 @@ impl Round<'_> {
             Reconciled::Parts(answers) => answers,
             // The first part is one that the other cannot tell apart yet: it is left to a later round.
             Reconciled::TooLarge => {
+                self.left_out = true;
                 asked.drain(..asked.len().min(1));
                 asked.into_iter().for_each(|ask| self.descent.add(ask.part, ask.print));
                 return Ok(());
@@ -216,8 +229,9 @@ impl Round<'_> {
                 Finding::Later => self.descent.add(ask.part, ask.print),
                 Finding::Listed(theirs) => self.listed(ask, theirs).await?,
                 Finding::Divided { at, children } => {
-                    if let Some(ours) = self.own_children(&ask, at, &children).await? {
-                        self.descent.compare(&ask, children, &ours);
+                    match self.own_children(&ask, at, &children).await? {
+                        Some(ours) => self.descent.compare(&ask, children, &ours),
+                        None => self.left_out = true,
                     }
                 }
             }
@@ -231,7 +245,10 @@ impl Round<'_> {
             self.descent.note_lacked_there(asked.print.count);
             return Ok(());
         }
-        let Some(ours) = self.own_items(asked.part.clone()).await? else { return Ok(()) };
+        let Some(ours) = self.own_items(asked.part.clone()).await? else {
+            self.left_out = true;
+            return Ok(());
+        };
         let (mut shorts, lacked_there) = lacking(theirs, &ours);
         self.descent.note_lacked_there(lacked_there);
         shorts.retain(|short| !self.inner.replication.superseded.knows(*short));
@@ -247,10 +264,12 @@ impl Round<'_> {
     async fn fetch(&mut self) -> Result<(), RoundError> {
         self.waiting = 0;
         let wanted = std::mem::take(&mut self.wanted);
-        let fetched = self.inner.fetch_from(self.peer, wanted).await;
+        let fetched = self.inner.fetch_from(self.peer, wanted, Path::Repair, self.until).await;
         self.report.fetched += fetched.stored;
         self.report.lacked = self.report.lacked.saturating_sub(fetched.useless);
         self.report.fetch_bytes += fetched.bytes;
+        // What the neighbour has no more, because its publisher was quicker, is nobody's to fetch.
+        self.left_out |= fetched.stored + fetched.useless + fetched.gone < fetched.asked;
         fetched.stopped.map_or(Ok(()), Err)
     }
 

@@ -11,11 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dht_kad::NodeId;
+use dht_kad::admission::Path;
 use dht_kad::message::reconcile::{SHORTS_MAX, Salted, Wanted};
 use dht_kad::message::{NodeInfo, Reconcile, Reconciled};
 use dht_kad::reconcile::{Cut, Item, Neighbourhood, Part, Prefix, salted};
 use rand_core::Rng;
+use tokio::time::Instant;
 
+use super::fetch::TURN_LONGEST;
 use super::figures::count;
 use super::part_walk::PartWalk;
 use crate::context::Inner;
@@ -47,11 +50,14 @@ impl Inner {
     pub(super) async fn compare_salted(self: &Arc<Self>, salted: &mut SaltedWalk) -> Duration {
         let mut under_way = match salted.0.take() {
             Some(under_way) => under_way,
-            None => self.begin_salted(),
+            None => self.begin_salted().await,
         };
         let wait = under_way.wait;
-        let Some((part, _)) = under_way.walk.next(&*self.store) else {
-            self.replication.state().progress.note_salted(None);
+        let Some((part, _)) = under_way.walk.next(&*self.store).await else {
+            let mut state = self.replication.state();
+            state.progress.note_salted(None);
+            // Once a day what was handed on is offered again: all who had it may be gone since.
+            state.progress.retain_offered(|_| false);
             return wait;
         };
         salted.0 = Some(under_way);
@@ -65,15 +71,14 @@ impl Inner {
     }
 
     /// A walk from where the last one was, at a speed at which a whole one takes its time.
-    fn begin_salted(&self) -> UnderWay {
+    async fn begin_salted(&self) -> UnderWay {
         let cut = Cut::at(self.clock.now());
         let neighbourhood = self.replication.neighbourhood();
         let mut range = Vec::new();
         for prefix in neighbourhood.range() {
             self.shared_within(&neighbourhood, prefix.clone(), &mut range);
         }
-        let mut groups = Vec::new();
-        self.store.fingerprints(&mut |all| groups = all.groups(&cut, &range).unwrap_or_default());
+        let groups = self.server.groups_within(&cut, &range).await.unwrap_or_default();
         let small = u64::try_from(SHORTS_MAX / 4).unwrap_or(u64::MAX);
         let parts: u64 = groups.iter().map(|(_, print)| 1 + print.count / small).sum();
         let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
@@ -137,7 +142,9 @@ impl Inner {
         let lacks = |short: &u64| !ours.contains(short) && !superseded.knows(*short);
         let shorts: Vec<u64> = theirs.into_iter().filter(lacks).collect();
         if !shorts.is_empty() {
-            let report = self.fetch_from(peer, vec![Wanted { part: part.clone(), shorts }]).await;
+            let wanted = vec![Wanted { part: part.clone(), shorts }];
+            let report =
+                self.fetch_from(peer, wanted, Path::Repair, Instant::now() + TURN_LONGEST).await;
             tracing::debug!(peer = %peer.id, ?report, "a salted comparison showed what lacked");
         }
         Ok(())

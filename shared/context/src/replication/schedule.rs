@@ -16,12 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dht_kad::NodeId;
+use dht_kad::admission::Path;
 use dht_kad::message::NodeInfo;
 use tokio::time::Instant;
 
+use super::fetch::TURN_LONGEST;
 use super::figures::count;
 use super::offers::Offering;
 use super::progress::Progress;
+use super::round::RoundError;
 use super::salted::SaltedWalk;
 use super::turns::around;
 use crate::context::Inner;
@@ -137,8 +140,6 @@ impl Inner {
     fn next_kind(&self, course: &mut Course) -> Result<Kind, Instant> {
         let now = Instant::now();
         if std::mem::take(&mut self.replication.state().range_changed) {
-            let soon = now + self.chance.jittered(self.config.timing.repair_soon);
-            course.offer_due = course.offer_due.min(soon);
             course.salted.begin_anew();
         }
         let mut first = course.save_due;
@@ -212,7 +213,12 @@ impl Inner {
         let taken = self.replication.state().wants.take();
         let Some((holder, wanted)) = taken else { return };
         let peer = self.peer(holder);
-        let report = self.fetch_from(&peer, wanted).await;
+        let report =
+            self.fetch_from(&peer, wanted, Path::Offered, Instant::now() + TURN_LONGEST).await;
+        if matches!(report.stopped, Some(RoundError::Ask(_) | RoundError::WrongAnswer(_))) {
+            // Or its silence, a page of it at a time, would take the turns of others.
+            self.replication.state().wants.forget(&holder);
+        }
         // What could not be fetched is offered again.
         tracing::debug!(peer = %holder, ?report, "fetched what was offered");
     }

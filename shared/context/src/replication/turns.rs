@@ -5,7 +5,7 @@
 //! neighbours there are. Whoever has been due for longest is next, so nobody is left out: one that
 //! fails is put off, longer each time, and meanwhile holds up nobody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dht_kad::NodeId;
@@ -145,17 +145,16 @@ impl Turns {
         } else {
             turn.differs.get_or_insert(started);
         }
-        // One that had much to fetch may have ended at its bounds, before it saw all.
-        if report.equal || report.lacked_there == 0 && report.lacked < MUCH {
+        if report.complete && report.lacked_there == 0 {
             turn.has_all = Some(started);
         }
-        turn.taken_all |= report.complete && report.fetched >= report.lacked;
+        turn.taken_all |= report.complete;
         let now = Instant::now();
         if report.fetched >= MUCH {
             // Not before others that are due already.
             turn.retries = 0;
             turn.due = now;
-        } else if report.lacked > 0 {
+        } else if report.lacked > 0 || !report.complete {
             turn.retry(every, chance, now);
         } else {
             turn.retries = 0;
@@ -171,10 +170,21 @@ impl Turns {
         }
     }
 
-    /// Whether a quorum of the neighbours has shown all that it holds, and this node has it.
-    pub(crate) fn taken_from_quorum(&self) -> bool {
-        let taken = self.turns.values().filter(|turn| turn.taken_all).count();
-        !self.turns.is_empty() && taken >= quorum_of(self.turns.len())
+    /// Whether a quorum of the neighbours has shown all that it holds, and this node has it; and a
+    /// quorum of those that are whole, if any is: many that come at once hold nothing, however many
+    /// agree.
+    pub(crate) fn taken_from_quorum(&self, whole: &BTreeSet<NodeId>) -> bool {
+        let quorum =
+            |of: Vec<&Turn>| of.iter().filter(|turn| turn.taken_all).count() >= quorum_of(of.len());
+        let of_whole = self.turns.iter().filter(|(id, _)| whole.contains(id));
+        let of_whole: Vec<_> = of_whole.map(|(_, turn)| turn).collect();
+        let none_whole = of_whole.is_empty();
+        quorum(self.turns.values().collect()) && (none_whole || quorum(of_whole))
+    }
+
+    /// Nobody counts as having shown all any more: this node was away for long.
+    pub(crate) fn forget_taken(&mut self) {
+        self.turns.values_mut().for_each(|turn| turn.taken_all = false);
     }
 
     /// Since when a neighbour has been known to have all that this node then held.
@@ -300,6 +310,38 @@ mod tests {
         assert!(of(1) > 100, "what has much to fetch goes on at once");
         assert!((2..=5).contains(&of(0)) && (2..=5).contains(&of(2)), "{} {}", of(0), of(2));
         assert!((3..10).all(|number| of(number) == 1), "and all others had their turn");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_that_could_not_see_all_is_held_again_soon_and_proves_nothing() {
+        let (chance, neighbours) = (chance(), ids(0..1));
+        let mut turns = Turns::new(RHYTHM);
+        let start = Instant::now();
+        turns.keep(&neighbours, &chance, start, true);
+        let partial = RoundReport { equal: false, complete: false, ..EQUAL };
+        turns.done(&neighbours[0], &partial, start, &chance);
+        let nobody = BTreeSet::new();
+        assert!(!turns.taken_from_quorum(&nobody) && turns.has_all(&neighbours[0]).is_none());
+        assert!(turns.next().is_some_and(|(due, _)| due <= start + RETRY_FIRST));
+        // Versions that were replaced before they could be fetched are the neighbour's no more.
+        let outrun = RoundReport { equal: false, lacked: 3, fetched: 1, ..EQUAL };
+        turns.done(&neighbours[0], &outrun, start, &chance);
+        assert!(turns.taken_from_quorum(&nobody));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_empty_hands_of_many_newcomers_make_nobody_whole() {
+        let (chance, neighbours) = (chance(), ids(0..9));
+        let mut turns = Turns::new(RHYTHM);
+        turns.keep(&neighbours, &chance, Instant::now(), true);
+        let whole: BTreeSet<NodeId> = ids(0..2).into_iter().chain(ids(40..50)).collect();
+        for id in &neighbours[1..] {
+            turns.done(id, &EQUAL, Instant::now(), &chance);
+        }
+        assert!(turns.taken_from_quorum(&BTreeSet::new()), "nobody is whole yet");
+        assert!(!turns.taken_from_quorum(&whole), "one of two that are");
+        turns.done(&neighbours[0], &EQUAL, Instant::now(), &chance);
+        assert!(turns.taken_from_quorum(&whole));
     }
 
     #[tokio::test(start_paused = true)]

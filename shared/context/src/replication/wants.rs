@@ -62,6 +62,12 @@ impl Wants {
         Some((holder, wanted))
     }
 
+    /// Forgets what waits for a holder: it does not give what it offers.
+    pub(crate) fn forget(&mut self, holder: &NodeId) {
+        let waiting = self.by_holder.remove(holder).map_or(0, |items| items.len());
+        self.count = self.count.saturating_sub(waiting);
+    }
+
     /// Whether anything waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_holder.is_empty()
@@ -109,5 +115,8 @@ mod tests {
         let takers = (0..=255).filter(|number| wants.add(id(*number), items(0..most))).count();
         assert_eq!(takers, IN_ALL_MAX / PER_HOLDER_MAX);
         assert_eq!(wants.count, IN_ALL_MAX);
+        wants.forget(&id(0));
+        assert_eq!(wants.count, IN_ALL_MAX - PER_HOLDER_MAX);
+        assert!(wants.add(id(255), items(0..most)), "there is room again");
     }
 }

@@ -2,28 +2,45 @@
 //!
 //! A node that joins among the k closest to a key holds nothing of what was put there before, until
 //! it has fetched it; until then its empty hands prove nothing to a reader
-//! ([`dht_kad::lookup`]). So it is not *whole* until a quorum of its neighbours has had a round with
-//! it after which it lacked nothing that they hold. By then it has what any quorum before it
-//! acknowledged. What is only restarted stays whole: what it missed in a moment is what any node
-//! misses that is not reached for a moment, and majorities make up for that.
+//! ([`dht_kad::lookup`]). So it is not *whole* until a quorum of its neighbours, and of those of them that
+//! are whole if any is, has had a round with it after which it lacked nothing that they hold. By then
+//! it has, as a rule, what any quorum before it acknowledged: neighbours share different parts with it,
+//! and a quorum of all of them need not be one of those that share each. What is only restarted stays
+//! whole: what it missed in a moment is what any node misses that is not reached for a moment, and
+//! majorities make up for that. What was cut off from
+//! the network for longer than others wait for it is not whole any more, and begins anew.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use dht_kad::UnixMs;
+use tokio::time::Instant;
 
 use crate::context::Inner;
 
 /// Whether this node is whole.
 #[derive(Debug, Default)]
-pub(super) struct Whole(AtomicBool);
+pub(super) struct Whole {
+    whole: AtomicBool,
+    /// Since when its table cannot be relied on.
+    cut_off: Mutex<Option<Instant>>,
+}
 
 impl Whole {
     pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.whole.load(Ordering::Relaxed)
     }
 
     fn set(&self, whole: bool) {
-        self.0.store(whole, Ordering::Relaxed);
+        self.whole.store(whole, Ordering::Relaxed);
+    }
+
+    /// For how long its table could not be relied on, without a break.
+    fn cut_off_for(&self, settled: bool, now: Instant) -> Duration {
+        let mut cut_off = self.cut_off.lock().unwrap_or_else(PoisonError::into_inner);
+        *cut_off = if settled { None } else { cut_off.or(Some(now)) };
+        cut_off.map_or(Duration::ZERO, |since| now.duration_since(since))
     }
 }
 
@@ -36,14 +53,28 @@ impl Inner {
         self.replication.whole.set(whole_at.is_some_and(lately));
     }
 
-    /// Looks whether it has become whole.
+    /// Looks whether it has become whole, or is not any more.
     pub(super) fn consider_whole(&self) {
+        let settled = self.membership.is_settled();
+        let cut_off_for = self.replication.whole.cut_off_for(settled, Instant::now());
         if self.replication.is_whole() {
+            if cut_off_for >= self.config.timing.grace {
+                self.replication.whole.set(false);
+                self.replication.state().turns.forget_taken();
+                self.membership.forget_looked_around();
+                tracing::info!(
+                    "this node was cut off for long: it may lack what was put meanwhile"
+                );
+            }
             return;
         }
-        let alone = self.registry.table_len() == 0 && self.membership.is_settled();
+        // Who has somebody to ask is not alone, but early.
+        let alone = self.config.bootstrap.is_empty()
+            && self.registry.table_len() == 0
+            && self.membership.is_settled();
+        let others = self.registry.whole_servers();
         let complete = self.membership.has_looked_around()
-            && self.replication.state().turns.taken_from_quorum();
+            && self.replication.state().turns.taken_from_quorum(&others);
         if alone || complete {
             self.replication.whole.set(true);
             self.note_whole();
@@ -57,5 +88,22 @@ impl Inner {
             let now = self.clock.now();
             self.replication.state().progress.note_whole(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_unbroken_time_without_the_network_counts() {
+        let whole = Whole::default();
+        let second = Duration::from_secs(1);
+        assert_eq!(whole.cut_off_for(false, Instant::now()), Duration::ZERO);
+        tokio::time::advance(second).await;
+        assert_eq!(whole.cut_off_for(false, Instant::now()), second);
+        assert_eq!(whole.cut_off_for(true, Instant::now()), Duration::ZERO);
+        tokio::time::advance(second).await;
+        assert_eq!(whole.cut_off_for(false, Instant::now()), Duration::ZERO);
     }
 }

@@ -260,6 +260,13 @@ impl Node {
         Node { context, store }
     }
 
+    /// Waits until the node holds what its neighbours hold, and so counts in every put.
+    pub(crate) async fn whole(&self) {
+        while !self.context.is_whole() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub(crate) fn address(&self) -> PeerAddress {
         let addr = self.context.local_addrs()[0];
         PeerAddress { id: Some(self.context.node_id()), ..PeerAddress::from(addr) }

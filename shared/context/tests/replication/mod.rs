@@ -1,5 +1,12 @@
 //! Copies come to where they belong, on real sockets, without anybody putting anything again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot put or find something has failed"
+)]
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -50,7 +50,7 @@
 //! until it has fetched it from its neighbours; it says so (`whole`). Its empty hands say nothing,
 //! so it is passed over as if it were dead, and T is the k closest of those that are whole. A put
 //! needs a majority of that T, and goes to those passed over as well: what they hold counts when a
-//! get finds it. When such a server becomes whole it has fetched what each of its neighbours holds,
+//! get finds it, but not towards a quorum, since it may be what another version has superseded. When such a server becomes whole it has fetched what each of its neighbours holds,
 //! and so everything that a majority of the T before it acknowledged.
 //!
 //! # What a lying server can do

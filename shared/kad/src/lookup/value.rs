@@ -97,6 +97,7 @@ pub struct ValueLookup {
     consistency: Consistency,
     /// In the order of their answers; at most as many as were asked.
     holders: Vec<NodeId>,
+    holders_that_count: usize,
     body: Body,
     /// Once it is over: whether it is conclusive.
     ended: Option<bool>,
@@ -122,8 +123,14 @@ impl ValueLookup {
         config: LookupConfig,
     ) -> Self {
         let walk = Walk::new(key, own, seeds, config);
-        let mut lookup =
-            ValueLookup { walk, consistency, holders: Vec::new(), body: Body::Wanted, ended: None };
+        let mut lookup = ValueLookup {
+            walk,
+            consistency,
+            holders: Vec::new(),
+            holders_that_count: 0,
+            body: Body::Wanted,
+            ended: None,
+        };
         lookup.conclude();
         lookup
     }
@@ -152,12 +159,14 @@ impl ValueLookup {
     /// Takes the answer of `from`: whether it holds anything valid there, the servers that it named,
     /// and what it says of itself. Ignored if no answer is awaited from there, or the lookup is over.
     pub fn on_answer(&mut self, from: &NodeId, holds: bool, nodes: Vec<NodeInfo>, says: Condition) {
-        let counts = holds || says.whole;
+        // What one that is not whole holds may be an older version than a majority acknowledged.
+        let counts = says.whole || holds && self.consistency == Consistency::One;
         if self.ended.is_some() || !self.walk.answer(from, nodes, says, counts) {
             return;
         }
         if holds {
             self.holders.push(*from);
+            self.holders_that_count += usize::from(counts);
         }
         if self.body == Body::AskedOf(*from) {
             self.body = if holds { Body::Received } else { Body::Wanted };
@@ -203,7 +212,7 @@ impl ValueLookup {
             Consistency::Default => DEFAULT_HOLDERS,
             Consistency::Quorum => usize::MAX,
         };
-        if self.holders.len() >= enough_holders || self.walk.majority_answered() {
+        if self.holders_that_count >= enough_holders || self.walk.majority_answered() {
             self.ended = Some(true);
         } else if let Move::Done { exhausted } = self.walk.peek() {
             self.ended = Some(self.walk.any_settled() && !exhausted);

@@ -14,7 +14,8 @@ use crate::time::UnixMs;
 pub const RANGE_MAX: usize = 256;
 /// The most groups in an answer: more than there can be at one time.
 pub const GROUPS_MAX: usize = 1_024;
-/// The most parts that are compared at once; with 16 children each they still fit a frame.
+/// The most parts that are compared at once. An answerer that does not get to all of them within a
+/// frame answers the rest with [`PartAnswer::Later`].
 pub const PARTS_MAX: usize = 512;
 /// The most short digests in one list: an answerer lists a part at once if it is that small and the
 /// asker has nothing there.

@@ -56,6 +56,7 @@ pub enum Finding {
 pub struct Descent {
     pending: BTreeMap<Turn, Print>,
     lacked_there: u64,
+    left_out: bool,
 }
 
 /// A part's place in the order: what was made last comes first.
@@ -68,6 +69,7 @@ impl Descent {
         self.pending.insert((Reverse(made_at(&part.group)), part), ours);
         if self.pending.len() > PENDING_MAX {
             self.pending.pop_last();
+            self.left_out = true;
         }
     }
 
@@ -75,6 +77,12 @@ impl Descent {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// Whether some part was left to a later comparison, as too many were waiting.
+    #[must_use]
+    pub fn has_left_out(&self) -> bool {
+        self.left_out
     }
 
     /// Takes the next parts to ask about.

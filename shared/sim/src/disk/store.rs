@@ -249,7 +249,10 @@ mod tests {
             _: Limits,
         ) -> Option<DiskStore> {
             store.disk.crash();
-            Some(store.disk.open(clock.clone(), clock))
+            let store = store.disk.open(clock.clone(), clock);
+            // Its peers confirm that so much time has passed while it was down.
+            store.note_clock(Some(true));
+            Some(store)
         }
     }
 

@@ -76,7 +76,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
 
     world.network().heal();
     found_within(world, AGREE_WITHIN).await?;
-    world.converged(Copies::All, AGREE_WITHIN).await?;
+    world.converged(Copies::Nearly, AGREE_WITHIN).await?;
     world.crash(&all).await;
     world.live(DOWN).await;
     start_at_once(world, &all)?;

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::moves::{everyone, fill, found_within, gather, minutes, unexpected};
 use super::{Scenario, Writers};
+use crate::checker::Reads;
 use crate::dice::Dice;
 use crate::view::Copies;
 use crate::world::{DISK_BYTES, Failure, HostId, World};
@@ -20,6 +21,8 @@ const WRITES: usize = 60;
 const SOME_PERCENT: usize = 30;
 /// And then: for most records no quorum is left.
 const MOST_PERCENT: usize = 70;
+/// One read in this goes on meanwhile.
+const READ_EVERY: Duration = Duration::from_millis(100);
 /// A disk that is full has so much room.
 const NO_ROOM: u64 = 4_096;
 /// Everything lies on its k closest so soon after disks are good again.
@@ -56,12 +59,19 @@ async fn play(world: &mut World) -> Result<(), Failure> {
 
     let all = everyone(world);
     let part = |percent| all.iter().copied().take(all.len() * percent / 100).collect::<Vec<_>>();
+    let readers = world.read_on(READ_EVERY);
     spoil(world, &part(SOME_PERCENT));
     let refused_by_some = write(world, &mut writers, &mut dice).await?;
     world.check_all(Consistency::Quorum).await?;
     spoil(world, &part(MOST_PERCENT));
     let refused_by_most = write(world, &mut writers, &mut dice).await?;
     world.check_all(Consistency::Quorum).await?;
+    drop(readers);
+    let Reads { found, missed } = world.checker().reads();
+    world.note(format!("meanwhile {found} of {} reads found what they should", found + missed));
+    if missed > 0 {
+        return Err(Failure::Expected("what lies on bad disks is not served".to_owned()));
+    }
     world.note(format!(
         "refused: {refused_by_some} of {WRITES} with {SOME_PERCENT} % of disks bad, \
          {refused_by_most} with {MOST_PERCENT} %"
@@ -78,7 +88,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         world.set_disk_failing(*id, false);
     }
     fill(world, &mut writers, &mut dice, RECORDS).await?;
-    let took = world.converged(Copies::All, EQUAL_WITHIN).await?;
+    let took = world.converged(Copies::Nearly, EQUAL_WITHIN).await?;
     world.note(format!("equal {} s after the disks were good", took.as_secs()));
     found_within(world, minutes(1)).await.map(drop)
 }

@@ -27,6 +27,7 @@ pub(super) struct Load {
     dice: Dice,
     every: Duration,
     reads: usize,
+    reading: Consistency,
     next: Instant,
     writes: Vec<JoinHandle<(Errand, Result<PutReport, PutError>)>>,
     looks: Vec<JoinHandle<Result<(), BrokenRule>>>,
@@ -62,11 +63,18 @@ impl Load {
             dice: world.dice("load"),
             every,
             reads,
+            reading: Consistency::Default,
             next: Instant::now(),
             writes: Vec::new(),
             looks: Vec::new(),
             tally: Tally::default(),
         }
+    }
+
+    /// The same, with readers who ask a quorum of holders: nodes come so fast that a record's first
+    /// holders that a reader meets may all be yesterday's.
+    pub(super) fn reading_by_quorum(self) -> Self {
+        Load { reading: Consistency::Quorum, ..self }
     }
 
     /// Lets the world live on for a while, with people using any node that runs and is ready.
@@ -92,19 +100,22 @@ impl Load {
             tokio::time::sleep_until(self.next).await;
             self.next += self.dice.between(self.every / 2, self.every * 3 / 2);
             self.collect().await?;
-            if let Some(node) = self.anyone(world, nodes) {
-                let errand = self.writers.draw();
-                self.writes.push(world.errand(node, |user| async move {
-                    let result = errand.run(&user).await;
-                    (errand, result)
-                })?);
-            }
+            self.write(world, nodes)?;
             for _ in 0..self.reads {
                 self.look(world, nodes)?;
             }
         }
         tokio::time::sleep_until(until).await;
         self.collect().await
+    }
+
+    /// Begins so many writes at once, for whatever comes in the middle of them.
+    ///
+    /// # Errors
+    /// If a node is down.
+    pub(super) fn rush(&mut self, world: &mut World, count: usize) -> Result<(), Failure> {
+        let all = world.running();
+        (0..count).try_for_each(|_| self.write(world, &all))
     }
 
     /// Waits for what is under way, and says what became of all.
@@ -130,12 +141,23 @@ impl Load {
         ready.get(self.dice.place(ready.len())).copied()
     }
 
+    fn write(&mut self, world: &mut World, nodes: &[HostId]) -> Result<(), Failure> {
+        let Some(node) = self.anyone(world, nodes) else { return Ok(()) };
+        let errand = self.writers.draw();
+        self.writes.push(world.errand(node, |user| async move {
+            let result = errand.run(&user).await;
+            (errand, result)
+        })?);
+        Ok(())
+    }
+
     fn look(&mut self, world: &mut World, nodes: &[HostId]) -> Result<(), Failure> {
         let Some(node) = self.anyone(world, nodes) else { return Ok(()) };
         let places = world.checker().places();
         let Some(place) = places.get(self.dice.place(places.len())).copied() else { return Ok(()) };
         let question = world.checker().asks(&place);
-        self.looks.push(world.errand(node, |user| look(user, place, question))?);
+        let reading = self.reading;
+        self.looks.push(world.errand(node, |user| look(user, place, question, reading))?);
         Ok(())
     }
 
@@ -170,10 +192,15 @@ fn take_finished<T>(tasks: &mut Vec<JoinHandle<T>>) -> Vec<JoinHandle<T>> {
 }
 
 /// Reads one slot, patiently: that nobody can say is no answer.
-async fn look(user: User, place: Slot, question: Question) -> Result<(), BrokenRule> {
+async fn look(
+    user: User,
+    place: Slot,
+    question: Question,
+    reading: Consistency,
+) -> Result<(), BrokenRule> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let answer = user.get(&place, Consistency::Default).await;
+        let answer = user.get(&place, reading).await;
         let unsaid = matches!(
             answer,
             Err(GetError::NoPeers

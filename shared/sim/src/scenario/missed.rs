@@ -1,7 +1,11 @@
 //! What [`deleted-comes-back`](super::DeletedComesBack) and
 //! [`stale-version-wins`](super::StaleVersionWins) share: some holders miss a change, return, and
-//! are then the only ones left.
+//! are then the only ones left. While they are back and differ still, somebody sends the first
+//! versions again, too.
 
+use std::time::Duration;
+
+use dht_kad::lookup::Consistency;
 use dht_kad::record::Retention;
 
 use super::Errand;
@@ -16,9 +20,11 @@ const PAGES: u64 = 20;
 /// Of a hundred hosts so many miss it: fewer than a quorum of a page's holders.
 const AWAY_PERCENT: usize = 40;
 /// Longer than what is gone is remembered, so that the others are the whole network then.
-const NOTICED: std::time::Duration = minutes(3);
+const NOTICED: Duration = minutes(3);
+/// When they are back, those who were away know who is there after this.
+const BACK: Duration = Duration::from_millis(500);
 /// Those who were away are equal to the others within this.
-const EQUAL_WITHIN: std::time::Duration = minutes(10);
+const EQUAL_WITHIN: Duration = minutes(10);
 
 /// Plays it with one kind of change to a page.
 pub(super) async fn play(
@@ -30,23 +36,30 @@ pub(super) async fn play(
     let all = everyone(world);
     gather(world).await?;
     let first = (0..PAGES).map(|page| notebook.write(page, 1, Retention::Days7)).collect();
-    write_all(world, &mut dice, &all, first).await?;
+    let first = write_all(world, &mut dice, &all, first).await?;
     found_within(world, minutes(1)).await?;
 
     let (away, there): (Vec<HostId>, Vec<HostId>) =
         all.iter().partition(|id| *id * 100 < all.len() * AWAY_PERCENT);
     world.crash(&away).await;
     world.live(NOTICED).await;
-    write_all(world, &mut dice, &there, (0..PAGES).map(|page| change(&notebook, page)).collect())
-        .await?;
+    let changes = (0..PAGES).map(|page| change(&notebook, page)).collect();
+    write_all(world, &mut dice, &there, changes).await?;
 
     start_at_once(world, &away)?;
     world.all_ready(NOTICED).await?;
+    world.live(BACK).await;
+    world.check_all(Consistency::Quorum).await?;
+    for (place, (_, report)) in first.iter().enumerate() {
+        let Some(replayer) = all.get(place % all.len()) else { continue };
+        // It is refused, or holders keep what they have: the next look says whether that is so.
+        let _ = world.user(*replayer)?.context().put_record(&report.record, None, None).await;
+    }
+    world.check_all(Consistency::Quorum).await?;
     found_within(world, minutes(1)).await?;
     world.live(EQUAL_WITHIN).await;
 
     world.crash(&there).await;
     world.live(NOTICED).await;
-    found_within(world, minutes(1)).await?;
-    Ok(())
+    found_within(world, minutes(1)).await.map(drop)
 }

@@ -39,11 +39,6 @@ pub(super) const fn hours(count: u64) -> Duration {
     minutes(60 * count)
 }
 
-/// Days.
-pub(super) const fn days(count: u64) -> Duration {
-    hours(24 * count)
-}
-
 /// For stories of many hours: what nodes do every second or minute to stay in the network, and what
 /// would be most of all that happens, they do a fifth as often. Replication keeps its own pace.
 pub(super) fn unhurried() -> Timing {

@@ -17,10 +17,11 @@ use crate::stranger::Stranger;
 use crate::view::Copies;
 use crate::world::{Failure, HostId, World};
 
-/// What is written, so much of it overwritten or deleted later.
-const RECORDS: usize = 250;
+/// Writes in each of several rounds; later ones overwrite and delete some of what earlier ones wrote.
+const WRITES: usize = 80;
+const ROUNDS: usize = 4;
 /// Requests that are sent again each time: all that write, and some of the rest.
-const AGAIN_MAX: usize = 6_000;
+const AGAIN_MAX: usize = 8_000;
 /// Requests that are under way at once.
 const TOGETHER: usize = 32;
 
@@ -51,9 +52,11 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     gather(world).await?;
     world.network().overhear();
     let mut writers = Writers::new(world.seed());
-    fill(world, &mut writers, &mut dice, RECORDS).await?;
+    for _ in 0..ROUNDS {
+        fill(world, &mut writers, &mut dice, WRITES).await?;
+    }
     found_within(world, minutes(1)).await?;
-    world.converged(Copies::All, minutes(30)).await?;
+    world.converged(Copies::Nearly, minutes(30)).await?;
     let heard = world.network().overheard();
 
     let attacker = Stranger::arrive(world);
@@ -66,7 +69,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     world.start(victim, &everyone(world))?;
     ask_again(world, &attacker, &heard, &mut dice).await?;
     world.all_ready(minutes(5)).await?;
-    world.converged(Copies::All, minutes(30)).await?;
+    world.converged(Copies::Nearly, minutes(30)).await?;
     found_within(world, minutes(1)).await?;
 
     for class in [Retention::Hours8, Retention::Days7] {

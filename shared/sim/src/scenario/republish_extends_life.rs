@@ -28,10 +28,10 @@ const RESTLESS: Restless = Restless {
     orderly_permille: 300,
     replaced_permille: 200,
 };
-/// Half of their life passes while people sleep.
-const ASLEEP_MS: u64 = 4 * 3_600_000;
+/// Most of their life passes while people sleep.
+const ASLEEP_MS: u64 = 6 * 3_600_000;
 /// How often all is read around the end, and how long before and after it.
-const LOOK_EVERY: Duration = minutes(5);
+const LOOK_EVERY: Duration = minutes(10);
 const AROUND: Duration = minutes(30);
 
 /// The lesson of this name.
@@ -68,7 +68,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     let mut load = Load::new(world, Writers::new(world.seed()), WRITE_EVERY, 1);
     let mut churn = Churn::new(world, RESTLESS);
     world.clock().jump(ASLEEP_MS);
-    churn.live(world, &mut load, hours(4) - AROUND).await?;
+    churn.live(world, &mut load, hours(2) - AROUND).await?;
     let mut around = Duration::ZERO;
     while around < 2 * AROUND {
         churn.live(world, &mut load, LOOK_EVERY).await?;

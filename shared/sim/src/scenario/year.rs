@@ -2,16 +2,20 @@
 //!
 //! Pages are left alone, renewed, deleted, or shortened: a version that lives for a week replaces one
 //! that would have lived for a year, and the one it replaced must not come back when it has ended.
-//! Meanwhile machines come and go at the pace of years. Every ten days everything is read: nothing is
+//! Meanwhile machines come and go at the pace of years. Every twenty days everything is read: nothing is
 //! lost before its end, nothing outlives it, and what is deleted stays so.
+//!
+//! Of each twenty days a few hours are lived through, at the pace of hours; the rest is a jump of all
+//! clocks, in which records age and nodes do nothing.
 
 use std::time::Duration;
 
 use dht_context::Timing;
 use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
-use super::moves::{days, everyone, first, found_within, gather, hours, write_all};
+use super::moves::{everyone, first, found_within, gather, hours, minutes, write_all};
 use super::notebook::Notebook;
 use super::{Errand, Scenario};
 use crate::dice::Dice;
@@ -19,21 +23,23 @@ use crate::world::{Failure, HostId, World};
 
 /// Pages, a fifth of each fate.
 const PAGES: u64 = 50;
-/// The story in steps of ten days: after the last renewal of all, a year and some days more.
-const STEP: Duration = days(10);
-const STEPS: u64 = 4;
+/// The story in steps of twenty days: after the last renewal of all, a year and some days more.
+const STEP_MS: u64 = 20 * 86_400_000;
+const STEPS: u64 = 31;
 /// In which steps pages are renewed.
-const RENEWED: [u64; 3] = [9, 20, 33];
+const RENEWED: [u64; 2] = [5, 11];
 /// In which step pages are deleted, or shortened, or written again after that.
-const DELETED: u64 = 5;
-const SHORTENED: u64 = 12;
-const WRITTEN_AGAIN: u64 = 15;
+const DELETED: u64 = 3;
+const SHORTENED: u64 = 6;
+const WRITTEN_AGAIN: u64 = 8;
 /// Of a thousand machines so many are replaced by an empty one in each step.
-const REPLACED_PERMILLE: u32 = 30;
+const REPLACED_PERMILLE: u32 = 50;
 /// How many are switched off for a step, each time.
 const AWAY: usize = 2;
-/// Nodes that look around so seldom are ready, and whole, within this.
-const SLOW: Duration = days(4);
+/// Nodes at this pace are ready, and whole, within this.
+const SLOW: Duration = hours(3);
+/// How much of each step is lived through.
+const AWAKE: Duration = hours(2);
 
 /// Over a year.
 pub struct Year;
@@ -64,32 +70,35 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     gather(world).await?;
     let mut away: Vec<HostId> = Vec::new();
     for step in 0..STEPS {
+        let began = Instant::now();
         let running = world.running();
         let errands = (0..PAGES).filter_map(|page| fate(&notebook, page, step)).collect();
         write_all(world, &mut dice, &running, errands).await?;
         machines(world, &mut dice, &mut away).await?;
-        world.live(STEP).await;
+        world.live(AWAKE).await;
+        found_within(world, SLOW).await?;
+        let passed = began.elapsed().as_millis();
+        let passed_ms = u64::try_from(passed).unwrap_or(STEP_MS);
+        world.clock().jump(STEP_MS.saturating_sub(passed_ms));
         found_within(world, SLOW).await?;
     }
-    let left = everyone(world).len();
-    world.note(format!("{} machines in all, {} were replaced", left, left - 24));
+    let replaced = everyone(world).len() - world.settings().nodes;
+    world.note(format!("{replaced} machines were replaced"));
     Ok(())
 }
 
-/// Whatever nodes do every minute or hour they do a few times a day here: two years have too many
-/// minutes.
+/// What nodes do every second, minute or hour, they do a few times an hour or a day.
 fn seldom() -> Timing {
     Timing {
-        tick: hours(1),
-        revalidate: days(2),
-        refresh: days(4),
-        settle: hours(6),
-        compare_clocks: days(4),
-        repair_wait: hours(1),
-        repair_every: days(1),
-        repair_soon: hours(2),
-        salted_every: days(30),
-        grace: days(1),
+        tick: minutes(2),
+        revalidate: hours(2),
+        refresh: hours(4),
+        settle: minutes(10),
+        compare_clocks: hours(2),
+        repair_wait: minutes(2),
+        repair_every: minutes(40),
+        repair_soon: minutes(4),
+        grace: minutes(40),
         ..Timing::default()
     }
 }
@@ -118,7 +127,7 @@ async fn machines(
         world.start(id, &first)?;
     }
     world.all_ready(SLOW).await?;
-    world.live(SLOW).await;
+    world.live(AWAKE).await;
     for id in world.running() {
         if dice.permille(REPLACED_PERMILLE) {
             let told: Vec<_> = world.running().into_iter().filter(|other| *other != id).collect();
@@ -126,7 +135,6 @@ async fn machines(
             let newcomer = world.add_host();
             world.start(newcomer, &told)?;
             world.all_ready(SLOW).await?;
-            world.live(SLOW).await;
         }
     }
     for _ in 0..AWAY {
