@@ -97,6 +97,8 @@ fn start_full(dir: &Path, corpus: &Corpus, records: u64) -> Vec<NodeProcess> {
         node
     };
     let mut nodes: Vec<NodeProcess> = addrs.iter().enumerate().map(place).collect();
+    // What the copies wrote must not be on its way to the disk while the nodes are measured.
+    rustix::fs::sync();
     nodes.iter_mut().for_each(NodeProcess::spawn);
     nodes.iter_mut().for_each(NodeProcess::await_ready);
     nodes

@@ -1,6 +1,6 @@
 //! Attackers: nodes whose names lie close to a key, and that do harm from there.
 //!
-//! An [`Attacker`] is a [`Stranger`] with a key that was tried out until its name came close to the
+//! An *attacker* is a [`Stranger`] with a key that was tried out until its name came close to the
 //! one it is after ([`ground_key`]), and a way to [behave](Behaviour). They know each other: whoever
 //! asks one of them for nodes hears of the others only. They enter the tables of honest nodes as any
 //! server does: by introducing themselves.
