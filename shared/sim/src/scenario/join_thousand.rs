@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use dht_kad::lookup::Consistency;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
@@ -69,7 +70,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     world.all_ready(COMING).await?;
     let tally = load.finish().await?;
     world.note(tally.to_string());
-    found_within(world, Duration::ZERO).await?;
+    world.check_all(Consistency::Quorum).await?;
     let took = world.converged(Copies::Nearly, WHOLE_WITHIN).await?;
     world.note(format!("on the k closest {} s after the last had come", took.as_secs()));
     found_within(world, Duration::ZERO).await.map(drop)

@@ -21,8 +21,9 @@ use crate::world::{Failure, HostId, World};
 const RECORDS: usize = 100;
 /// Pages that both sides overwrite.
 const PAGES: u64 = 10;
-/// Longer than what is gone is remembered.
-const NOTICED: Duration = minutes(3);
+/// Longer than it takes a node to ask all of its peers whether they live, and to forget those who are
+/// gone: until then a writer is told that the network is gathering.
+const NOTICED: Duration = minutes(10);
 /// The day, in so many parts, of which people write during one hour each.
 const PARTS: u32 = 6;
 const PART_MS: u64 = 4 * 3_600_000;
