@@ -1,11 +1,7 @@
 //! The lessons of systems that failed, one scenario each: it is kept with several seeds, and it is
 //! broken when what went wrong elsewhere is put back.
 
-<<<<<<< HEAD
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests panics as they do")]
-=======
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a helper of tests panics as they do")]
->>>>>>> w-simplay
 
 use std::time::Duration;
 
