@@ -42,9 +42,16 @@ impl World {
         if tokio::time::timeout(limit, all).await.is_ok() {
             return Ok(());
         }
-        let late = users.iter().filter(|user| !user.context().is_ready()).count();
-        let (nodes, secs) = (users.len(), limit.as_secs());
-        Err(Failure::Expected(format!("{late} of {nodes} nodes are not ready after {secs} s")))
+        let late: Vec<_> = users.iter().filter(|user| !user.context().is_ready()).collect();
+        let first = late.first().map(|user| {
+            let context = user.context();
+            let (stage, table) = (context.stage(), context.stats().table);
+            format!("; the first has {table} servers in its table and is {stage:?}")
+        });
+        let (late, nodes, secs) = (late.len(), users.len(), limit.as_secs());
+        let first = first.unwrap_or_default();
+        let what = format!("{late} of {nodes} nodes are not ready after {secs} s{first}");
+        Err(Failure::Expected(what))
     }
 
     /// Gets every slot in which something was acknowledged, each through a random node, and checks

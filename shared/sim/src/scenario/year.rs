@@ -15,7 +15,7 @@ use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::moves::{everyone, first, found_within, gather, hours, minutes, write_all};
+use super::moves::{everyone, found_within, gather, hours, minutes, write_all};
 use super::notebook::Notebook;
 use super::{Errand, Scenario};
 use crate::dice::Dice;
@@ -122,9 +122,10 @@ async fn machines(
     dice: &mut Dice,
     away: &mut Vec<HostId>,
 ) -> Result<(), Failure> {
-    let first = first(world);
+    // Whoever asks only those whom it knew years ago may find none of them alive.
+    let told = world.running();
     for id in away.drain(..) {
-        world.start(id, &first)?;
+        world.start(id, &told)?;
     }
     world.all_ready(SLOW).await?;
     world.live(AWAKE).await;
