@@ -20,6 +20,8 @@ use crate::wire::WirePeer;
 const AWAY: usize = 2;
 /// Bytes of each value.
 const BODY_BYTES: usize = 1_024;
+/// Values under one label.
+const AT_ONE_KEY: u64 = 1_000;
 /// Puts that are under way at once, at most: more than a second's load that is late.
 const TOGETHER: usize = 256;
 /// Of the records that were put meanwhile so many are read from the node that was away, evenly
@@ -93,7 +95,6 @@ pub fn run(load: Load, limit: Duration) -> Result<Return, String> {
 /// Puts values of every class, so many a second, and returns those that were acknowledged.
 fn put_for(user: &User, load: Load) -> (Vec<ValidRecord>, u64) {
     let client = user.client().clone();
-    let label = client.label("away");
     let failed = Arc::new(AtomicU64::new(0));
     let failures = Arc::clone(&failed);
     let count = u64::from(load.rate) * load.span.as_secs();
@@ -111,6 +112,8 @@ fn put_for(user: &User, load: Load) -> (Vec<ValidRecord>, u64) {
             let (client, failures) = (client.clone(), Arc::clone(&failures));
             let retention = Retention::ALL[(slot % 3) as usize];
             let body = Bytes::from(vec![slot as u8; BODY_BYTES]);
+            // Fewer at one key than it may hold.
+            let label = client.label(&format!("away {}", slot / AT_ONE_KEY));
             let put = Put { slot, retention, first_version: true, ..Put::owned(label, body) };
             async move {
                 let report = client.put(put).await;

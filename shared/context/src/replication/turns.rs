@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use dht_kad::NodeId;
 use dht_kad::put::quorum_of;
+use dht_kad::reconcile::{Neighbourhood, Prefix};
 use tokio::time::Instant;
 
 use super::RoundReport;
@@ -180,6 +181,31 @@ impl Turns {
         let of_whole: Vec<_> = of_whole.map(|(_, turn)| turn).collect();
         let none_whole = of_whole.is_empty();
         quorum(self.turns.values().collect()) && (none_whole || quorum(of_whole))
+    }
+
+    /// The same of each part of the keyspace: of those of them that share it with this node.
+    pub(crate) fn taken_of_every_part(
+        &self,
+        neighbourhood: &Neighbourhood,
+        whole: &BTreeSet<NodeId>,
+    ) -> bool {
+        let counts = |id: &NodeId| self.turns.get(id).map(|turn| (whole.contains(id), turn));
+        let mut shares: BTreeMap<&Prefix, Vec<(bool, &Turn)>> = BTreeMap::new();
+        for (id, range) in neighbourhood.shared() {
+            for (prefix, sharer) in range.iter().zip(std::iter::repeat(counts(id))) {
+                shares.entry(prefix).or_default().extend(sharer);
+            }
+        }
+        let quorum =
+            |of: Vec<&Turn>| of.iter().filter(|turn| turn.taken_all).count() >= quorum_of(of.len());
+        shares.into_values().filter(|sharers| !sharers.is_empty()).all(|sharers| {
+            let of_whole: Vec<&Turn> =
+                sharers.iter().filter(|(whole, _)| *whole).map(|(_, turn)| *turn).collect();
+            match of_whole.is_empty() {
+                true => quorum(sharers.into_iter().map(|(_, turn)| turn).collect()),
+                false => quorum(of_whole),
+            }
+        })
     }
 
     /// Nobody counts as having shown all any more: this node was away for long.

@@ -4,17 +4,17 @@
 //! it has fetched it; until then its empty hands prove nothing to a reader
 //! ([`dht_kad::lookup`]). So it is not *whole* until a quorum of its neighbours, and of those of them that
 //! are whole if any is, has had a round with it after which it lacked nothing that they hold. By then
-//! it has, as a rule, what any quorum before it acknowledged: neighbours share different parts with it,
-//! and a quorum of all of them need not be one of those that share each. What is only restarted stays
-//! whole: what it missed in a moment is what any node misses that is not reached for a moment, and
+//! it has what any quorum before it acknowledged, since the same holds for each part of what belongs
+//! here among those that share it. What is only restarted stays whole: what it missed in a moment is what any node misses that is not reached for a moment, and
 //! majorities make up for that. What was cut off from
 //! the network for longer than others wait for it is not whole any more, and begins anew.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use dht_kad::UnixMs;
+use dht_kad::{NodeId, UnixMs};
 use tokio::time::Instant;
 
 use crate::context::Inner;
@@ -73,13 +73,21 @@ impl Inner {
             && self.registry.table_len() == 0
             && self.membership.is_settled();
         let others = self.registry.whole_servers();
-        let complete = self.membership.has_looked_around()
-            && self.replication.state().turns.taken_from_quorum(&others);
+        let complete = self.membership.has_looked_around() && self.has_taken_from_quorums(&others);
         if alone || complete {
             self.replication.whole.set(true);
             self.note_whole();
             tracing::info!("this node holds what its neighbours hold");
         }
+    }
+
+    /// Whether a quorum of the neighbours, and of those that share each part of what belongs here, has
+    /// shown all that it holds.
+    fn has_taken_from_quorums(&self, whole: &BTreeSet<NodeId>) -> bool {
+        let neighbourhood = self.replication.neighbourhood();
+        let state = self.replication.state();
+        state.turns.taken_from_quorum(whole)
+            && state.turns.taken_of_every_part(&neighbourhood, whole)
     }
 
     /// Remembers, for the next start, that it is whole now.

@@ -6,7 +6,7 @@
 //! | consistency | ends with holders | or, whatever they hold, with |
 //! |---|---|---|
 //! | one | at the first | a majority of T |
-//! | default | at [`DEFAULT_HOLDERS`] | a majority of T |
+//! | default | at [`DEFAULT_HOLDERS`] among the k closest known | a majority of T |
 //! | quorum | never | a majority of T |
 //!
 //! A majority of T is enough for each, since it sees every acknowledged put; without a holder, it
@@ -97,7 +97,6 @@ pub struct ValueLookup {
     consistency: Consistency,
     /// In the order of their answers; at most as many as were asked.
     holders: Vec<NodeId>,
-    holders_that_count: usize,
     body: Body,
     /// Once it is over: whether it is conclusive.
     ended: Option<bool>,
@@ -123,14 +122,8 @@ impl ValueLookup {
         config: LookupConfig,
     ) -> Self {
         let walk = Walk::new(key, own, seeds, config);
-        let mut lookup = ValueLookup {
-            walk,
-            consistency,
-            holders: Vec::new(),
-            holders_that_count: 0,
-            body: Body::Wanted,
-            ended: None,
-        };
+        let mut lookup =
+            ValueLookup { walk, consistency, holders: Vec::new(), body: Body::Wanted, ended: None };
         lookup.conclude();
         lookup
     }
@@ -166,7 +159,6 @@ impl ValueLookup {
         }
         if holds {
             self.holders.push(*from);
-            self.holders_that_count += usize::from(counts);
         }
         if self.body == Body::AskedOf(*from) {
             self.body = if holds { Body::Received } else { Body::Wanted };
@@ -208,11 +200,15 @@ impl ValueLookup {
 
     fn conclude(&mut self) {
         let enough_holders = match self.consistency {
-            Consistency::One => 1,
-            Consistency::Default => DEFAULT_HOLDERS,
-            Consistency::Quorum => usize::MAX,
+            Consistency::One => !self.holders.is_empty(),
+            // Others on the way may have held it when the network was smaller, and missed since what
+            // became of it.
+            Consistency::Default => {
+                self.walk.among_closest(|id| self.holders.contains(id)) >= DEFAULT_HOLDERS
+            }
+            Consistency::Quorum => false,
         };
-        if self.holders_that_count >= enough_holders || self.walk.majority_answered() {
+        if enough_holders || self.walk.majority_answered() {
             self.ended = Some(true);
         } else if let Move::Done { exhausted } = self.walk.peek() {
             self.ended = Some(self.walk.any_settled() && !exhausted);

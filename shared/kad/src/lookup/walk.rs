@@ -239,6 +239,12 @@ impl Walk {
         counted.take(self.config.k).any(|settled| settled)
     }
 
+    /// How many of the k closest known that count, or still may, are such.
+    pub(super) fn among_closest(&self, such: impl Fn(&NodeId) -> bool) -> usize {
+        let alive = self.candidates.values().filter(|candidate| candidate.phase.may_count());
+        alive.take(self.config.k).filter(|candidate| such(&candidate.id)).count()
+    }
+
     /// Whether a majority of T has answered, by the argument in the module's documentation.
     pub(super) fn majority_answered(&self) -> bool {
         let alive = self.candidates.values().filter(|candidate| candidate.phase.may_count());

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 
 use super::churn::{Churn, Restless};
 use super::load::Load;
-use super::moves::{found_within, gather, hours, minutes, unhurried};
+use super::moves::{fill, found_within, gather, hours, minutes, unhurried};
 use super::strain::repair_bytes;
 use super::{Scenario, Writers};
 use crate::view::Copies;
@@ -38,6 +38,9 @@ const WHOLE_WITHIN: Duration = minutes(30);
 /// Nodes come and go for hours.
 pub struct SteadyChurn;
 
+/// What lies there before it begins: enough that what is compared is more than who compares.
+const VALUES: usize = 600;
+
 impl Scenario for SteadyChurn {
     fn name(&self) -> &'static str {
         "steady-churn"
@@ -60,7 +63,9 @@ impl Scenario for SteadyChurn {
 async fn play(world: &mut World) -> Result<(), Failure> {
     world.set_timing(unhurried());
     gather(world).await?;
-    let mut load = Load::new(world, Writers::new(world.seed()), WRITE_EVERY, 1);
+    let mut writers = Writers::new(world.seed());
+    fill(world, &mut writers, &mut world.dice("steady-churn"), VALUES).await?;
+    let mut load = Load::new(world, writers, WRITE_EVERY, 1);
     load.live(world, CALM).await?;
 
     let mut churn = Churn::new(world, RESTLESS);
