@@ -93,12 +93,9 @@ impl Fault {
     /// Puts the fault into a node's configuration, if that is where it is.
     pub(crate) fn distort(self, config: &mut ContextConfig) {
         let timing = &mut config.timing;
-        match self {
-            Fault::NoReplication => {
-                (timing.repair_wait, timing.repair_every) = (NEVER, NEVER);
-                (timing.repair_soon, timing.handover) = (NEVER, Duration::ZERO);
-            }
-            _ => {}
+        if self == Fault::NoReplication {
+            (timing.repair_wait, timing.repair_every) = (NEVER, NEVER);
+            (timing.repair_soon, timing.handover) = (NEVER, Duration::ZERO);
         }
     }
 }
