@@ -73,7 +73,7 @@ impl Client {
             .buffer_unordered(NODES_AT_ONCE)
             .for_each(|()| std::future::ready(()));
         // Whoever has not answered by then stands as timed out already.
-        let _ = timeout(self.timeout, asking).await;
+        let _ = timeout(self.time_limit(), asking).await;
         auditing.results.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 

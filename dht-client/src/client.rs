@@ -22,11 +22,13 @@ use dht_context::{
 use dht_kad::admission::Limits;
 use dht_kad::domain;
 use dht_kad::message::{Mode, NodeInfo, Pong};
-use dht_kad::{Key, NetworkName, NodeId};
+use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 use tokio::time::{sleep, timeout};
 
+use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
+use crate::profile::Profile;
 
 /// How long an operation may take unless the builder says otherwise, joining the network included.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +46,15 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 pub struct ClientBuilder {
     network: NetworkName,
     bootstrap: Vec<PeerAddress>,
+    parts: Parts,
+}
+
+/// What a client has besides its node.
+#[derive(Clone, Debug)]
+struct Parts {
     identity: Option<Identity>,
+    profile: Option<Profile>,
+    entropy: Entropy,
     timeout: Duration,
 }
 
@@ -53,8 +63,7 @@ pub struct ClientBuilder {
 pub struct Client {
     pub(crate) context: DhtContext,
     bootstrap: Arc<[PeerAddress]>,
-    identity: Option<Arc<Identity>>,
-    pub(crate) timeout: Duration,
+    parts: Parts,
 }
 
 /// A peer that was pinged.
@@ -81,7 +90,22 @@ impl ClientBuilder {
     /// Signs what is put and deleted. Without one the client only reads.
     #[must_use]
     pub fn identity(mut self, identity: Identity) -> Self {
-        self.identity = Some(identity);
+        self.parts.identity = Some(identity);
+        self
+    }
+
+    /// Remembers in this profile what has to outlast the process. Without one, what needs it fails
+    /// with [`ClientError::NoProfile`].
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.parts.profile = Some(profile);
+        self
+    }
+
+    /// Draws secrets from here; from the operating system if not given.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Entropy) -> Self {
+        self.parts.entropy = entropy;
         self
     }
 
@@ -89,7 +113,7 @@ impl ClientBuilder {
     /// given.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.parts.timeout = timeout;
         self
     }
 
@@ -121,12 +145,14 @@ impl ClientBuilder {
             resolver: Arc::new(SystemResolver),
             seed,
         };
-        Ok(Client {
-            context: DhtContext::start(config, foundations)?,
-            bootstrap: self.bootstrap.into(),
-            identity: self.identity.map(Arc::new),
-            timeout: self.timeout,
-        })
+        let context = DhtContext::start(config, foundations)?;
+        Ok(Client { context, bootstrap: self.bootstrap.into(), parts: self.parts })
+    }
+
+    /// Uses a node that runs already, such as one of a simulation; its bootstrap peers are its own.
+    #[must_use]
+    pub fn over(self, context: DhtContext) -> Client {
+        Client { context, bootstrap: self.bootstrap.into(), parts: self.parts }
     }
 }
 
@@ -134,7 +160,13 @@ impl Client {
     /// Begins to make a client of this network. It needs at least one bootstrap peer.
     #[must_use]
     pub fn builder(network: NetworkName) -> ClientBuilder {
-        ClientBuilder { network, bootstrap: Vec::new(), identity: None, timeout: DEFAULT_TIMEOUT }
+        let parts = Parts {
+            identity: None,
+            profile: None,
+            entropy: Entropy::system(),
+            timeout: DEFAULT_TIMEOUT,
+        };
+        ClientBuilder { network, bootstrap: Vec::new(), parts }
     }
 
     /// The label of the application's own name for something.
@@ -155,6 +187,37 @@ impl Client {
         self.context.node_id()
     }
 
+    /// Who signs.
+    ///
+    /// # Errors
+    /// [`ClientError::NoIdentity`] if nobody does.
+    pub fn identity(&self) -> Result<&Identity, ClientError> {
+        self.parts.identity.as_ref().ok_or(ClientError::NoIdentity)
+    }
+
+    /// What outlasts the process.
+    ///
+    /// # Errors
+    /// [`ClientError::NoProfile`] if nothing does.
+    pub fn profile(&self) -> Result<&Profile, ClientError> {
+        self.parts.profile.as_ref().ok_or(ClientError::NoProfile)
+    }
+
+    /// Where secrets are drawn from.
+    pub(crate) fn entropy(&self) -> &Entropy {
+        &self.parts.entropy
+    }
+
+    /// The present moment.
+    pub(crate) fn now(&self) -> UnixMs {
+        self.context.now()
+    }
+
+    /// How long one operation may take.
+    pub(crate) fn time_limit(&self) -> Duration {
+        self.parts.timeout
+    }
+
     /// Waits until a put can succeed. Every operation but a ping does this by itself.
     ///
     /// # Errors
@@ -169,7 +232,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says.
     pub async fn put(&self, put: Put) -> Result<PutReport, ClientError> {
-        let identity = self.identity.as_ref().ok_or(ClientError::NoIdentity)?;
+        let identity = self.identity()?;
         self.limited(async { Ok(self.context.put(identity.signing_key(), put).await?) }).await
     }
 
@@ -179,7 +242,7 @@ impl Client {
     /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says; that nothing
     /// is there is an error, too.
     pub async fn delete(&self, delete: Delete) -> Result<PutReport, ClientError> {
-        let identity = self.identity.as_ref().ok_or(ClientError::NoIdentity)?;
+        let identity = self.identity()?;
         self.limited(async { Ok(self.context.delete(identity.signing_key(), delete).await?) }).await
     }
 
@@ -240,9 +303,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`] if it does not answer, or is not the node that was named.
     pub async fn ping(&self, peer: &PeerAddress) -> Result<PingReport, ClientError> {
-        let (node, pong) = timeout(self.timeout, self.context.ping(peer))
+        let (node, pong) = timeout(self.parts.timeout, self.context.ping(peer))
             .await
-            .map_err(|_| ClientError::TimedOut(self.timeout))??;
+            .map_err(|_| ClientError::TimedOut(self.parts.timeout))??;
         let known = self.context.peers().into_iter().find(|known| known.id == node.id);
         let rtt = known.and_then(|known| known.rtt);
         let one_way_ms = rtt.map_or(0, |rtt| u64::try_from(rtt.as_millis() / 2).unwrap_or(0));
@@ -270,12 +333,12 @@ impl Client {
     }
 
     /// Does `operation` once the client is ready, both within the time limit.
-    async fn limited<T>(
+    pub(crate) async fn limited<T>(
         &self,
         operation: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
         let mut unready = None;
-        let done = timeout(self.timeout, async {
+        let done = timeout(self.parts.timeout, async {
             if !self.context.is_ready() {
                 self.join(&mut unready).await?;
             }
@@ -283,7 +346,7 @@ impl Client {
         });
         match done.await {
             Ok(result) => result,
-            Err(_) if self.context.is_ready() => Err(ClientError::TimedOut(self.timeout)),
+            Err(_) if self.context.is_ready() => Err(ClientError::TimedOut(self.parts.timeout)),
             Err(_) => Err(unready.unwrap_or(GetError::NoPeers.into())),
         }
     }
@@ -292,7 +355,7 @@ impl Client {
     /// as an error if waiting will not help.
     async fn join(&self, unready: &mut Option<ClientError>) -> Result<(), ClientError> {
         let hopeless = async {
-            sleep(DIAGNOSE_AFTER.min(self.timeout / 2)).await;
+            sleep(DIAGNOSE_AFTER.min(self.parts.timeout / 2)).await;
             loop {
                 let error = self.diagnose().await;
                 if let Some(ClientError::Ask(error)) = error {

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use dht_context::config::ConfigError;
-use dht_context::node_key::EntropyError;
+use dht_context::node_key::EntropyError as NodeEntropyError;
 use dht_context::quic::BindError;
 use dht_context::requests::AskError;
 use dht_context::{GetError, ListError, PutError};
 use dht_kad::ErrorNumber;
 use thiserror::Error;
 
+use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
+use crate::profile::ProfileError;
+use crate::sealing::SealError;
 
 /// Why the client did not do what it was asked for: one sentence, which says what to do next.
 #[derive(Debug, Error)]
@@ -24,13 +27,25 @@ pub enum ClientError {
     Bind(#[from] BindError),
     /// The operating system gave no random bytes.
     #[error(transparent)]
-    Entropy(#[from] EntropyError),
+    Entropy(#[from] NodeEntropyError),
     /// The identity cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// Something is to be signed, and nobody is there to sign.
     #[error("nothing can be signed without an identity; give one to the client's builder")]
     NoIdentity,
+    /// Something is to be remembered, and there is no profile to remember it in.
+    #[error("this needs a profile to remember it in; give one to the client's builder")]
+    NoProfile,
+    /// The profile cannot be used.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// Something cannot be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// No random bytes.
+    #[error(transparent)]
+    Randomness(#[from] EntropyError),
     /// No bootstrap peer answers.
     #[error("no bootstrap peer answers; the last one tried: {last}")]
     NoPeers {
@@ -64,7 +79,11 @@ impl ClientError {
         match self {
             ClientError::Config(_) => ErrorNumber::BadConfig,
             ClientError::Bind(error) => error.number(),
-            ClientError::Entropy(_) => ErrorNumber::Internal,
+            ClientError::Entropy(_) | ClientError::Randomness(_) | ClientError::Seal(_) => {
+                ErrorNumber::Internal
+            }
+            ClientError::NoProfile => ErrorNumber::Usage,
+            ClientError::Profile(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
             ClientError::NoServer => ErrorNumber::NotAServer,

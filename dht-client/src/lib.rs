@@ -43,9 +43,13 @@
 
 mod audit;
 mod client;
+mod derivation;
+pub mod entropy;
 mod error;
 pub mod identity;
+pub mod profile;
 pub mod receipts;
+pub mod sealing;
 
 pub use audit::Audited;
 pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};

@@ -58,7 +58,7 @@ pub struct Return {
 /// A sentence: if they are not alike within `limit`, or the node lacks what it should have.
 pub fn run(load: Load, limit: Duration) -> Result<Return, String> {
     let mut network = Network::start(3);
-    let user = User::with_identity(&Identity::from_secret(&[9; 32]), &network.peers());
+    let user = User::with_identity(&Identity::from_root(&[9; 32]), &network.peers());
     network[AWAY].kill();
     let (records, failed) = put_for(&user, load);
 

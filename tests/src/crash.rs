@@ -100,7 +100,7 @@ impl Run {
     fn round(&mut self, round: u64) {
         let mut secret = [0; 32];
         self.chance.fill_bytes(&mut secret);
-        let user = User::with_identity(&Identity::from_secret(&secret), &self.network.peers());
+        let user = User::with_identity(&Identity::from_root(&secret), &self.network.peers());
         let first_new = self.kept.len();
         let victims = self.victims();
         let new = self.load_and_kill(&user, round, &victims);

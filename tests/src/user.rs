@@ -39,7 +39,7 @@ impl User {
     /// A user with an identity made from a number, who asks these peers first.
     #[must_use]
     pub fn new(identity: u8, peers: &[String]) -> Self {
-        Self::with_identity(&Identity::from_secret(&[identity; 32]), peers)
+        Self::with_identity(&Identity::from_root(&[identity; 32]), peers)
     }
 
     /// A user with this identity.

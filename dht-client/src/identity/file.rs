@@ -3,10 +3,10 @@
 //! ```text
 //! dht-identity 1
 //! public <64 hex digits: the Ed25519 public key>
-//! secret <64 hex digits: the Ed25519 secret>
+//! root <64 hex digits>
 //! ```
 //!
-//! The number in the first line is the format's version. The public key follows from the secret, so
+//! The number in the first line is the format's version. The public key follows from the root, so
 //! it serves as the checksum: no change of a digit goes unnoticed.
 //!
 //! A new file is written beside its place, under a name of its own and with mode 0600, synced, and
@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::{Identity, IdentityError};
+use crate::entropy::Entropy;
 
 /// The first line, without the version.
 const MAGIC: &str = "dht-identity ";
@@ -80,10 +81,10 @@ pub(super) fn load(path: &Path) -> Result<Identity, IdentityError> {
 fn encode(identity: &Identity) -> Zeroizing<Vec<u8>> {
     let mut secret = Zeroizing::new([0; 64]);
     // 32 bytes are always 64 digits.
-    let _ = hex::encode_to_slice(identity.secret().as_ref(), secret.as_mut());
+    let _ = hex::encode_to_slice(identity.root(), secret.as_mut());
     let public = hex::encode(identity.public_key());
     let mut text = Zeroizing::new(Vec::with_capacity(LEN_MAX as usize));
-    text.extend_from_slice(format!("{MAGIC}{VERSION}\npublic {public}\nsecret ").as_bytes());
+    text.extend_from_slice(format!("{MAGIC}{VERSION}\npublic {public}\nroot ").as_bytes());
     text.extend_from_slice(secret.as_ref());
     text.push(b'\n');
     text
@@ -106,13 +107,13 @@ fn decode(path: &Path, text: &[u8]) -> Result<Identity, IdentityError> {
         Some(bytes)
     };
     let public = field("public").ok_or_else(|| damaged(path, "its public key is not whole"))?;
-    let secret = field("secret").ok_or_else(|| damaged(path, "its secret is not whole"))?;
+    let secret = field("root").ok_or_else(|| damaged(path, "its root is not whole"))?;
     if lines.next().is_some() {
         return Err(damaged(path, "something follows its end"));
     }
-    let identity = Identity::from_secret(&secret);
+    let identity = Identity::from_root(&secret);
     if identity.public_key() != *public {
-        return Err(damaged(path, "its secret and its public key do not belong together"));
+        return Err(damaged(path, "its root and its public key do not belong together"));
     }
     Ok(identity)
 }
@@ -120,7 +121,7 @@ fn decode(path: &Path, text: &[u8]) -> Result<Identity, IdentityError> {
 /// A name in the same folder that nobody else uses.
 fn name_beside(path: &Path) -> Result<PathBuf, IdentityError> {
     let mut tag = [0; 8];
-    getrandom::fill(&mut tag).map_err(|error| IdentityError::NoEntropy(error.to_string()))?;
+    Entropy::system().fill(&mut tag)?;
     let Some(name) = path.file_name() else {
         let error = io::Error::from(io::ErrorKind::IsADirectory);
         return Err(refused(path, "written", &error));

@@ -1,24 +1,43 @@
-//! [`Identity`]: the keys with which a user signs. Never a node's key.
+//! [`Identity`]: the keys of a user. Never a node's key.
 //!
-//! An identity is an Ed25519 secret; its public half names the publisher of a record. It is kept in
-//! a [file](mod@file) that only its owner can read, is overwritten in memory when dropped, and is never
-//! printed.
+//! Everything that an identity can do follows from its root, 32 bytes:
+//!
+//! ```text
+//!          ┌▶ signing key (Ed25519)      its public half is the identity, the publisher of records
+//! root ────┼▶ sealing key (X-Wing)       what others seal to it, it opens
+//!          └▶ self secret                what it keeps for itself, and under which pseudonyms
+//! ```
+//!
+//! It is kept in a [file](mod@file) that only its owner can read, is overwritten in memory when
+//! dropped, and is never printed.
 
 pub mod file;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dht_kad::ErrorNumber;
 use ed25519_dalek::SigningKey;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// A user's keys. The public half is the publisher of what it signs.
+use crate::derivation::{Purpose, derive};
+use crate::entropy::{Entropy, EntropyError};
+use crate::sealing::SealingKey;
+
+/// A user's keys: cheap to clone. The public half is the publisher of what it signs.
 #[derive(Clone)]
 pub struct Identity {
-    // Overwrites itself when dropped: the crate's feature `zeroize`.
-    signing_key: SigningKey,
+    keys: Arc<Keys>,
+}
+
+/// Each part overwrites itself when dropped.
+struct Keys {
+    root: Zeroizing<[u8; 32]>,
+    signing: SigningKey,
+    sealing: SealingKey,
+    own: Zeroizing<[u8; 32]>,
 }
 
 /// An identity cannot be made, kept or read.
@@ -66,10 +85,8 @@ pub enum IdentityError {
         reason: String,
     },
     /// The operating system gave no random bytes.
-    #[error(
-        "no identity can be made ({0}); give the process access to the system's random numbers"
-    )]
-    NoEntropy(String),
+    #[error(transparent)]
+    NoEntropy(#[from] EntropyError),
 }
 
 impl IdentityError {
@@ -89,22 +106,32 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::NoEntropy`].
     pub fn generate() -> Result<Self, IdentityError> {
-        let mut secret = Zeroizing::new([0; 32]);
-        getrandom::fill(secret.as_mut())
-            .map_err(|error| IdentityError::NoEntropy(error.to_string()))?;
-        Ok(Identity::from_secret(&secret))
+        Ok(Identity::from_root(&*Entropy::system().secret()?))
     }
 
-    /// The identity with this Ed25519 secret.
+    /// The identity with this root.
     #[must_use]
-    pub fn from_secret(secret: &[u8; 32]) -> Self {
-        Identity { signing_key: SigningKey::from_bytes(secret) }
+    pub fn from_root(root: &[u8; 32]) -> Self {
+        let part = |purpose| derive(purpose, None, &[root]);
+        let keys = Keys {
+            root: Zeroizing::new(*root),
+            signing: SigningKey::from_bytes(&part(Purpose::IdentitySigning)),
+            sealing: SealingKey::from_seed(&part(Purpose::IdentitySealing)),
+            own: part(Purpose::IdentitySelf),
+        };
+        Identity { keys: Arc::new(keys) }
     }
 
     /// The Ed25519 public key: the publisher of what this identity signs.
     #[must_use]
     pub fn public_key(&self) -> [u8; 32] {
-        self.signing_key.verifying_key().to_bytes()
+        self.keys.signing.verifying_key().to_bytes()
+    }
+
+    /// The key that others seal to.
+    #[must_use]
+    pub fn sealing_key(&self) -> &SealingKey {
+        &self.keys.sealing
     }
 
     /// Keeps the identity in a new file that only its owner can read.
@@ -124,11 +151,16 @@ impl Identity {
     }
 
     pub(crate) fn signing_key(&self) -> &SigningKey {
-        &self.signing_key
+        &self.keys.signing
     }
 
-    fn secret(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.signing_key.to_bytes())
+    /// What the identity keeps for itself is derived from this.
+    pub(crate) fn self_secret(&self) -> &[u8; 32] {
+        &self.keys.own
+    }
+
+    fn root(&self) -> &[u8; 32] {
+        &self.keys.root
     }
 }
 
@@ -144,7 +176,7 @@ mod tests {
 
     #[test]
     fn debug_prints_the_public_key_and_no_part_of_the_secret() {
-        let identity = Identity::from_secret(&[0xab; 32]);
+        let identity = Identity::from_root(&[0xab; 32]);
         let printed = format!("{identity:?}");
         assert!(printed.contains(&hex::encode(identity.public_key())));
         assert!(!printed.contains("abab") && !printed.contains("171"));

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use dht_kad::lookup::ClosestResult;
 use dht_kad::message::{Mode, NodeInfo, Pong};
-use dht_kad::{Key, NetworkName, NodeId};
+use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 
 use crate::allowance::Allowances;
 use crate::chance::Chance;
@@ -218,6 +218,12 @@ impl DhtContext {
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         self.inner.registry.own()
+    }
+
+    /// The present moment by its clock.
+    #[must_use]
+    pub fn now(&self) -> UnixMs {
+        self.inner.clock.now()
     }
 
     /// The network that it belongs to.

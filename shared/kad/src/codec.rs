@@ -258,6 +258,27 @@ fn nodes_bounded(nodes: &[NodeInfo]) -> bool {
     nodes.len() <= NODES_MAX && nodes.iter().all(|node| node.addrs.len() <= ADDRS_MAX)
 }
 
+/// Encodes a value that an application keeps or seals for itself, in the form of message payloads.
+///
+/// # Errors
+/// [`CodecError::TooLong`] if it takes more than [`FRAME_MAX`] bytes.
+pub fn encode_value<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .map_err(|_| CodecError::Malformed(0))?;
+    match bytes.len() > FRAME_MAX {
+        true => Err(CodecError::TooLong(bytes.len() as u64)),
+        false => Ok(bytes),
+    }
+}
+
+/// Decodes what [`encode_value`] encoded; nothing may follow it.
+///
+/// # Errors
+/// [`CodecError::Malformed`] if the bytes are not such a value.
+pub fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    decode_payload(0, bytes)
+}
+
 fn encode_frame<T: Serialize>(kind: u16, body: &T) -> Result<Bytes, CodecError> {
     let mut frame = BytesMut::with_capacity(512);
     frame.put_u16(kind);

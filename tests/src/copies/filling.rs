@@ -62,7 +62,7 @@ pub fn measure(dir: &Path, sizes: Sizes) -> Result<Vec<Fill>, String> {
     let corpus = Corpus::new(sizes.body_bytes);
     let mut nodes = start_full(dir, &corpus, sizes.records);
     let peers: Vec<String> = nodes.iter().map(NodeProcess::peer).collect();
-    let user = User::with_identity(&Identity::from_secret(&[9; 32]), &peers);
+    let user = User::with_identity(&Identity::from_root(&[9; 32]), &peers);
     let load = Load::start(user, &corpus, sizes.records, sizes.rate);
     wait_quietly(&nodes[0], sizes.quiet / 4);
     let _ = load.next_span();

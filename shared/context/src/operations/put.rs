@@ -13,9 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dht_kad::put::{PutOutcome, PutPlanError};
-use dht_kad::record::{DraftError, Kind, Retention, Space};
+use dht_kad::record::{DraftError, Kind, RecordSigner, Retention, Space};
 use dht_kad::{ErrorNumber, Refusal, ValidRecord};
-use ed25519_dalek::SigningKey;
 use thiserror::Error;
 
 use super::version::{Expected, Wanted};
@@ -158,7 +157,7 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`PutError`].
-    pub async fn put(&self, identity: &SigningKey, put: Put) -> Result<PutReport, PutError> {
+    pub async fn put(&self, signer: &dyn RecordSigner, put: Put) -> Result<PutReport, PutError> {
         let content = put.space == Space::Content;
         let wanted = Wanted {
             space: put.space,
@@ -171,7 +170,7 @@ impl DhtContext {
             quorum: put.quorum,
             first_version: put.first_version || content,
         };
-        self.inner.write(identity, wanted).await
+        self.inner.write(signer, wanted).await
     }
 
     /// Signs a tombstone over what is in a slot, and puts it.
@@ -180,7 +179,7 @@ impl DhtContext {
     /// [`PutError`]; nothing there to delete is one.
     pub async fn delete(
         &self,
-        identity: &SigningKey,
+        signer: &dyn RecordSigner,
         delete: Delete,
     ) -> Result<PutReport, PutError> {
         if delete.space == Space::Content {
@@ -197,7 +196,7 @@ impl DhtContext {
             quorum: delete.quorum,
             first_version: false,
         };
-        self.inner.write(identity, wanted).await
+        self.inner.write(signer, wanted).await
     }
 
     /// Puts a record that is signed already, unchanged.
@@ -219,10 +218,10 @@ impl DhtContext {
 impl Inner {
     async fn write(
         self: &Arc<Self>,
-        identity: &SigningKey,
+        signer: &dyn RecordSigner,
         wanted: Wanted,
     ) -> Result<PutReport, PutError> {
-        let publisher = *identity.verifying_key().as_bytes();
+        let publisher = signer.publisher();
         let network = self.config.network.clone();
         let id = wanted.id(&network, publisher);
         let mut reread = !wanted.first_version;
@@ -237,7 +236,7 @@ impl Inner {
                 false => None,
             };
             let draft = self.draft(&wanted, predecessor, &expected, work_bits)?;
-            let record = draft.sign(identity, &network)?;
+            let record = draft.sign(signer, &network)?;
             let error = match self.store_on(&found, &record, &expected, wanted.quorum).await {
                 Ok(outcome) => return Ok(PutReport { record, outcome }),
                 Err(error) => error,

@@ -1,13 +1,13 @@
 //! [`RecordDraft`]: what a publisher decides, before it is signed.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use ed25519_dalek::{Signer, SigningKey};
 use thiserror::Error;
 
 use super::layout::{
     EXT_MAX, HASH_LEN, HEAD_MIN, Kind, LAYOUT_VERSION, Retention, SIGNATURE_LEN, Space,
 };
 use super::parsed::{MalformedRecord, ParsedRecord};
+use super::signer::RecordSigner;
 use super::valid::{ValidRecord, signed_message, work_bits};
 use crate::network::NetworkName;
 use crate::time::UnixMs;
@@ -67,7 +67,7 @@ impl RecordDraft {
     /// [`DraftError`] if a field breaks a rule of the layout, or too much work is asked for.
     pub fn sign(
         &self,
-        identity: &SigningKey,
+        signer: &dyn RecordSigner,
         network: &NetworkName,
     ) -> Result<ValidRecord, DraftError> {
         if self.work_bits > WORK_BITS_MAX {
@@ -80,7 +80,7 @@ impl RecordDraft {
         let mut bytes = BytesMut::with_capacity(HEAD_MIN + self.ext.len() + self.body.len());
         bytes.put_slice(&[LAYOUT_VERSION, self.space as u8, self.kind as u8, self.retention as u8]);
         bytes.put_slice(&self.label);
-        bytes.put_slice(identity.verifying_key().as_bytes());
+        bytes.put_slice(&signer.publisher());
         for number in [self.slot, self.seq, self.created_at.0, self.guard_until.0, 0] {
             bytes.put_u64(number);
         }
@@ -89,8 +89,7 @@ impl RecordDraft {
         let body_hash: [u8; HASH_LEN] = *blake3::hash(&self.body).as_bytes();
         bytes.put_slice(&body_hash);
         self.work(&mut bytes, network);
-        let signature: [u8; SIGNATURE_LEN] =
-            identity.sign(&signed_message(network, &bytes)).to_bytes();
+        let signature: [u8; SIGNATURE_LEN] = signer.sign_message(&signed_message(network, &bytes));
         bytes.put_slice(&signature);
         bytes.put_slice(&self.body);
         let record = ParsedRecord::parse(bytes.freeze())?;

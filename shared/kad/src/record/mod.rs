@@ -15,10 +15,12 @@ mod draft;
 pub mod layout;
 mod parsed;
 mod precedence;
+mod signer;
 mod valid;
 
 pub use draft::{DraftError, RecordDraft, WORK_BITS_MAX};
 pub use layout::{Kind, Retention, Space};
 pub use parsed::{MalformedRecord, ParsedRecord};
 pub use precedence::Precedence;
+pub use signer::RecordSigner;
 pub use valid::{RecordId, SignatureFault, ValidRecord};
