@@ -11,3 +11,5 @@ mod live;
 mod offline;
 mod program;
 mod receipts;
+#[path = "../servers/mod.rs"]
+mod servers;

@@ -1,0 +1,13 @@
+//! The library against servers that run in this process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in what it calls too"
+)]
+
+mod people;
+#[path = "../servers/mod.rs"]
+mod servers;
+mod values;

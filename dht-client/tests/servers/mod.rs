@@ -1,0 +1,76 @@
+//! Servers that run in the test's own process.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use dht_context::clock::{Clock, SystemClock};
+use dht_context::node_key::NodeKey;
+use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
+use dht_context::resolver::SystemResolver;
+use dht_context::store::MemoryStore;
+use dht_context::verify::{InlineSigner, InlineVerifier};
+use dht_context::{ContextConfig, DhtContext, Foundations};
+use dht_kad::NodeId;
+use dht_kad::admission::Limits;
+use dht_kad::message::Mode;
+
+/// The network that they make up.
+pub(crate) const NETWORK: &str = "test";
+
+/// A server of the network that all tests of this process share.
+#[derive(Clone, Copy)]
+pub(crate) struct Server {
+    pub(crate) id: NodeId,
+    pub(crate) addr: SocketAddr,
+}
+
+/// Three servers that know each other, on a thread of their own until the process ends.
+pub(crate) fn servers() -> &'static [Server; 3] {
+    static SERVERS: OnceLock<[Server; 3]> = OnceLock::new();
+    SERVERS.get_or_init(|| {
+        let (report, reported) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let first = start(None);
+                let others = [start(first.local_addrs()[0]), start(first.local_addrs()[0])];
+                let all = [&first, &others[0], &others[1]];
+                for node in all {
+                    node.ready().await;
+                }
+                let server =
+                    |node: &DhtContext| Server { id: node.node_id(), addr: node.local_addrs()[0] };
+                report.send(all.map(server)).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        reported.recv().unwrap()
+    })
+}
+
+/// A server that asks `first`, or is the first.
+fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
+    let bootstrap: Vec<_> = first.into().into_iter().map(Into::into).collect();
+    let network: dht_kad::NetworkName = NETWORK.parse().unwrap();
+    let mut config = ContextConfig::new(network.clone(), Mode::Server, bootstrap);
+    config.solo = config.bootstrap.is_empty();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let key = NodeKey::generate().unwrap();
+    let transport = QuicTransport::bind(QuicConfig {
+        key: key.clone(),
+        network: network.clone(),
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        limits: TransportLimits::default(),
+    });
+    let limits = Limits::default_for(1 << 30);
+    let foundations = Foundations {
+        transport: transport.unwrap(),
+        store: Arc::new(MemoryStore::new(network.clone(), Arc::clone(&clock), limits)),
+        verifier: Arc::new(InlineVerifier::new(network)),
+        signer: Arc::new(InlineSigner::new(key)),
+        clock,
+        resolver: Arc::new(SystemResolver),
+        seed: *NodeKey::generate().unwrap().to_seed_bytes(),
+    };
+    DhtContext::start(config, foundations).unwrap()
+}
