@@ -47,6 +47,7 @@ mod derivation;
 pub mod entropy;
 mod error;
 pub mod identity;
+pub mod letters;
 pub mod profile;
 pub mod receipts;
 pub mod sealing;
