@@ -43,9 +43,11 @@
 
 mod audit;
 mod client;
+pub mod contacts;
 mod derivation;
 pub mod entropy;
 mod error;
+mod fields;
 pub mod identity;
 pub mod profile;
 pub mod receipts;
