@@ -10,6 +10,8 @@ use dht_context::{GetError, ListError, PutError};
 use dht_kad::ErrorNumber;
 use thiserror::Error;
 
+use crate::bundle::BundleError;
+use crate::contacts::ContactsError;
 use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
 use crate::profile::ProfileError;
@@ -40,9 +42,15 @@ pub enum ClientError {
     /// The profile cannot be used.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// Something cannot be done with a contact.
+    #[error(transparent)]
+    Contacts(#[from] ContactsError),
     /// Something cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A key bundle cannot be had or published.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
@@ -84,6 +92,11 @@ impl ClientError {
             }
             ClientError::NoProfile => ErrorNumber::Usage,
             ClientError::Profile(error) => error.number(),
+<<<<<<< HEAD
+            ClientError::Contacts(error) => error.number(),
+=======
+            ClientError::Bundle(error) => error.number(),
+>>>>>>> w-ident
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
             ClientError::NoServer => ErrorNumber::NotAServer,

@@ -42,17 +42,22 @@
 //! processor time.
 
 mod audit;
+pub mod bundle;
 mod client;
+pub mod contacts;
 mod derivation;
 pub mod entropy;
 mod error;
+mod fields;
 pub mod identity;
 pub mod letters;
 pub mod profile;
 pub mod receipts;
 pub mod sealing;
+mod secret_box;
 
 pub use audit::Audited;
+pub use bundle::{BundleError, KeyBundle};
 pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};
