@@ -10,6 +10,7 @@ use dht_context::{GetError, ListError, PutError};
 use dht_kad::ErrorNumber;
 use thiserror::Error;
 
+use crate::bundle::BundleError;
 use crate::contacts::ContactsError;
 use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
@@ -47,6 +48,9 @@ pub enum ClientError {
     /// Something cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A key bundle cannot be had or published.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
@@ -89,6 +93,7 @@ impl ClientError {
             ClientError::NoProfile => ErrorNumber::Usage,
             ClientError::Profile(error) => error.number(),
             ClientError::Contacts(error) => error.number(),
+            ClientError::Bundle(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
             ClientError::NoServer => ErrorNumber::NotAServer,
