@@ -92,11 +92,8 @@ impl ClientError {
             }
             ClientError::NoProfile => ErrorNumber::Usage,
             ClientError::Profile(error) => error.number(),
-<<<<<<< HEAD
             ClientError::Contacts(error) => error.number(),
-=======
             ClientError::Bundle(error) => error.number(),
->>>>>>> w-ident
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
             ClientError::NoServer => ErrorNumber::NotAServer,
