@@ -68,7 +68,8 @@ impl Mailbox {
         ranges: &[(u64, u64)],
         consistency: Consistency,
     ) -> (Vec<u64>, Vec<u64>) {
-        let listed = reader.list_slots(&self.publisher(), &self.label, ranges, consistency);
+        let publisher = self.publisher();
+        let listed = reader.list_slots(&publisher, &self.label, ranges, consistency);
         let listed = within(listed).await.unwrap();
         assert!(!listed.truncated && listed.records.iter().all(|record| record.has_body()));
         let slots =
