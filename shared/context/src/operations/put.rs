@@ -129,6 +129,9 @@ pub enum PutError {
     /// There is nothing to delete.
     #[error("nothing is stored there to delete; check label and slot")]
     NothingToDelete,
+    /// A batch goes to one key.
+    #[error("the records of a batch lie at different keys; put those of each key together")]
+    KeysDiffer,
     /// Content is immutable.
     #[error("content cannot be deleted; it ends with its retention")]
     ContentStays,
@@ -148,7 +151,7 @@ impl PutError {
             PutError::UnexpectedSeq { .. } => ErrorNumber::UnexpectedSeq,
             PutError::QuorumNotReached { .. } => ErrorNumber::QuorumNotReached,
             PutError::NothingToDelete => ErrorNumber::NotFound,
-            PutError::ContentStays => ErrorNumber::Usage,
+            PutError::ContentStays | PutError::KeysDiffer => ErrorNumber::Usage,
         }
     }
 }
