@@ -14,6 +14,7 @@ use crate::bundle::BundleError;
 use crate::contacts::ContactsError;
 use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
+use crate::letters::LetterError;
 use crate::profile::ProfileError;
 use crate::sealing::SealError;
 
@@ -51,6 +52,9 @@ pub enum ClientError {
     /// A key bundle cannot be had or published.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// Something cannot be done with letters.
+    #[error(transparent)]
+    Letters(#[from] LetterError),
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
@@ -94,6 +98,7 @@ impl ClientError {
             ClientError::Profile(error) => error.number(),
             ClientError::Contacts(error) => error.number(),
             ClientError::Bundle(error) => error.number(),
+            ClientError::Letters(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
             ClientError::NoServer => ErrorNumber::NotAServer,

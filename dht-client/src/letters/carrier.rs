@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use dht_context::{GetOptions, Put, PutError, Slot};
+use dht_kad::lookup::Consistency;
 use dht_kad::{Key, UnixMs, ValidRecord};
 use ed25519_dalek::SigningKey;
 use futures_util::future::BoxFuture;
@@ -21,7 +22,7 @@ pub(crate) trait Carrier: Send + Sync {
         records: Vec<ValidRecord>,
     ) -> BoxFuture<'_, Result<Vec<Result<usize, PutError>>, ClientError>>;
 
-    /// What lies in these ranges of slots.
+    /// What lies in these ranges of slots, as a few holders say; or `sure`, as a majority does.
     fn list<'a>(
         &'a self,
         publisher: [u8; 32],
@@ -62,8 +63,7 @@ impl Carrier for Client {
         records: Vec<ValidRecord>,
     ) -> BoxFuture<'_, Result<Vec<Result<usize, PutError>>, ClientError>> {
         Box::pin(self.limited(async move {
-            let puts = records.iter().map(|record| self.context.put_record(record, None, None));
-            let outcomes = futures_util::future::join_all(puts).await.into_iter();
+            let outcomes = self.context.put_batch(records).await?.into_iter();
             Ok(outcomes.map(|outcome| outcome.map(|outcome| outcome.stored.len())).collect())
         }))
     }
@@ -73,15 +73,13 @@ impl Carrier for Client {
         publisher: [u8; 32],
         label: [u8; 32],
         ranges: &'a [(u64, u64)],
-        _sure: bool,
+        sure: bool,
     ) -> BoxFuture<'a, Result<Listed, ClientError>> {
         Box::pin(self.limited(async move {
-            let listed = self.context.list_owned(&publisher, &label).await?;
-            let within = |record: &ValidRecord| {
-                ranges.iter().any(|(first, last)| (*first..=*last).contains(&record.slot()))
-            };
-            let records = listed.records.into_iter().filter(within).collect();
-            Ok(Listed { records, deleted: Vec::new(), truncated: listed.truncated })
+            let consistency = if sure { Consistency::Quorum } else { Consistency::Default };
+            let listed = self.context.list_slots(&publisher, &label, ranges, consistency).await?;
+            let deleted = listed.deleted.iter().map(|tombstone| tombstone.slot()).collect();
+            Ok(Listed { records: listed.records, deleted, truncated: listed.truncated })
         }))
     }
 

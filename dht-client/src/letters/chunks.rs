@@ -131,7 +131,8 @@ impl Manifest {
             let opened = opened.map(Zeroizing::new).map_err(|_| ChunkFault::Foreign(number))?;
             payload.extend_from_slice(&opened);
         }
-        let padding = payload.split_off(self.length.min(payload.len()));
+        let length = self.length.min(payload.len());
+        let padding = payload.split_off(length);
         let whole = payload.len() == self.length
             && padding.len() < CHUNK
             && padding.iter().all(|byte| *byte == 0)

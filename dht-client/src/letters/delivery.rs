@@ -9,6 +9,9 @@
 //! While one batch is under way the next is sealed. A slot that somebody else's record lies in is left
 //! alone: what is queued goes on under another tag.
 
+use std::collections::BTreeMap;
+use std::task::Poll;
+
 use bytes::Bytes;
 use dht_context::{Put, PutError};
 use dht_kad::record::{Retention, Space};
@@ -19,8 +22,8 @@ use zeroize::Zeroizing;
 
 use super::desk::{Correspondent, Desk};
 use super::letter::{Kind, Letter, Place};
-use super::mailbox::{Mailbox, epoch_of};
-use super::outbox::{Attempt, Outbox, Queued, Sealed, Writer};
+use super::mailbox::{Direction, Mailbox, Tag, epoch_of};
+use super::outbox::{Attempt, Outbox, Queued, Row, Sealed, Writer};
 use crate::error::ClientError;
 
 /// The most letters of one batch: some pages' worth, sealed in a few hundredths of a second.
@@ -50,6 +53,13 @@ pub struct Delivery {
     pub last_error: Option<String>,
 }
 
+/// Why nothing more is sent out.
+#[derive(Default)]
+struct Ended {
+    stopped: bool,
+    taken: bool,
+}
+
 /// What came of one batch.
 struct Tried {
     attempts: Vec<(u64, Attempt)>,
@@ -65,12 +75,13 @@ impl Desk<'_> {
             if !self.deliver_under_one_tag(to, &mut delivery).await? {
                 break;
             }
-            let (writer, _) = Outbox(self.profile).queued(&to.contact, (1, 1), self.now())?;
+            let outbox = Outbox(self.profile);
+            let (writer, _) = outbox.queued_after(&to.contact, 0, (1, 1), self.now())?;
             let salt = u64::from_be_bytes(*self.entropy.secret()?);
-            let Some((direction, _)) = &to.outgoing else { break };
+            let (direction, _) = to.outgoing()?;
             let tag = direction.tag(self.network, self.profile.installation(), salt);
             let other = (direction.fingerprint(self.network), tag, salt);
-            Outbox(self.profile).retag(&to.contact, writer.tag, other)?;
+            outbox.retag(&to.contact, writer.tag, other)?;
         }
         Ok(delivery)
     }
@@ -82,27 +93,23 @@ impl Desk<'_> {
         delivery: &mut Delivery,
     ) -> Result<bool, ClientError> {
         let mut under_way = FuturesOrdered::new();
-        let (mut after, mut stopped, mut taken) = (0, false, false);
+        let (mut after, mut ended) = (0, Ended::default());
         loop {
-            while !stopped && under_way.len() < BATCHES {
+            while !ended.stopped && under_way.len() < BATCHES {
                 let batch = self.prepare(to, after).await?;
                 let Some((last, _)) = batch.last() else { break };
                 after = last.number;
                 under_way.push_back(self.hand_over(to, batch));
                 // It sets out before the next one is sealed.
-                if under_way.len() < BATCHES {
-                    let _ = futures_util::poll!(under_way.next()).map(|tried| {
-                        self.note(to, tried, delivery, &mut stopped, &mut taken)
-                    });
+                if let Poll::Ready(Some(tried)) = futures_util::poll!(under_way.next()) {
+                    self.note(to, tried, delivery, &mut ended)?;
                 }
             }
             match under_way.next().await {
-                None => return Ok(taken),
-                tried => self.note(to, tried, delivery, &mut stopped, &mut taken)?,
-            }
-            // Whoever was sent on with a new signature is queued again.
-            if !stopped && under_way.is_empty() {
-                after = 0;
+                Some(tried) => self.note(to, tried, delivery, &mut ended)?,
+                None if ended.stopped || after == 0 => return Ok(ended.taken),
+                // Whatever had to be signed again is still queued.
+                None => after = 0,
             }
         }
     }
@@ -111,12 +118,10 @@ impl Desk<'_> {
     fn note(
         &self,
         to: &Correspondent,
-        tried: Option<Tried>,
+        tried: Tried,
         delivery: &mut Delivery,
-        stopped: &mut bool,
-        taken: &mut bool,
+        ended: &mut Ended,
     ) -> Result<(), ClientError> {
-        let Some(tried) = tried else { return Ok(()) };
         Outbox(self.profile).attempted(&to.contact, &tried.attempts)?;
         for (_, attempt) in tried.attempts {
             match attempt {
@@ -128,13 +133,13 @@ impl Desk<'_> {
                 Attempt::Failed(reason) => {
                     delivery.failed += 1;
                     delivery.last_error = Some(reason);
-                    *stopped = true;
+                    ended.stopped = true;
                 }
                 Attempt::Resigned(_) => {}
             }
         }
-        *taken |= tried.taken;
-        *stopped |= tried.taken;
+        ended.taken |= tried.taken;
+        ended.stopped |= tried.taken;
         Ok(())
     }
 
@@ -222,8 +227,8 @@ impl Desk<'_> {
         }
         // Batches are cut where the mailbox changes.
         while let Some(key) = ready.first().map(|(_, record)| record.id().key) {
-            let here = ready.partition_point(|(_, record)| record.id().key == key);
-            let later = ready.split_off(here.max(1));
+            let elsewhere = ready.iter().position(|(_, record)| record.id().key != key);
+            let later = elsewhere.map_or_else(Vec::new, |place| ready.split_off(place));
             self.put_letters(to, &ready, &mut tried).await;
             ready = later;
         }
@@ -245,28 +250,27 @@ impl Desk<'_> {
                 return;
             }
         };
-        let mut watermarks = None;
+        let mut marks = None;
         for ((letter, record), outcome) in letters.iter().zip(outcomes) {
             let attempt = match outcome {
                 Ok(nodes) => Attempt::Stored(nodes as u64),
                 Err(PutError::Refused { refusal, .. }) => match refusal {
                     Refusal::SeqTooLow { .. } | Refusal::SeqConflict => {
-                        if watermarks.is_none() {
-                            watermarks = self.marks_of_any_device(to).await.ok();
+                        if marks.is_none() {
+                            marks = Some(self.marks_of_any_device(to).await);
                         }
-                        let row = &letter.row;
-                        let mark = watermarks.as_ref().and_then(|marks| marks.get(&row.tag));
-                        match (mark, &watermarks) {
-                            // It had arrived, was read, and was taken away.
-                            (Some(mark), _) if row.counter <= *mark => Attempt::Stored(0),
-                            (_, Some(_)) => {
+                        match was_read(&letter.row, marks.as_ref()) {
+                            Some(true) => Attempt::Stored(0),
+                            None => Attempt::Failed(refusal.to_string()),
+                            Some(false) => {
                                 tried.taken = true;
                                 continue;
                             }
-                            (_, None) => Attempt::Failed(refusal.to_string()),
                         }
                     }
-                    Refusal::WorkTooLow { needed } => self.sign_again(to, letter, record, needed),
+                    Refusal::WorkTooLow { needed } if needed > record.work_bits() => {
+                        self.sign_again(to, letter, record, needed)
+                    }
                     refusal if is_lasting(&refusal) => Attempt::Refused(refusal.to_string()),
                     refusal => Attempt::Failed(refusal.to_string()),
                 },
@@ -312,14 +316,20 @@ impl Desk<'_> {
         stream::iter(puts).buffer_unordered(CHUNKS_AT_ONCE).try_for_each(async |_| Ok(())).await
     }
 
-    fn place<'a>(
+    pub(crate) fn place<'a>(
         &'a self,
-        direction: &'a super::mailbox::Direction,
+        direction: &'a Direction,
         mailbox: &'a Mailbox,
         slot: u64,
     ) -> Place<'a> {
         Place { network: self.network, direction, mailbox, slot }
     }
+}
+
+/// Whether a letter had arrived, was read and was taken away; nothing if that cannot be told.
+fn was_read(row: &Row, marks: Option<&Result<BTreeMap<Tag, u64>, ClientError>>) -> Option<bool> {
+    let marks = marks?.as_ref().ok()?;
+    Some(marks.get(&row.tag).is_some_and(|mark| row.counter <= *mark))
 }
 
 /// Whether trying again will not help.

@@ -75,6 +75,7 @@ enum State {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Row {
+    via: u32,
     epoch: u64,
     created_at: UnixMs,
     sent_at: UnixMs,
@@ -104,6 +105,8 @@ pub(crate) struct Reader {
 /// A letter that was fetched, opened and checked.
 pub(crate) struct Arrived {
     pub(crate) slot: u64,
+    /// Under which of the contact's secrets.
+    pub(crate) via: u32,
     pub(crate) epoch: u64,
     pub(crate) created_at: UnixMs,
     pub(crate) sent_at: UnixMs,
@@ -132,6 +135,7 @@ pub(crate) struct Taken {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Prunable {
     pub(crate) slot: u64,
+    pub(crate) via: u32,
     pub(crate) epoch: u64,
     pub(crate) created_at: UnixMs,
 }
@@ -156,7 +160,7 @@ impl Inbox<'_> {
                 }
                 let mut held = Vec::new();
                 if row.held > 0 {
-                    for row in rows.range(&after(contact, tag, row.delivered)..=&last(contact, tag))? {
+                    for row in rows.range::<&RowKey>(&after(contact, tag, row.delivered)..=&last(contact, tag))? {
                         held.push(split_slot(number_of(row?.0.value())).1);
                     }
                 }
@@ -288,7 +292,7 @@ impl Inbox<'_> {
         let prunable = self.0.read(|transaction| {
             let mut prunable = Vec::new();
             let Some(rows) = opened(transaction.open_table(ROWS))? else { return Ok(prunable) };
-            for row in rows.range(&row_key(contact, 0)..=&row_key(contact, u64::MAX))? {
+            for row in rows.range::<&RowKey>(&row_key(contact, 0)..=&row_key(contact, u64::MAX))? {
                 let (key, row) = row?;
                 let slot = number_of(key.value());
                 let (tag, counter) = split_slot(slot);
@@ -299,8 +303,8 @@ impl Inbox<'_> {
                 if now.since(row.created_at) > Retention::Days7.lifetime_ms() {
                     ended.push(slot);
                 } else if marks.get(&tag).is_some_and(|mark| counter <= *mark) {
-                    let (epoch, created_at) = (row.epoch, row.created_at);
-                    prunable.push(Prunable { slot, epoch, created_at });
+                    let Row { via, epoch, created_at, .. } = row;
+                    prunable.push(Prunable { slot, via, epoch, created_at });
                 }
                 if prunable.len() >= limit {
                     break;
@@ -390,6 +394,7 @@ impl<'t> Take<'t> {
             return Ok(());
         }
         let row = Row {
+            via: letter.via,
             epoch: letter.epoch,
             created_at: letter.created_at,
             sent_at: letter.sent_at,
@@ -455,7 +460,7 @@ impl<'t> Take<'t> {
 
     fn first_after(&self, tag: Tag, delivered: u64) -> Result<Option<(u64, Row)>, TableFault> {
         let mut rows =
-            self.rows.range(&after(&self.contact, tag, delivered)..=&last(&self.contact, tag))?;
+            self.rows.range::<&RowKey>(&after(&self.contact, tag, delivered)..=&last(&self.contact, tag))?;
         let Some(row) = rows.next() else { return Ok(None) };
         let (key, row) = row?;
         Ok(Some((number_of(key.value()), from_row("a letter", row.value())?)))
@@ -511,7 +516,7 @@ impl<'t> Take<'t> {
             let from = after(&self.contact, *tag, known.acknowledged);
             let to = row_key(&self.contact, slot_of(*tag, known.delivered));
             let mut mark = known.delivered;
-            for row in self.rows.range(&from..=&to)? {
+            for row in self.rows.range::<&RowKey>(&from..=&to)? {
                 let (key, row) = row?;
                 let row: Row = from_row("a letter", row.value())?;
                 if row.state != State::Acknowledged {
@@ -549,7 +554,7 @@ fn tags_of(
     contact: &[u8; 32],
 ) -> Result<BTreeMap<Tag, TagRow>, TableFault> {
     let mut known = BTreeMap::new();
-    for row in tags.range(&row_key(contact, 0)..=&row_key(contact, u64::MAX))? {
+    for row in tags.range::<&RowKey>(&row_key(contact, 0)..=&row_key(contact, u64::MAX))? {
         let (key, row) = row?;
         let tag = Tag::try_from(number_of(key.value())).map_err(|_| TableFault::Damaged("a tag"))?;
         known.insert(tag, from_row("a tag", row.value())?);

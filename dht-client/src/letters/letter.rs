@@ -22,6 +22,7 @@
 //! key, which the recipient knows too, only says that it is one of the two.
 
 use bytes::Bytes;
+use dht_context::PutError;
 use dht_kad::record::layout::BODY_MAX;
 use dht_kad::record::{DraftError, Kind as RecordKind, RecordDraft, Retention, Space};
 use dht_kad::{NetworkName, ParsedRecord, UnixMs, ValidRecord};
@@ -32,6 +33,7 @@ use zeroize::Zeroizing;
 use super::mailbox::{Direction, Mailbox};
 use crate::derivation::{Purpose, derive};
 use crate::entropy::Entropy;
+use crate::error::ClientError;
 use crate::sealing::{SEAL_OVERHEAD, SealError, SealingKey, SealingPublic};
 
 const VERSION: u8 = 1;
@@ -224,6 +226,15 @@ pub(crate) enum SealOrDraft {
     Seal(#[from] SealError),
     #[error(transparent)]
     Draft(#[from] DraftError),
+}
+
+impl From<SealOrDraft> for ClientError {
+    fn from(error: SealOrDraft) -> Self {
+        match error {
+            SealOrDraft::Seal(error) => error.into(),
+            SealOrDraft::Draft(error) => PutError::from(error).into(),
+        }
+    }
 }
 
 /// The size class of a plaintext: the next power of two, or all that fits.

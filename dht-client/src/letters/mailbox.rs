@@ -87,6 +87,12 @@ impl Direction {
         u32::from_be_bytes([0, a, b, c])
     }
 
+    /// What tells the directions of one contact apart in the profile.
+    pub(crate) fn fingerprint(&self, network: &NetworkName) -> u32 {
+        let [a, b, c, d, ..] = *derive(Purpose::AckLabel, Some(network), &[&*self.secret]);
+        u32::from_be_bytes([a, b, c, d])
+    }
+
     /// Where its acknowledgements lie.
     pub(crate) fn ack_place(&self, network: &NetworkName) -> AckPlace {
         let part = |purpose| derive(purpose, Some(network), &[&*self.secret]);

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::inbox::opened;
-use super::mailbox::Tag;
+use super::mailbox::{Tag, slot_of};
 use super::rows::{RowKey, number_of, row_key};
 use super::{OutboxLetter, OutboxState};
 use crate::profile::{Profile, ProfileError, TableFault, from_row, to_row};
@@ -146,11 +146,12 @@ impl Outbox<'_> {
         })
     }
 
-    /// Gives up what could not be handed over in time, and returns what is queued, oldest first, at
-    /// most so many letters and about so many bytes.
-    pub(crate) fn queued(
+    /// Gives up what could not be handed over in time, and returns what is queued after a number,
+    /// oldest first, at most so many letters and about so many bytes.
+    pub(crate) fn queued_after(
         &self,
         contact: &[u8; 32],
+        after: u64,
         limit: (usize, u64),
         now: UnixMs,
     ) -> Result<(Writer, Vec<Queued>), ProfileError> {
@@ -163,9 +164,9 @@ impl Outbox<'_> {
             let rows = transaction.open_table(ROWS)?;
             let payloads = transaction.open_table(PAYLOADS)?;
             let records = transaction.open_table(RECORDS)?;
-            let from = row_key(contact, writer.delivered.saturating_add(1));
+            let from = row_key(contact, writer.delivered.max(after).saturating_add(1));
             let mut bytes = 0;
-            for row in rows.range(&from..=&row_key(contact, u64::MAX))? {
+            for row in rows.range::<&RowKey>(&from..=&row_key(contact, u64::MAX))? {
                 let (key, row) = row?;
                 let row: Row = from_row("a letter", row.value())?;
                 if !matches!(row.state, OutboxState::Queued { .. }) {
@@ -196,7 +197,7 @@ impl Outbox<'_> {
             tables.close()
         })?;
         // At most as often as there are letters to give up.
-        self.queued(contact, limit, now)
+        self.queued_after(contact, after, limit, now)
     }
 
     /// Keeps the records that were made of queued letters, before they are sent: if nobody else has
@@ -249,7 +250,7 @@ impl Outbox<'_> {
                         row.state = OutboxState::Queued { attempts, last_error };
                     }
                     Attempt::Refused(reason) => {
-                        tables.finish(*number, OutboxState::Refused(reason.clone()))?;
+                        tables.finish(*number, OutboxState::Refused { reason: reason.clone() })?;
                         continue;
                     }
                     Attempt::Resigned(record) => {
@@ -289,23 +290,9 @@ impl Outbox<'_> {
     ) -> Result<Writer, ProfileError> {
         self.0.write(|transaction| {
             let mut tables = Tables::open(transaction, contact)?;
-            let from = tables.writer.settled.saturating_add(1);
             let mut all_settled = true;
-            for number in from..=tables.writer.number {
-                let Some(row) = tables.row(number)? else { continue };
-                let OutboxState::Stored { .. } = row.state else {
-                    all_settled &= !matches!(row.state, OutboxState::Queued { .. });
-                    tables.writer.settled = if all_settled { number } else { tables.writer.settled };
-                    continue;
-                };
-                let created_at = row.sealed.map_or(row.accepted_at, |sealed| sealed.created_at);
-                if marks.get(&row.tag).is_some_and(|mark| row.counter <= *mark) {
-                    tables.finish(number, OutboxState::Fetched)?;
-                } else if now.since(created_at) >= LIFETIME_MS {
-                    tables.finish(number, OutboxState::Expired)?;
-                } else {
-                    all_settled = false;
-                }
+            for number in tables.writer.settled.saturating_add(1)..=tables.writer.number {
+                all_settled &= tables.settle(number, marks, now)?;
                 if all_settled {
                     tables.writer.settled = number;
                 }
@@ -362,6 +349,13 @@ impl Outbox<'_> {
             }
             Ok(all)
         })
+    }
+}
+
+impl Row {
+    /// Where it lies in its mailbox.
+    pub(crate) fn slot(&self) -> u64 {
+        slot_of(self.tag, self.counter)
     }
 }
 
@@ -444,6 +438,33 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
+    /// Gives up a letter that has ended, or takes note that it was read; whether the last word about
+    /// it is said.
+    fn settle(
+        &mut self,
+        number: u64,
+        marks: &BTreeMap<Tag, u64>,
+        now: UnixMs,
+    ) -> Result<bool, TableFault> {
+        let Some(row) = self.row(number)? else { return Ok(true) };
+        match row.state {
+            OutboxState::Queued { .. } => return Ok(false),
+            OutboxState::Stored { .. } => {}
+            OutboxState::Fetched | OutboxState::Expired | OutboxState::Refused { .. } => {
+                return Ok(true);
+            }
+        }
+        let created_at = row.sealed.map_or(row.accepted_at, |sealed| sealed.created_at);
+        if marks.get(&row.tag).is_some_and(|mark| row.counter <= *mark) {
+            self.finish(number, OutboxState::Fetched)?;
+        } else if now.since(created_at) >= LIFETIME_MS {
+            self.finish(number, OutboxState::Expired)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     /// The last word about a letter.
     fn finish(&mut self, number: u64, state: OutboxState) -> Result<(), TableFault> {
         let Some(mut row) = self.row(number)? else { return Ok(()) };
@@ -489,8 +510,8 @@ impl<'t> Tables<'t> {
     /// Forgets the oldest of those about which the last word was said long ago.
     fn forget_old(&mut self) -> Result<(), TableFault> {
         let keep_from = self.writer.settled.saturating_sub(FINISHED_MAX);
-        let old = row_key(&self.contact, 0)..=row_key(&self.contact, keep_from);
-        self.rows.retain_in(&old.start().clone()..=&old.end().clone(), |_, _| false)?;
+        let (first, last) = (row_key(&self.contact, 0), row_key(&self.contact, keep_from));
+        self.rows.retain_in::<&RowKey, _>(&first..=&last, |_, _| false)?;
         Ok(())
     }
 
