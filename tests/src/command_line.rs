@@ -41,6 +41,12 @@ impl CommandLine {
         programs::run(&mut self.command(arguments))
     }
 
+    /// Runs a command that is given this on stdin to its end.
+    #[must_use]
+    pub fn run_with_stdin(&self, arguments: &[&str], stdin: &[u8]) -> Ended {
+        programs::run_with_stdin(&mut self.command(arguments), stdin)
+    }
+
     /// Runs a command that has to succeed, and returns its JSON object.
     #[must_use]
     pub fn json(&self, arguments: &[&str]) -> Value {

@@ -27,6 +27,7 @@ pub mod away;
 pub mod bench;
 pub mod command_line;
 pub mod copies;
+pub mod correspondence;
 pub mod crash;
 pub mod network;
 pub mod node_process;

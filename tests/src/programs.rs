@@ -1,7 +1,7 @@
 //! The binaries under test, and running one of them to its end.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -40,12 +40,19 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// Runs a command to its end, which has to come within the limit.
 pub fn run(command: &mut Command) -> Ended {
-    let child = command
-        .stdin(Stdio::null())
+    run_with_stdin(command, b"")
+}
+
+/// Runs a command that is given this on stdin to its end, which has to come within the limit.
+pub fn run_with_stdin(command: &mut Command, stdin: &[u8]) -> Ended {
+    let mut child = command
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+    // Who does not read its stdin may have ended.
+    let _ = child.stdin.take().expect("a pipe").write_all(stdin);
     finish(child)
 }
 

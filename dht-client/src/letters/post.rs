@@ -244,12 +244,7 @@ impl Client {
         let report = desk.fetch(&self.reader_of(contact)?).await?;
         if report.ready > 0 && contact.heard_at.0 == 0 {
             let now = self.now();
-            Contacts::of(desk.profile).change(&contact.identity, |_, known| {
-                Ok(known.map(|mut contact| {
-                    contact.heard(now);
-                    contact
-                }))
-            })?;
+            Contacts::of(desk.profile).change(&contact.identity, |known| known.heard(now))?;
         }
         Ok(report)
     }
