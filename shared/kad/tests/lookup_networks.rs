@@ -39,6 +39,8 @@ enum Kind {
     Honest,
     Dead,
     Liar,
+    /// Names only the others of its kind.
+    Conspirator,
 }
 
 /// Nodes whose tables know everybody that there is room for.
@@ -121,6 +123,10 @@ impl Network {
                 Some(others.map(|id| self.infos[id].clone()).collect())
             }
             Kind::Liar => Some(self.lies(from, asker, target, rng)),
+            Kind::Conspirator => {
+                let ring = self.kinds.iter().filter(|(_, kind)| **kind == Kind::Conspirator);
+                Some(ring.map(|(id, _)| self.infos[id].clone()).collect())
+            }
         }
     }
 
@@ -356,6 +362,33 @@ proptest! {
     }
 }
 
+/// Attackers ground their names to be the closest to a key, and all show an old version of what is
+/// there: a third of T. Who asks the closest first sees nothing else.
+#[test]
+fn a_third_of_t_that_conspires_is_seldom_all_that_a_default_get_hears() {
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    let (mut fooled, mut requests) = (0, 0);
+    let (networks, reads) = (10, 300);
+    for _ in 0..networks {
+        let mut network = Network::new(150, 20, &mut rng);
+        let key = random_key(&mut rng);
+        let hostile: BTreeSet<NodeId> = network.closest(&key, 7).into_iter().collect();
+        for id in &hostile {
+            network.kinds.insert(*id, Kind::Conspirator);
+        }
+        let holders: BTreeSet<NodeId> = network.closest(&key, 20).into_iter().collect();
+        for _ in 0..reads {
+            let reader = network.asker(&mut rng);
+            let outcome = get(&network, &reader, &key, Consistency::Default, &holders, 0, &mut rng);
+            requests += outcome.asked;
+            fooled += usize::from(outcome.holders.iter().all(|id| hostile.contains(id)));
+        }
+    }
+    let all = networks * reads;
+    assert!(fooled * 100 < all, "{fooled} of {all} reads saw the attackers alone");
+    assert!(requests < 9 * all, "{requests} requests for {all} reads");
+}
+
 fn get(
     network: &Network,
     reader: &NodeId,
@@ -366,7 +399,8 @@ fn get(
     rng: &mut ChaCha20Rng,
 ) -> ValueOutcome {
     let seeds = network.seeds(reader, key, rng);
-    let lookup = ValueLookup::new(*key, *reader, seeds, consistency, network.config());
+    let chance = rng.next_u64();
+    let lookup = ValueLookup::new(*key, *reader, seeds, consistency, network.config(), chance);
     let mut get = Get { lookup, holders };
     let asked = drive(&mut get, network, reader, key, slow_in_8, rng);
     let outcome = get.lookup.outcome().unwrap();

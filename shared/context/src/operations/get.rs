@@ -1,4 +1,4 @@
-//! Getting a record: three holders by default, the greatest version wins.
+//! Getting a record: five holders by default, drawn by lot; the greatest version wins.
 
 use std::sync::Arc;
 
@@ -122,8 +122,8 @@ impl Inner {
         let own = self.registry.own();
         let seeds = self.registry.closest(&id.key, K, None);
         let alone = seeds.is_empty() && self.config.mode == Mode::Server;
-        let config = LookupConfig::default();
-        let mut machine = ValueLookup::new(id.key, own, seeds, options.consistency, config);
+        let (config, chance) = (LookupConfig::default(), self.chance.number());
+        let mut machine = ValueLookup::new(id.key, own, seeds, options.consistency, config, chance);
         let recognised = Arc::new(Recognised::default());
         let mut holders = self.own_holding(&id, &recognised).await;
         let quorum = options.consistency == Consistency::Quorum;

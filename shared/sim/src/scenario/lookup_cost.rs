@@ -114,7 +114,9 @@ async fn get_records(world: &mut World, dice: &mut Dice) -> Result<(), Failure> 
         let each = |count: u64| count as f64 / puts.len().max(1) as f64;
         let (asked, held) = (each(requests), each(holders as u64));
         let took = began.elapsed().as_millis() / puts.len().max(1) as u128;
-        world.note(format!("a get by {consistency}: {asked:.1} requests, {held:.1} holders, {took} ms"));
+        world.note(format!(
+            "a get by {consistency}: {asked:.1} requests, {held:.1} holders, {took} ms"
+        ));
     }
     Ok(())
 }
