@@ -5,7 +5,6 @@ use std::sync::Arc;
 use dht_kad::lookup::{Condition, Consistency, LookupConfig, ValueLookup, Want};
 use dht_kad::message::{Mode, NodeInfo};
 use dht_kad::record::Kind;
-use dht_kad::routing::K;
 use dht_kad::{ErrorNumber, NodeId, RecordId, ValidRecord};
 use futures_util::future::BoxFuture;
 use thiserror::Error;
@@ -120,7 +119,7 @@ impl Inner {
     ) -> Result<Newest, GetError> {
         let id = *id;
         let own = self.registry.own();
-        let seeds = self.registry.closest(&id.key, K, None);
+        let seeds = self.registry.to_name(&id.key, None);
         let alone = seeds.is_empty() && self.config.mode == Mode::Server;
         let (config, chance) = (LookupConfig::default(), self.chance.number());
         let mut machine = ValueLookup::new(id.key, own, seeds, options.consistency, config, chance);

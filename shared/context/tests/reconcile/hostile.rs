@@ -33,6 +33,7 @@ impl Service for Liar {
                 mode: Mode::Server,
                 version: "liar".into(),
                 settled: true,
+                whole: true,
                 observed: asker.addr,
                 clock: ManualClock::new(START).now(),
             }),
