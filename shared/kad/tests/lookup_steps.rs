@@ -157,7 +157,7 @@ fn one_body_is_asked_for_until_one_has_come() {
 }
 
 #[test]
-fn a_default_get_ends_at_five_holders_that_were_drawn_and_asks_nobody_in_vain() {
+fn a_default_get_ends_at_five_holders_that_were_drawn_and_asks_two_more() {
     for chance in 0..200 {
         let (seeds, config) =
             (infos(1..=20), LookupConfig { k: 20, alpha: 3, candidates_max: 20, ..CONFIG });
@@ -180,8 +180,8 @@ fn a_default_get_ends_at_five_holders_that_were_drawn_and_asks_nobody_in_vain() 
         }
         assert_eq!(asked[0], at(1), "the closest leads");
         // It counts only where its lot was the lowest, too.
-        assert!((5..=6).contains(&asked.len()), "{asked:?}");
-        assert!(under_way.is_empty());
+        assert!((6..=7).contains(&asked.len()), "{asked:?}");
+        assert_eq!(under_way.len(), 1);
         assert!(lookup.outcome().unwrap().conclusive);
     }
 }

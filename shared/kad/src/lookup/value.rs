@@ -22,8 +22,9 @@
 //! A walk by lots alone would take half again as many hops to come near the key. So one of the questions under
 //! way goes to the closest server known, until the closest of all has answered: it knows all others
 //! there. It may well be an attacker, and leads only: it does not count towards the holders, unless its
-//! lot was the lowest, too. From then on no more are asked at once than holders are lacking, so that a
-//! default get of a record that all have takes one request more than it counts holders.
+//! lot was the lowest, too. From then on no more than one more are asked at once than holders are lacking: so a
+//! default get of a record that all have takes two requests more than it counts holders, and does not
+//! wait for the slowest.
 //!
 //! One server is asked for the records, the others for heads only, until one that was asked for the
 //! records has some: a body is sent once as a rule, and the heads tell whether it is the latest.
@@ -43,6 +44,9 @@ use crate::message::NodeInfo;
 /// are all hostile in one of 738 reads: C(7,5) / C(20,5) = 0.14%. Of four drawn that would be 0.7%, of
 /// three 3%.
 pub const DEFAULT_HOLDERS: usize = 5;
+
+/// Asked beyond the holders that are lacking: one straggler holds nothing up.
+const SPARE: usize = 1;
 
 /// How sure a get is to see the latest version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -155,7 +159,7 @@ impl ValueLookup {
             return ValueStep::Done;
         }
         let at_once = match self.consistency {
-            Consistency::Default => self.lacking(),
+            Consistency::Default => self.lacking().saturating_add(SPARE),
             Consistency::One | Consistency::Quorum => usize::MAX,
         };
         let Move::Ask { distance, by_lot } = self.walk.peek(at_once) else {
