@@ -76,7 +76,7 @@ use whole::Whole;
 pub struct Replication {
     pub(crate) figures: Figures,
     pub(crate) pace: Pace,
-    pub(crate) superseded: fetch::Superseded,
+    pub(crate) unwanted: fetch::Unwanted,
     whole: Whole,
     state: Mutex<State>,
     /// Something is to be done that was not before. Only the schedule waits for it.
@@ -107,7 +107,8 @@ pub struct RoundReport {
     /// All of it was compared, and all of what lacked that the neighbour still had was fetched;
     /// otherwise the round ended at its bounds, or something could not be told apart yet.
     pub complete: bool,
-    /// Versions that the neighbour holds, which this node should and did not.
+    /// Versions that the neighbour holds, which this node should and did not, those left out that it
+    /// does not want: superseded ones, those not yet made, those that exceed a quota.
     pub lacked: u64,
     /// Of those, how many this node holds now.
     pub fetched: u64,
@@ -140,7 +141,7 @@ impl Replication {
         Replication {
             figures: Figures::default(),
             pace: Pace::new(config.repair_bytes_per_sec),
-            superseded: fetch::Superseded::default(),
+            unwanted: fetch::Unwanted::default(),
             whole: Whole::default(),
             state: Mutex::new(state),
             wake: Notify::new(),
