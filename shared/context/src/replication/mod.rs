@@ -95,8 +95,11 @@ struct State {
     unconfirmed: u64,
     /// Other keys belong here than before: what lies here is to be looked through.
     range_changed: bool,
-    /// This node stops or leaves: it takes no puts, and repairs nothing any more.
+    /// This node stops, or has left: it takes no puts, and repairs nothing any more.
     ending: bool,
+    /// This node hands over all that it holds, to leave: it takes no puts, and repairs nothing
+    /// meanwhile.
+    leaving: bool,
 }
 
 /// What one comparison with one neighbour came to.
@@ -137,6 +140,7 @@ impl Replication {
             unconfirmed: 0,
             range_changed: false,
             ending: false,
+            leaving: false,
         };
         Replication {
             figures: Figures::default(),
@@ -170,7 +174,7 @@ impl Replication {
     /// comes. False if too much waits already, or if this node stops.
     pub fn want(&self, holder: NodeId, wanted: Vec<Wanted>) -> bool {
         let mut state = self.state();
-        let taken = !state.ending && state.wants.add(holder, wanted);
+        let taken = !state.is_ending() && state.wants.add(holder, wanted);
         drop(state);
         if taken {
             self.wake.notify_one();
@@ -189,8 +193,13 @@ impl Replication {
         self.state().recent.note(accepted);
     }
 
-    /// Whether this node stops, and takes no puts any more.
+    /// Whether this node stops or leaves, and takes no puts.
     pub(crate) fn is_ending(&self) -> bool {
+        self.state().is_ending()
+    }
+
+    /// Whether this node repairs nothing any more, whatever comes.
+    fn has_ended(&self) -> bool {
         self.state().ending
     }
 
@@ -232,6 +241,10 @@ impl Replication {
 }
 
 impl State {
+    fn is_ending(&self) -> bool {
+        self.ending || self.leaving
+    }
+
     /// Works out anew who should hold what; returns by how many half bytes slots are told apart.
     fn count_holders(&mut self, own: NodeId, chance: &Chance, now: Instant) -> usize {
         let neighbourhood = Neighbourhood::new(own, &self.members.holders(), K);

@@ -15,9 +15,16 @@
 //!
 //! # T, the set that puts and gets agree on
 //! T is the min(k, found) closest servers that are alive. A put is acknowledged by a majority of T
-//! ([`put`](crate::put)); whoever has heard a majority of the same T has heard at least one server
-//! that acknowledged it. So a get that asks for a quorum sees every acknowledged put, as far as it
-//! hears a majority *of T* and not just many servers.
+//! ([`put`](crate::put)); whoever has heard a majority of the same T, and not just many servers, has
+//! heard at least one server that acknowledged it.
+//!
+//! Nodes come and go between a put and a get. With a acknowledgements and r servers heard, the two have at least a + r − |T|
+//! servers in common, which is two of twenty at the least. So a get that asks for a quorum sees the put
+//! as long as fewer of those that acknowledged it have been lost: died, lost their disks, or given their places in T
+//! to servers that call themselves whole and have not got the record. That can be: T is a matter of each key, and
+//! `whole` of each node, which says so when a quorum of those that share each part with it has shown all that it
+//! holds; what only the others of these hold it has not got yet. Replication brings a record to all of T
+//! within minutes, so only losses of the minutes before count together.
 //!
 //! # When a majority of T has answered, before all of T has
 //! The walk's own end determines T, at the price of asking all of it. This determines enough of it

@@ -251,8 +251,12 @@ impl Walk {
         closest.map(|candidate| candidate.hops).max().unwrap_or(0)
     }
 
-    /// Those who belong to T once the walk is over, and those before the last of them who answered
-    /// and do not count, no more than k of these.
+    /// Whom a put goes to once the walk is over, closest first: the k closest that answered and count,
+    /// which is T, and the k closest of those that answered and do not count, as far as they are closer
+    /// than the last of T. These will belong to T when they are whole, so what is put now should lie
+    /// there; they come between the others in the order of distance, and each says by `whole` which it
+    /// is. If fewer than k count, the list goes on to the last that answered. Whoever failed, or has not
+    /// answered, is not in it.
     pub(super) fn answered_up_to_last_that_counts(&self) -> Vec<AnsweredNode> {
         let mut nodes = Vec::new();
         let (mut places, mut uncounted) = (self.config.k, self.config.k);
