@@ -9,7 +9,8 @@
 //! | default | by lot | at [`DEFAULT_HOLDERS`] drawn from the k closest known | a majority of T |
 //! | quorum | by lot | never | a majority of T |
 //!
-//! A majority of T is enough for each, since it sees every acknowledged put; without a holder, it
+//! A majority of T is enough for each, since it meets what a majority acknowledged
+//! ([`lookup`](super) says when exactly); without a holder, it
 //! is the proof that nothing was acknowledged. Where it cannot be told from the answers, the walk
 //! goes on to its end. Among small networks this asks no more than half of the servers and one.
 //!
@@ -56,7 +57,7 @@ pub enum Consistency {
     /// The latest of [`DEFAULT_HOLDERS`] holders, drawn by lot.
     #[default]
     Default,
-    /// The latest of a majority: sees every acknowledged put.
+    /// The latest of a majority of T.
     Quorum,
 }
 
