@@ -22,7 +22,7 @@ mod cache;
 mod renewal;
 
 use dht_context::{GetError, GetOptions, Put, Slot};
-use dht_kad::record::{RecordSigner, Retention, Space, WORK_BITS_MAX};
+use dht_kad::record::{Retention, Space, WORK_BITS_MAX};
 use dht_kad::{ErrorNumber, NetworkName, UnixMs, ValidRecord};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -130,7 +130,7 @@ impl Client {
             first_version: false,
         };
         let signer = identity.blinded(self.network(), WORD);
-        let report = self.limited(async { Ok(self.context.put(&signer, put).await?) }).await?;
+        let report = self.put_by(&signer, put).await?;
         let bundle = KeyBundle { expires_at: report.record.expires_at(), ..bundle };
         self.note_own_bundle(&bundle)?;
         Ok(bundle)
