@@ -28,6 +28,12 @@ pub(crate) fn to_stderr(text: &str) -> io::Result<()> {
     io::stderr().lock().write_all(text.as_bytes())
 }
 
+/// Tells whoever watches something beside what was asked for, on stderr.
+pub(crate) fn note(sentence: &str) {
+    // Nothing can be done if stderr is closed.
+    let _ = to_stderr(&format!("dht-client: {sentence}\n"));
+}
+
 /// Writes one line to stdout.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     to_stdout(format!("{text}\n").as_bytes())

@@ -67,13 +67,17 @@ pub enum IdentityError {
     #[error("{} is being changed by another process; try again when that has ended", .0.display())]
     InUse(PathBuf),
     /// The words of the identity are not known.
-    #[error("the words of this identity are not known, as it was imported without; export it with --file or --raw")]
+    #[error(
+        "the words of this identity are not known, as it was imported without; export it with --file or --raw"
+    )]
     NoWords,
     /// What was given is not the words of an identity.
     #[error(transparent)]
     Words(#[from] WordsError),
     /// What was given is no root.
-    #[error("this is no identity's root; give its 64 hex digits as `identity export --raw` prints them")]
+    #[error(
+        "this is no identity's root; give its 64 hex digits as `identity export --raw` prints them"
+    )]
     NotARoot,
     /// The operating system refuses.
     #[error("{} cannot be {action} ({reason}); check the path and its permissions", path.display())]

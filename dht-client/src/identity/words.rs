@@ -39,7 +39,9 @@ pub struct Words(Mnemonic);
 #[non_exhaustive]
 pub enum WordsError {
     /// Neither 12 nor 24.
-    #[error("{0} words were given, and an identity has 12 or 24; look for one that is missing or written twice")]
+    #[error(
+        "{0} words were given, and an identity has 12 or 24; look for one that is missing or written twice"
+    )]
     Count(usize),
     /// No such word.
     #[error("word {position} ('{word}') is not on the list; you may mean '{nearest}'")]
@@ -52,7 +54,9 @@ pub enum WordsError {
         nearest: &'static str,
     },
     /// Each word is right, all together are not.
-    #[error("these words do not belong together; compare each, and their order, with what you wrote down")]
+    #[error(
+        "these words do not belong together; compare each, and their order, with what you wrote down"
+    )]
     Checksum,
 }
 
@@ -230,20 +234,26 @@ mod tests {
         let words: Vec<&str> = text.split(' ').collect();
         assert_eq!(Words::parse("").unwrap_err(), WordsError::Count(0));
         assert_eq!(Words::parse(&words[1..].join(" ")).unwrap_err(), WordsError::Count(11));
-        assert_eq!(Words::parse(&format!("{text} zoo zoo zoo")).unwrap_err(), WordsError::Count(15));
+        assert_eq!(
+            Words::parse(&format!("{text} zoo zoo zoo")).unwrap_err(),
+            WordsError::Count(15)
+        );
         let with = |at: usize, word| {
             let mut words = words.clone();
             words[at] = word;
             Words::parse(&words.join(" ")).unwrap_err()
         };
-        for (typed, nearest) in [("legla", "legal"), ("ablx", "able"), ("zzo", "zoo"), ("windo", "window")] {
+        for (typed, nearest) in
+            [("legla", "legal"), ("ablx", "able"), ("zzo", "zoo"), ("windo", "window")]
+        {
             let error = with(4, typed);
             let unknown = WordsError::Unknown { position: 5, word: typed.to_owned(), nearest };
             assert_eq!(error, unknown);
             assert!(error.to_string().contains(nearest) && error.to_string().contains("word 5"));
         }
         assert_eq!(with(0, "zoo"), WordsError::Checksum);
-        let WordsError::Unknown { word, .. } = with(0, "\u{1b}[2Jxxxxxxxxxxxxxxxxxxxxxxxxxx") else {
+        let WordsError::Unknown { word, .. } = with(0, "\u{1b}[2Jxxxxxxxxxxxxxxxxxxxxxxxxxx")
+        else {
             panic!("it is not on the list");
         };
         assert_eq!(word, "\\u{1b}[2jxxxxxxxxxxxx", "nothing that moves a cursor, nothing long");

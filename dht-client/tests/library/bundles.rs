@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dht_client::bundle::{BundleError, REQUEST_WORK_DEFAULT, RENEW_BELOW_MS};
+use dht_client::bundle::{BundleError, RENEW_BELOW_MS, REQUEST_WORK_DEFAULT};
 use dht_client::identity::blinding::blinded_public;
 use dht_client::{Client, ClientError, GetOptions, Identity, Put, Retention, Slot};
 use dht_kad::UnixMs;

@@ -154,10 +154,7 @@ pub fn change_password(
     locked.replace(&bytes)
 }
 
-fn encode(
-    identity: &Identity,
-    password: Option<&Password>,
-) -> Result<Zeroizing<Vec<u8>>, Fault> {
+fn encode(identity: &Identity, password: Option<&Password>) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let mut text = text::begin(&identity.public_key());
     let lines = secrets::encode(identity);
     match password {

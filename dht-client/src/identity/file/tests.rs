@@ -124,13 +124,17 @@ fn a_file_that_wants_more_memory_or_time_than_any_of_ours_is_refused_before_it_g
     let (place, secret) = (place(), password("p"));
     created(&place, Some(&secret));
     let good = std::fs::read(&place.path).unwrap();
-    for greedy in ["m=4294967295 t=3 p=1", "m=262145 t=3 p=1", "m=65536 t=17 p=1", "m=65536 t=3 p=5"] {
+    for greedy in
+        ["m=4294967295 t=3 p=1", "m=262145 t=3 p=1", "m=65536 t=17 p=1", "m=65536 t=3 p=5"]
+    {
         std::fs::write(&place.path, &good).unwrap();
         rewrite(&place, |text| text.replace("m=65536 t=3 p=1", greedy));
         let error = open(&place, Some(&secret)).unwrap_err();
         assert_eq!(error, IdentityError::TooCostly(place.path.clone()), "{greedy}");
     }
-    for senseless in ["m=0 t=3 p=1", "m=65536 t=0 p=1", "m=65536 t=3 p=0", "m=-1 t=3 p=1", "m=8 t=3"] {
+    for senseless in
+        ["m=0 t=3 p=1", "m=65536 t=0 p=1", "m=65536 t=3 p=0", "m=-1 t=3 p=1", "m=8 t=3"]
+    {
         std::fs::write(&place.path, &good).unwrap();
         rewrite(&place, |text| text.replace("m=65536 t=3 p=1", senseless));
         let error = open(&place, Some(&secret)).unwrap_err();
@@ -161,7 +165,9 @@ fn a_missing_file_is_told_from_one_that_is_something_else() {
     std::fs::create_dir_all(folder).unwrap();
     let error = Identity::load(folder).unwrap_err();
     assert_eq!(error, IdentityError::Foreign(folder.to_owned()));
-    for foreign in [&b""[..], b"dht", b"-----BEGIN OPENSSH PRIVATE KEY-----\n", &[0xff; 100], &[b'a'; 10_000]] {
+    for foreign in
+        [&b""[..], b"dht", b"-----BEGIN OPENSSH PRIVATE KEY-----\n", &[0xff; 100], &[b'a'; 10_000]]
+    {
         std::fs::write(&place.path, foreign).unwrap();
         std::fs::set_permissions(&place.path, Permissions::from_mode(0o600)).unwrap();
         let error = open(&place, None).unwrap_err();

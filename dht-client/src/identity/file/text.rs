@@ -33,7 +33,9 @@ pub(super) fn empty() -> Zeroizing<Vec<u8>> {
 /// The lines that every file begins with.
 pub(super) fn begin(public: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     let mut text = empty();
-    text.extend_from_slice(format!("{MAGIC}{VERSION}\npublic {}\n", hex::encode(public)).as_bytes());
+    text.extend_from_slice(
+        format!("{MAGIC}{VERSION}\npublic {}\n", hex::encode(public)).as_bytes(),
+    );
     text
 }
 
