@@ -9,6 +9,7 @@
 
 mod bundles;
 mod people;
+mod protocol_doc;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod values;

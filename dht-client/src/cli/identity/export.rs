@@ -47,7 +47,7 @@ impl ExportArgs {
             let root = Zeroizing::new(hex::encode(identity.root()));
             return match session.json() {
                 true => print::object(&json!({ "root": root.as_str() })),
-                false => print::line(&root),
+                false => print::secret_line(&root),
             };
         }
         let known = identity.words().ok_or(IdentityError::NoWords)?;
@@ -62,7 +62,7 @@ impl ExportArgs {
                 "words": words.as_str(),
                 "passphrase": known.passphrase,
             })),
-            false => print::line(&words),
+            false => print::secret_line(&words),
         }
     }
 }
