@@ -164,13 +164,13 @@ const TEXT_MAX: usize = 24 * 9;
 /// Letters of a typed word that are compared and shown: twice the longest on the list.
 const SHOWN_MAX: usize = 16;
 
-/// The word on the list that takes the fewest changes of a letter; of these the one that begins most
-/// alike.
+/// The word on the list that takes the fewest changes of a letter; of these one as long as what was
+/// typed, as who swaps two letters makes two changes; of these the one that begins most alike.
 fn nearest(typed: &str) -> &'static str {
     let typed: Vec<char> = typed.chars().take(SHOWN_MAX).collect();
     let likeness = |word: &&&str| {
         let alike = typed.iter().zip(word.chars()).take_while(|(one, two)| **one == *two).count();
-        (changes(&typed, word), Reverse(alike))
+        (changes(&typed, word), word.len().abs_diff(typed.len()), Reverse(alike))
     };
     Language::English.word_list().iter().min_by_key(likeness).copied().unwrap_or_default()
 }
