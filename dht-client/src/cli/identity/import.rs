@@ -36,20 +36,20 @@ impl ImportArgs {
         }
         let password = password_of_new_file(session)?;
         let identity = match &self.file {
-            Some(from) => self.from_file(from)?,
-            None if self.raw => self.from_root()?,
-            None => self.from_words()?,
+            Some(from) => self.in_file(from)?,
+            None if self.raw => self.of_root()?,
+            None => self.of_words()?,
         };
         file::create(&path, &identity, password.as_ref())?;
         report(session, &path)
     }
 
-    fn from_file(&self, from: &Path) -> Result<Identity, Failure> {
+    fn in_file(&self, from: &Path) -> Result<Identity, Failure> {
         self.no_passphrase()?;
         opened(from, self.from_password_file.as_deref())
     }
 
-    fn from_root(&self) -> Result<Identity, Failure> {
+    fn of_root(&self) -> Result<Identity, Failure> {
         self.no_passphrase()?;
         let digits = match secret_input::at_terminal() {
             true => secret_input::asked("Root, 64 hex digits")?,
@@ -58,7 +58,7 @@ impl ImportArgs {
         Ok(Identity::from_root_digits(digits.trim())?)
     }
 
-    fn from_words(&self) -> Result<Identity, Failure> {
+    fn of_words(&self) -> Result<Identity, Failure> {
         let passphrase = self.passphrase.get()?;
         let typed = match secret_input::at_terminal() {
             true => secret_input::asked("The 12 or 24 words")?,

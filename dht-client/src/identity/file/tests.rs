@@ -103,7 +103,8 @@ fn all_that_stands_before_the_sealed_secrets_is_bound_to_them() {
         let digit = if text[at..].starts_with('0') { "1" } else { "0" };
         format!("{}{digit}{}", &text[..at], &text[at + 1..])
     };
-    let changes: [(&str, &dyn Fn(&str) -> String); 4] = [
+    type Change<'a> = &'a dyn Fn(&str) -> String;
+    let changes: [(&str, Change<'_>); 4] = [
         ("the public key", &|text| flipped(text, "public ")),
         ("the salt", &|text| flipped(text, "salt=")),
         ("the passes", &|text| text.replace(" t=3 ", " t=2 ")),
