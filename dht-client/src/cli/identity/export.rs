@@ -32,9 +32,7 @@ pub(crate) struct ExportArgs {
 impl ExportArgs {
     pub(super) fn run(&self, session: &Session) -> Result<(), Failure> {
         if let Some(path) = &self.file {
-            if path.exists() {
-                return Err(IdentityError::Exists(path.clone()).into());
-            }
+            file::check_free(path)?;
             let identity = session.identity()?;
             file::create(path, &identity, self.password.get()?.as_ref())?;
             return report(session, path);

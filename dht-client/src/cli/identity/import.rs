@@ -31,9 +31,7 @@ impl ImportArgs {
     pub(super) fn run(&self, session: &Session) -> Result<(), Failure> {
         let path = session.identity_path()?;
         // Before anybody is asked for anything.
-        if path.exists() {
-            return Err(IdentityError::Exists(path).into());
-        }
+        file::check_free(&path)?;
         let password = password_of_new_file(session)?;
         let identity = match &self.file {
             Some(from) => self.in_file(from)?,

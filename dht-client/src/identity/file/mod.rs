@@ -122,6 +122,14 @@ impl IdentityFile {
     }
 }
 
+/// Refuses a place where something is: for whoever has to ask for secrets before [`create`].
+///
+/// # Errors
+/// [`IdentityError::Exists`].
+pub fn check_free(path: &Path) -> Result<(), IdentityError> {
+    place::check_free(path)
+}
+
 /// Keeps `identity` in a new file, encrypted if there is a password; makes the folder, for the owner
 /// alone, if there is none.
 ///
@@ -132,7 +140,7 @@ pub fn create(
     identity: &Identity,
     password: Option<&Password>,
 ) -> Result<(), IdentityError> {
-    place::check_free(path)?;
+    check_free(path)?;
     let bytes = encode(identity, password).map_err(|fault| fault.at(path))?;
     place::write_new(path, &bytes)
 }
