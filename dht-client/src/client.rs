@@ -22,6 +22,7 @@ use dht_context::{
 use dht_kad::admission::Limits;
 use dht_kad::domain;
 use dht_kad::message::{Mode, NodeInfo, Pong};
+use dht_kad::record::RecordSigner;
 use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 use tokio::time::{sleep, timeout};
 
@@ -281,8 +282,19 @@ impl Client {
     /// # Errors
     /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says.
     pub async fn put(&self, put: Put) -> Result<PutReport, ClientError> {
-        let identity = self.identity()?;
-        self.limited(async { Ok(self.context.put(identity.signing_key(), put).await?) }).await
+        self.put_by(self.identity()?.signing_key(), put).await
+    }
+
+    /// Puts a value that `signer` signs, such as a [blinded key](crate::identity::blinding).
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`PutError`](crate::PutError) says.
+    pub async fn put_by(
+        &self,
+        signer: &dyn RecordSigner,
+        put: Put,
+    ) -> Result<PutReport, ClientError> {
+        self.limited(async { Ok(self.context.put(signer, put).await?) }).await
     }
 
     /// Deletes what this client's identity keeps in a slot.

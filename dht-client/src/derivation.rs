@@ -90,6 +90,8 @@ purposes! {
     NameSlot = "dht 2026 v1 client name slot",
     /// What both sides of a pair can compare.
     PairCode = "dht 2026 v1 client pair code",
+    /// Whether an identity's file is whole.
+    IdentityCheck = "dht 2026 v1 client identity file check",
 }
 
 /// 32 bytes derived for `purpose` from `parts`, in `network` or in every one.

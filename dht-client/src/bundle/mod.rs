@@ -21,8 +21,8 @@
 mod cache;
 mod renewal;
 
-use dht_context::{GetError, GetOptions, Put, Slot};
-use dht_kad::record::{RecordSigner, Retention, Space, WORK_BITS_MAX};
+use dht_context::{GetError, GetOptions, GetReport, Put, Slot};
+use dht_kad::record::{Retention, Space, WORK_BITS_MAX};
 use dht_kad::{ErrorNumber, NetworkName, UnixMs, ValidRecord};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -100,9 +100,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`]: without an identity, or as a put.
     pub async fn publish_bundle(&self) -> Result<KeyBundle, ClientError> {
+        let _turn = self.renewal().turn().await;
         let own = self.known_own_bundle()?;
         let work = own.map_or(REQUEST_WORK_DEFAULT, |own| own.request_work);
-        self.publish_bundle_asking(work).await
+        self.publish_in_turn(work, None).await
     }
 
     /// Publishes this identity's key bundle, which asks `request_work` bits of work of every contact
@@ -114,23 +115,32 @@ impl Client {
         if u32::from(request_work) > WORK_BITS_MAX {
             return Err(BundleError::TooMuchWork(request_work).into());
         }
+        let _turn = self.renewal().turn().await;
+        self.publish_in_turn(request_work, None).await
+    }
+
+    /// Publishes the bundle, if given only over the version `expected_seq`; by who has the turn.
+    async fn publish_in_turn(
+        &self,
+        request_work: u8,
+        expected_seq: Option<u64>,
+    ) -> Result<KeyBundle, ClientError> {
         let identity = self.identity()?;
         let sealing = identity.sealing_key().public().clone();
         let bundle = KeyBundle { sealing, request_work, expires_at: UnixMs(0) };
         let public = identity.public_key();
-        let body = bundle.sealed(self, &public)?;
         let put = Put {
             space: Space::Owned,
             label: label(self.network(), &public),
             slot: 0,
             retention: Retention::Days365,
-            body: body.into(),
-            expected_seq: None,
+            body: bundle.sealed(self, &public)?.into(),
+            expected_seq,
             quorum: None,
             first_version: false,
         };
         let signer = identity.blinded(self.network(), WORD);
-        let report = self.limited(async { Ok(self.context.put(&signer, put).await?) }).await?;
+        let report = self.put_by(&signer, put).await?;
         let bundle = KeyBundle { expires_at: report.record.expires_at(), ..bundle };
         self.note_own_bundle(&bundle)?;
         Ok(bundle)
@@ -148,7 +158,7 @@ impl Client {
         {
             return Ok(known);
         }
-        let bundle = self.fetch_bundle(identity).await?;
+        let bundle = self.fetch_bundle(identity).await?.bundle?;
         if let Some(profile) = profile {
             cache::put(profile, identity, &bundle, self.now())?;
         }
@@ -156,16 +166,26 @@ impl Client {
     }
 
     /// The key bundle of an identity as the network has it.
-    async fn fetch_bundle(&self, identity: &[u8; 32]) -> Result<KeyBundle, ClientError> {
+    async fn fetch_bundle(&self, identity: &[u8; 32]) -> Result<Fetched, ClientError> {
         let slot = slot(self.network(), identity)?;
+        let missing = |seq| Fetched { seq, bundle: Err(BundleError::Missing(*identity)) };
         match self.get(&slot, GetOptions::default()).await {
-            Ok(report) => Ok(KeyBundle::opened(self.network(), identity, &report.record)?),
-            Err(ClientError::Get(GetError::NotFound | GetError::Deleted)) => {
-                Err(BundleError::Missing(*identity).into())
-            }
+            Ok(GetReport { record, .. }) => Ok(Fetched {
+                seq: Some(record.seq()),
+                bundle: KeyBundle::opened(self.network(), identity, &record),
+            }),
+            Err(ClientError::Get(GetError::NotFound)) => Ok(missing(Some(0))),
+            Err(ClientError::Get(GetError::Deleted)) => Ok(missing(None)),
             Err(error) => Err(error),
         }
     }
+}
+
+/// What lies where a bundle should.
+struct Fetched {
+    /// The version's number; 0 if nothing lies there; unknown if something did.
+    seq: Option<u64>,
+    bundle: Result<KeyBundle, BundleError>,
 }
 
 impl KeyBundle {

@@ -16,11 +16,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dht_context::PutError;
 use dht_kad::UnixMs;
 use dht_kad::time::DAY_MS;
 use redb::TableDefinition;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -39,6 +40,10 @@ const RETRY_FIRST: Duration = Duration::from_secs(10);
 /// The longest such pause.
 const RETRY_MAX: Duration = Duration::from_secs(3_600);
 
+/// How often a renewal looks again because another installation came first: who renews at the same
+/// time does so once.
+const ROUNDS_MAX: u32 = 3;
+
 const OWN_BUNDLE: TableDefinition<(), &[u8]> = TableDefinition::new("own bundle");
 /// What the row is called where it is damaged.
 const ROW: &str = "its own key bundle";
@@ -53,7 +58,7 @@ pub(super) struct OwnBundle {
 /// The renewal in the background of one client: all its clones have the same one.
 #[derive(Clone, Default)]
 pub(crate) struct Renewal {
-    /// Held while the bundle is renewed, so that nobody does it twice at a time.
+    /// Held while the bundle is published, so that no renewal overwrites what was just asked for.
     turn: Arc<Mutex<()>>,
     task: Option<Arc<EndOnDrop>>,
 }
@@ -78,6 +83,11 @@ impl Renewal {
         let own = client.with_renewal(Renewal { turn: Arc::clone(&turn), task: None });
         let task = tokio::spawn(renew_for_ever(own));
         Renewal { turn, task: Some(Arc::new(EndOnDrop(task.abort_handle()))) }
+    }
+
+    /// Waits for the turn to publish.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Lets a renewal that is under way end, and begins no other.
@@ -120,7 +130,7 @@ impl Client {
     pub async fn renew_own_bundle(&self) -> Result<UnixMs, ClientError> {
         let identity = self.identity()?;
         self.profile()?;
-        let _turn = self.renewal().turn.lock().await;
+        let _turn = self.renewal().turn().await;
         let lasts = |expires_at: UnixMs| expires_at.0 >= self.now().after(RENEW_BELOW_MS).0;
         let own = self.known_own_bundle()?;
         if let Some(own) = own
@@ -128,21 +138,29 @@ impl Client {
         {
             return Ok(UnixMs(own.expires_at));
         }
-        let stored = match self.fetch_bundle(&identity.public_key()).await {
-            Ok(stored) => Some(stored),
-            Err(ClientError::Bundle(BundleError::Missing(_) | BundleError::Unreadable(_))) => None,
-            Err(error) => return Err(error),
-        };
-        if let Some(stored) = &stored
-            && lasts(stored.expires_at)
-            && stored.sealing == *identity.sealing_key().public()
-        {
-            self.note_own_bundle(stored)?;
-            return Ok(stored.expires_at);
+        let mut rounds = 0..ROUNDS_MAX;
+        loop {
+            rounds.next();
+            let fetched = self.fetch_bundle(&identity.public_key()).await?;
+            if let Err(error @ BundleError::UnknownVersion(_)) = fetched.bundle {
+                return Err(error.into());
+            }
+            let stored = fetched.bundle.ok();
+            if let Some(stored) = &stored
+                && lasts(stored.expires_at)
+                && stored.sealing == *identity.sealing_key().public()
+            {
+                self.note_own_bundle(stored)?;
+                return Ok(stored.expires_at);
+            }
+            let asked = stored.map(|stored| stored.request_work);
+            let asked = asked.or(own.map(|own| own.request_work)).unwrap_or(REQUEST_WORK_DEFAULT);
+            match self.publish_in_turn(asked, fetched.seq).await {
+                // Another installation came first: perhaps nothing is left to do.
+                Err(ClientError::Put(PutError::UnexpectedSeq { .. })) if !rounds.is_empty() => {}
+                other => return other.map(|published| published.expires_at),
+            }
         }
-        let asked = stored.map(|stored| stored.request_work);
-        let asked = asked.or(own.map(|own| own.request_work)).unwrap_or(REQUEST_WORK_DEFAULT);
-        Ok(self.publish_bundle_asking(asked).await?.expires_at)
     }
 
     /// The bits of work that this identity asks of contact requests, as far as the profile knows.

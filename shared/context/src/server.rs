@@ -22,7 +22,6 @@ use dht_kad::message::{
     Receipt, Reconcile, RecordBytes, Request, Response, Store, StoreResults, Stored, TYPE_FIND,
     TYPE_STORE,
 };
-use dht_kad::routing::K;
 use dht_kad::{NetworkName, ParsedRecord, Refusal, ValidRecord};
 use tokio::time::Instant;
 
@@ -152,6 +151,7 @@ impl Server {
             mode: self.mode,
             version: self.version.clone(),
             settled: self.membership.is_settled(),
+            whole: self.replication.is_whole(),
             observed: asker.addr,
             clock: self.clock.now(),
         })
@@ -159,7 +159,7 @@ impl Server {
 
     fn nodes(&self, asker: Asker, find: &FindNode) -> Response {
         Response::Nodes(Nodes {
-            nodes: self.registry.closest(&find.target, K, Some(&asker.id)),
+            nodes: self.registry.to_name(&find.target, Some(&asker.id)),
             settled: self.membership.is_settled(),
             whole: self.replication.is_whole(),
         })
@@ -171,7 +171,7 @@ impl Server {
             Err(refusal) => return Response::Refused(refusal),
         };
         let closer = if find.want_closer {
-            self.registry.closest(&find.key, K, Some(&asker.id))
+            self.registry.to_name(&find.key, Some(&asker.id))
         } else {
             Vec::new()
         };
