@@ -9,6 +9,7 @@
 mod arguments;
 mod audit;
 mod bench;
+mod contacts;
 mod delete;
 mod failure;
 mod get;
@@ -20,6 +21,7 @@ mod peers;
 mod ping;
 mod print;
 mod put;
+mod requests;
 mod session;
 mod stats;
 
@@ -81,6 +83,14 @@ enum Command {
     Delete(delete::DeleteArgs),
     /// Challenge nodes to prove that they keep what they gave receipts for; prints who kept what.
     Audit(audit::AuditArgs),
+    /// List the contacts, or ask, rename, unblock or recover them.
+    Contacts(contacts::ContactsArgs),
+    /// List who asks to become a contact.
+    Requests,
+    /// Accept a contact request.
+    Accept(requests::AcceptArgs),
+    /// Ignore whatever comes from somebody.
+    Block(requests::BlockArgs),
     /// Follow a publisher's label (not built yet).
     Watch(WatchArgs),
     /// Ask a peer how it is.
@@ -147,6 +157,10 @@ impl Command {
             Command::List(args) => args.run(session).await,
             Command::Delete(args) => args.run(session).await,
             Command::Audit(args) => args.run(session).await,
+            Command::Contacts(args) => args.run(session).await,
+            Command::Requests => requests::run(session).await,
+            Command::Accept(args) => args.run(session).await,
+            Command::Block(args) => args.run(session).await,
             Command::Watch(WatchArgs { publisher: _, label: _ }) => Err(Failure::new(
                 ErrorNumber::NotBuiltYet,
                 "watch is not built yet; use get, again and again".to_owned(),
@@ -207,6 +221,15 @@ mod tests {
             &format!("lookup {id}"),
             "peers",
             "stats --json",
+            "contacts --json",
+            &format!("contacts request {id}"),
+            &format!("contacts request {id} text --name bob --as alice"),
+            "contacts rename bob robert",
+            "contacts unblock bob",
+            "contacts recover",
+            "requests --json",
+            &format!("accept {id} --name bob"),
+            "block bob",
             "bench --ops put,get,fetch,miss,lookup --count 9 --size 1 --concurrency 2 --consistency one",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).err().unwrap());
@@ -234,6 +257,12 @@ mod tests {
             "audit one two",
             "lookup abcd",
             "ping nowhere",
+            "contacts request",
+            "contacts request bob",
+            "contacts rename bob",
+            "requests all",
+            "accept",
+            "block",
             "--timeout 0 peers",
             "--timeout soon peers",
             "--network BIG peers",
