@@ -44,6 +44,8 @@ impl BlockArgs {
 /// Runs `requests`.
 pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
     let client = session.person()?;
+    // Whoever looks for requests wants to get some: they need the key bundle.
+    client.renew_own_bundle().await?;
     let RequestsReport { requests, accepted, ignored, truncated } =
         client.contact_requests().await?;
     if session.json() {
