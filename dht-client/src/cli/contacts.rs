@@ -42,8 +42,8 @@ enum ContactsCommand {
 #[derive(Args)]
 struct RequestArgs {
     /// Whom to ask: the public key.
-    #[arg(value_parser = arguments::publisher)]
-    identity: [u8; 32],
+    #[arg(value_name = "IDENTITY", value_parser = arguments::publisher)]
+    whom: [u8; 32],
     /// What to say, at most 1024 bytes.
     #[arg(default_value = "")]
     text: String,
@@ -60,10 +60,10 @@ impl ContactsArgs {
         let Some(command) = self.command else { return list(session) };
         let client = session.person()?;
         match command {
-            ContactsCommand::Request(RequestArgs { identity, text, name, own_name }) => {
+            ContactsCommand::Request(RequestArgs { whom, text, name, own_name }) => {
                 let introduction =
                     Introduction { text: &text, own_name: &own_name, name: name.as_deref() };
-                print_contact(session, &client, &client.introduce(&identity, &introduction).await?)
+                print_contact(session, &client, &client.introduce(&whom, &introduction).await?)
             }
             ContactsCommand::Rename { contact, name } => {
                 print_contact(session, &client, &client.rename_contact(&contact, &name).await?)

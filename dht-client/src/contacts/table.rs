@@ -108,11 +108,11 @@ impl Contacts {
         })
     }
 
-    /// Takes note that something of a contact shows that it has our secret: what it acknowledged, or
-    /// wrote. From then on it is not told again.
+    /// Takes note that a contact has our secret: it acknowledges under it. From then on it is not told
+    /// again. A letter of it shows nothing, which needs its own secret alone.
     pub(crate) fn heard_from(&self, identity: &[u8; 32], now: UnixMs) -> Result<(), ProfileError> {
         let known = self.by_identity(identity)?;
-        // Only the first time is written: this is called for every letter.
+        // Only the first time is written: this is called again and again.
         if known.is_some_and(|contact| contact.heard_at == UnixMs(0)) {
             self.change(identity, |contact| contact.heard_at = now)?;
         }
