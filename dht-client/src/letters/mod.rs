@@ -36,8 +36,12 @@ mod letter;
 mod mailbox;
 mod outbox;
 mod post;
+#[cfg(test)]
+mod office;
 mod rows;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod watermark;
 
 use std::fmt;
