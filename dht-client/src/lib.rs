@@ -59,6 +59,7 @@ mod secret_box;
 pub use audit::Audited;
 pub use bundle::{BundleError, KeyBundle};
 pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
+pub use contacts::{Contact, ContactRequest, ContactState, Contacts, ContactsError, Introduction};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};
 

@@ -93,8 +93,12 @@ async fn renew_for_ever(client: Client) {
     let mut retry = RETRY_FIRST;
     loop {
         client.context.ready().await;
-        match client.renew_own_bundle().await {
-            Ok(_) => {
+        let renewed = async {
+            client.renew_own_bundle().await?;
+            client.renew_contacts().await
+        };
+        match renewed.await {
+            Ok(()) => {
                 retry = RETRY_FIRST;
                 sleep(LOOK_EVERY).await;
             }
@@ -139,6 +143,12 @@ impl Client {
         let asked = stored.map(|stored| stored.request_work);
         let asked = asked.or(own.map(|own| own.request_work)).unwrap_or(REQUEST_WORK_DEFAULT);
         Ok(self.publish_bundle_asking(asked).await?.expires_at)
+    }
+
+    /// The bits of work that this identity asks of contact requests, as far as the profile knows.
+    pub(crate) fn own_request_work(&self) -> Result<u8, ClientError> {
+        let own = self.known_own_bundle()?;
+        Ok(own.map_or(REQUEST_WORK_DEFAULT, |own| own.request_work))
     }
 
     /// What the profile, if there is one, knows of the bundle that was published last.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | name, blocked, sealing key | the one that was set last; of two at one moment the greater |
 //! | accepted | from the first moment on, for good |
-//! | secrets | all of them. Ours: the first one made is current. Theirs: the last one made |
+//! | secrets | all of them; the last one made is current, so that both sides agree on it |
 //! | when told and heard | the latest |
 
 use std::cmp::Reverse;
@@ -46,27 +46,26 @@ impl Contact {
         *self != before
     }
 
-    /// Adds a secret of ours. The first one made stays current: the contact may have been told it.
+    /// Adds a secret of ours.
     pub(crate) fn add_secret_out(&mut self, secret: DirectionSecret) {
-        add(&mut self.secrets_out, secret);
-        self.secrets_out.sort_by_key(|secret| (secret.made_at, *secret.secret));
-        self.secrets_out.truncate(SECRETS_MAX);
+        add_secret(&mut self.secrets_out, secret);
     }
 
-    /// Adds a secret that the contact told. The last one made is current.
+    /// Adds a secret that the contact told.
     pub(crate) fn add_secret_in(&mut self, secret: DirectionSecret) {
-        add(&mut self.secrets_in, secret);
-        self.secrets_in.sort_by_key(|secret| Reverse((secret.made_at, *secret.secret)));
-        self.secrets_in.truncate(SECRETS_MAX);
+        add_secret(&mut self.secrets_in, secret);
     }
 }
 
-/// Adds a secret unless it is there; of two moments for one secret the earlier holds.
-fn add(secrets: &mut Vec<DirectionSecret>, secret: DirectionSecret) {
+/// Adds a secret unless it is there: the last one made comes first, and the first ones go where there
+/// are too many. Of two moments for one secret the earlier holds.
+pub(super) fn add_secret(secrets: &mut Vec<DirectionSecret>, secret: DirectionSecret) {
     match secrets.iter_mut().find(|known| known.secret == secret.secret) {
         Some(known) => known.made_at = known.made_at.min(secret.made_at),
         None => secrets.push(secret),
     }
+    secrets.sort_by_key(|secret| Reverse((secret.made_at, *secret.secret)));
+    secrets.truncate(SECRETS_MAX);
 }
 
 /// The earlier of two moments; zero is none.
@@ -137,8 +136,8 @@ mod tests {
         }
         assert_eq!(all.state(), ContactState::Blocked);
         assert_eq!((all.secrets_out.len(), all.secrets_in.len()), (2, 2));
-        assert_eq!(all.secret_out(), Some(&[1; 32]), "the first one made");
-        assert_eq!(all.secret_in(), Some(&[4; 32]), "the last one told");
+        assert_eq!(all.secret_out(), Some(&[2; 32]), "of one moment, the greater");
+        assert_eq!(all.secret_in(), Some(&[4; 32]), "the last one made");
         assert_eq!((all.name.as_str(), all.accepted_at), ("bobby", UnixMs(111)));
         let nothing_new = all.clone();
         assert!(!all.merge(&nothing_new));

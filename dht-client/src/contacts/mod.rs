@@ -18,12 +18,24 @@
 //!
 //! | file | what it has |
 //! |---|---|
-//! | [`mod@merge`] | which of two states of one contact wins, field by field |
+//! | [`merge`] | which of two states of one contact wins, field by field |
 //! | [`encoding`] | a contact as bytes: a row of the profile, the inside of a self-record |
 //! | [`table`] | [`Contacts`]: the contacts of a profile |
+//! | [`self_record`] | contacts as the network keeps them |
+//! | [`sync`] | what the network and this profile know, brought together: recovery, renewal |
+//! | [`request`] | a request as bytes, sealed and opened |
+//! | [`pending`] | requests that wait for the user's word, and which records were read already |
+//! | [`inbox`] | reads the requests that lie in the network |
+//! | [`asking`] | asks, accepts, blocks, renames |
 
+mod asking;
 mod encoding;
+mod inbox;
 mod merge;
+mod pending;
+mod request;
+mod self_record;
+mod sync;
 mod table;
 
 use std::fmt;
@@ -32,10 +44,18 @@ use dht_kad::{ErrorNumber, UnixMs};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::client::Client;
+use crate::derivation::{Purpose, derive};
+use crate::error::ClientError;
 use crate::profile::ProfileError;
 
+pub use asking::Introduction;
+pub use inbox::{IgnoredRequests, RequestsReport};
+pub use pending::ContactRequest;
+pub use request::{OWN_NAME_BYTES_MAX, TEXT_BYTES_MAX};
+pub use sync::RecoverReport;
 pub use table::Contacts;
-pub(crate) use table::{all_in, get_in, put_in};
+pub(crate) use table::{get_in, put_in};
 
 /// Characters of a contact's name at most: one line of a terminal.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -162,10 +182,25 @@ impl Contact {
     pub(crate) fn every_secret_in(&self) -> impl Iterator<Item = &[u8; 32]> {
         self.secrets_in.iter().map(|secret| &*secret.secret)
     }
+}
 
-    /// Takes note that something of the contact shows that it has our secret.
-    pub(crate) fn heard(&mut self, now: UnixMs) {
-        self.heard_at = self.heard_at.max(now);
+impl Client {
+    /// A word that both sides of a pair see alike, and nobody else: who compares it by another way, such
+    /// as a telephone, knows that nobody stands between the two. None before both have agreed.
+    ///
+    /// # Errors
+    /// [`ClientError::NoIdentity`].
+    pub fn pair_code(&self, contact: &Contact) -> Result<Option<String>, ClientError> {
+        let own = self.identity()?.public_key();
+        let (Some(out), Some(back)) = (contact.secret_out(), contact.secret_in()) else {
+            return Ok(None);
+        };
+        let mut sides = [(own, out), (contact.identity, back)];
+        sides.sort_unstable();
+        let [(one, from_one), (other, from_other)] = sides;
+        let parts: [&[u8]; 4] = [&one, &other, from_one, from_other];
+        let [a, b, c, d, e, f, g, h, ..] = *derive(Purpose::PairCode, Some(self.network()), &parts);
+        Ok(Some(hex::encode([a, b, c, d, e, f, g, h])))
     }
 }
 
@@ -201,6 +236,33 @@ pub enum ContactsError {
         "«{0}» cannot be a contact's name; give 1 to 64 printable characters that are no identity"
     )]
     BadName(String),
+    /// The network has something of it that cannot be read.
+    #[error(
+        "what the network keeps of contact {} cannot be read; a later version wrote it: upgrade dht-client", hex::encode(.0)
+    )]
+    Unreadable([u8; 32]),
+    /// It is known already.
+    #[error("«{0}» is a contact already; write to it")]
+    AlreadyAccepted(String),
+    /// It is blocked.
+    #[error("«{0}» is blocked; unblock it first")]
+    Blocked(String),
+    /// It is the identity itself.
+    #[error("this is your own identity; give somebody else's")]
+    Oneself,
+    /// Nobody who asked is called so.
+    #[error("no request is called «{0}»; see `dht-client requests`")]
+    UnknownRequest(String),
+    /// It does not fit a request.
+    #[error("{what} has {len} bytes and at most {most} fit a request; make it shorter")]
+    TooLong {
+        /// What does not fit.
+        what: &'static str,
+        /// Its bytes.
+        len: usize,
+        /// How many fit.
+        most: usize,
+    },
     /// There is no room for another one.
     #[error("there are {CONTACTS_MAX} contacts, as many as one identity can have")]
     Full,
@@ -212,10 +274,15 @@ impl ContactsError {
     pub fn number(&self) -> ErrorNumber {
         match self {
             ContactsError::Profile(error) => error.number(),
-            ContactsError::Unknown(_) => ErrorNumber::NotFound,
+            ContactsError::Unknown(_) | ContactsError::UnknownRequest(_) => ErrorNumber::NotFound,
             ContactsError::Ambiguous(_)
             | ContactsError::NameTaken(_)
+            | ContactsError::AlreadyAccepted(_)
+            | ContactsError::Blocked(_)
+            | ContactsError::Oneself
             | ContactsError::BadName(_) => ErrorNumber::Usage,
+            ContactsError::Unreadable(_) => ErrorNumber::UnknownRecordVersion,
+            ContactsError::TooLong { .. } => ErrorNumber::TooLarge,
             ContactsError::Full => ErrorNumber::Full,
         }
     }

@@ -1,9 +1,8 @@
 //! [`Contacts`]: the contacts of a profile, one row each.
 
-use redb::{
-    ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
-    WriteTransaction,
-};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+
+use dht_kad::UnixMs;
 
 use super::encoding::{decode, encode};
 use super::{CONTACTS_MAX, Contact, ContactsError, checked_name, identity_of};
@@ -11,6 +10,9 @@ use crate::profile::{Profile, ProfileError, TableFault};
 
 /// Identity to contact.
 const CONTACTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("contacts");
+
+/// The number that a name gets at most so that it differs from those of other contacts.
+const NUMBER_MAX: u32 = 100;
 
 /// What is said where a row is not what was written.
 const WHAT: &str = "a contact";
@@ -76,23 +78,45 @@ impl Contacts {
         self.profile.write(|transaction| put_in(transaction, contact))
     }
 
-    /// Changes the contact with this identity, or makes it, in one transaction with what `change`
-    /// does beside it; and returns it as it is now.
+    /// Takes in what is known of a contact elsewhere, and returns what is known then.
+    pub(crate) fn absorb(&self, contact: &Contact) -> Result<Contact, ProfileError> {
+        self.profile.write(|transaction| {
+            let known = get_in(transaction, &contact.identity)?;
+            let mut merged = known.clone().unwrap_or_else(|| contact.clone());
+            merged.merge(contact);
+            if known.as_ref() != Some(&merged) {
+                put_in(transaction, &merged)?;
+            }
+            Ok(merged)
+        })
+    }
+
+    /// Changes a contact that is known, and returns it; nothing if it is not.
     pub(crate) fn change(
         &self,
         identity: &[u8; 32],
-        change: impl FnOnce(&WriteTransaction, Option<Contact>) -> Result<Option<Contact>, TableFault>,
+        change: impl FnOnce(&mut Contact),
     ) -> Result<Option<Contact>, ProfileError> {
         self.profile.write(|transaction| {
-            let known = get_in(transaction, identity)?;
-            let changed = change(transaction, known.clone())?;
-            if let Some(contact) =
-                changed.as_ref().filter(|contact| Some(*contact) != known.as_ref())
-            {
-                put_in(transaction, contact)?;
+            let Some(known) = get_in(transaction, identity)? else { return Ok(None) };
+            let mut changed = known.clone();
+            change(&mut changed);
+            if changed != known {
+                put_in(transaction, &changed)?;
             }
-            Ok(changed)
+            Ok(Some(changed))
         })
+    }
+
+    /// Takes note that something of a contact shows that it has our secret: what it acknowledged, or
+    /// wrote. From then on it is not told again.
+    pub(crate) fn heard_from(&self, identity: &[u8; 32], now: UnixMs) -> Result<(), ProfileError> {
+        let known = self.by_identity(identity)?;
+        // Only the first time is written: this is called for every letter.
+        if known.is_some_and(|contact| contact.heard_at == UnixMs(0)) {
+            self.change(identity, |contact| contact.heard_at = now)?;
+        }
+        Ok(())
     }
 
     /// The name that `wanted` becomes for this identity: itself, checked, and free.
@@ -102,15 +126,39 @@ impl Contacts {
         identity: &[u8; 32],
     ) -> Result<String, ContactsError> {
         let name = checked_name(wanted)?;
-        let all = self.profile.read(all)?;
-        if all.iter().any(|contact| contact.name == name && contact.identity != *identity) {
-            return Err(ContactsError::NameTaken(name));
+        match self.taken(&name, identity)? {
+            true => Err(ContactsError::NameTaken(name)),
+            false => Ok(name),
         }
+    }
+
+    /// A name for somebody new who calls itself `hint`: that if it can be one and is free, or with a
+    /// number, or the beginning of its identity.
+    pub(crate) fn name_for(
+        &self,
+        hint: &str,
+        identity: &[u8; 32],
+    ) -> Result<String, ContactsError> {
+        if let Ok(name) = checked_name(hint) {
+            let numbered = (2..=NUMBER_MAX).map(|number| format!("{name} {number}"));
+            for candidate in std::iter::once(name.clone()).chain(numbered) {
+                if let Ok(free) = self.free_name(&candidate, identity) {
+                    return Ok(free);
+                }
+            }
+        }
+        let [a, b, c, d, e, f, ..] = *identity;
+        self.free_name(&hex::encode([a, b, c, d, e, f]), identity)
+    }
+
+    /// That another contact has this name; and whether there is room for one more.
+    fn taken(&self, name: &str, identity: &[u8; 32]) -> Result<bool, ContactsError> {
+        let all = self.profile.read(all)?;
         let new = !all.iter().any(|contact| contact.identity == *identity);
         if new && all.len() >= CONTACTS_MAX {
             return Err(ContactsError::Full);
         }
-        Ok(name)
+        Ok(all.iter().any(|contact| contact.name == name && contact.identity != *identity))
     }
 }
 
@@ -129,11 +177,6 @@ pub(crate) fn put_in(transaction: &WriteTransaction, contact: &Contact) -> Resul
     let mut table = transaction.open_table(CONTACTS)?;
     table.insert(&contact.identity, encode(contact).as_slice())?;
     Ok(())
-}
-
-/// All contacts, within the caller's transaction, in the order of their identities.
-pub(crate) fn all_in(transaction: &WriteTransaction) -> Result<Vec<Contact>, TableFault> {
-    rows(&transaction.open_table(CONTACTS)?)
 }
 
 fn all(transaction: &ReadTransaction) -> Result<Vec<Contact>, TableFault> {
