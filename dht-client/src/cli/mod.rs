@@ -14,6 +14,7 @@ mod failure;
 mod get;
 mod get_content;
 mod identity;
+mod letters;
 mod list;
 mod lookup;
 mod peers;
@@ -83,6 +84,14 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Follow a publisher's label (not built yet).
     Watch(WatchArgs),
+    /// Send a letter to a contact, who may be away for up to 7 days.
+    Send(letters::SendArgs),
+    /// Fetch and show the letters that are not acknowledged.
+    Inbox(letters::InboxArgs),
+    /// Be done with letters.
+    Ack(letters::AckArgs),
+    /// Show what became of the letters that were sent.
+    Outbox,
     /// Ask a peer how it is.
     Ping(ping::PingArgs),
     /// Find the nodes closest to a key.
@@ -151,6 +160,10 @@ impl Command {
                 ErrorNumber::NotBuiltYet,
                 "watch is not built yet; use get, again and again".to_owned(),
             )),
+            Command::Send(args) => args.run(session).await,
+            Command::Inbox(args) => args.run(session).await,
+            Command::Ack(args) => args.run(session).await,
+            Command::Outbox => letters::outbox(session).await,
             Command::Ping(args) => args.run(session).await,
             Command::Lookup(args) => args.run(session).await,
             Command::Peers => peers::run(session).await,
@@ -205,6 +218,14 @@ mod tests {
             &format!("watch {id} label"),
             &format!("ping {id}@example.org:4433"),
             &format!("lookup {id}"),
+            "send bob hello",
+            "send bob --file f --json",
+            "send bob -",
+            "inbox --follow",
+            "inbox --json",
+            "ack bob:0a1b2c:7 bob:0a1b2c:8",
+            "ack --all",
+            "outbox --json",
             "peers",
             "stats --json",
             "bench --ops put,get,fetch,miss,lookup --count 9 --size 1 --concurrency 2 --consistency one",
@@ -233,6 +254,13 @@ mod tests {
             "audit",
             "audit one two",
             "lookup abcd",
+            "send",
+            "send bob",
+            "send bob hello --file f",
+            "inbox all",
+            "ack",
+            "ack bob:0a1b2c:7 --all",
+            "outbox bob",
             "ping nowhere",
             "--timeout 0 peers",
             "--timeout soon peers",

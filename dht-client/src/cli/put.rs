@@ -70,8 +70,8 @@ impl PutArgs {
     /// The value, read before anything is asked of the network.
     fn body(&self) -> Result<Bytes, Failure> {
         let body = match (&self.file, &self.value) {
-            (Some(path), _) => read_file(path)?,
-            (None, Some(value)) if value == "-" => read_stdin()?,
+            (Some(path), _) => read_file(path, BODY_MAX)?,
+            (None, Some(value)) if value == "-" => read_stdin(BODY_MAX)?,
             (None, Some(value)) => value.clone().into_vec(),
             (None, None) => return Err(Failure::usage("a value is missing; give one, or --file")),
         };
@@ -150,24 +150,26 @@ fn print_report(session: &Session, done: &str, report: &PutReport) -> Result<(),
     }))
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let read = File::open(path).and_then(read_bounded);
+/// What a file holds, and of more than `most` bytes one more.
+pub(crate) fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
+    let read = File::open(path).and_then(|file| read_bounded(file, most));
     read.map_err(|error| {
         let sentence = format!("{} cannot be read ({error}); check the path", path.display());
         Failure::new(ErrorNumber::FileAccess, sentence)
     })
 }
 
-fn read_stdin() -> Result<Vec<u8>, Failure> {
-    read_bounded(io::stdin().lock()).map_err(|error| {
+/// What stdin gives, and of more than `most` bytes one more.
+pub(crate) fn read_stdin(most: usize) -> Result<Vec<u8>, Failure> {
+    read_bounded(io::stdin().lock(), most).map_err(|error| {
         let sentence = format!("stdin cannot be read ({error}); check where it comes from");
         Failure::new(ErrorNumber::FileAccess, sentence)
     })
 }
 
 /// Reads one byte more than fits, so that what is too large is noticed without reading it all.
-fn read_bounded(from: impl Read) -> io::Result<Vec<u8>> {
+fn read_bounded(from: impl Read, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    from.take(BODY_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    from.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

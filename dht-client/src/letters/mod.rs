@@ -23,7 +23,7 @@
 //! | [`tags`] | in which order letters come |
 //! | [`outbox`], [`inbox`], [`rows`] | the profile's tables |
 //! | [`delivery`], [`fetch`], [`acknowledgement`] | the engines, over a [`carrier`] |
-//! | [`desk`], [`post`] | what they share; the client's methods |
+//! | [`desk`], [`post`], [`follow`] | what they share; the client's methods; letters as they come |
 
 mod acknowledgement;
 mod carrier;
@@ -31,6 +31,7 @@ mod chunks;
 mod delivery;
 mod desk;
 mod fetch;
+mod follow;
 mod inbox;
 mod letter;
 mod mailbox;
@@ -54,6 +55,7 @@ use thiserror::Error;
 pub use chunks::MESSAGE_MAX;
 pub use delivery::Delivery;
 pub use fetch::FetchReport;
+pub use follow::LetterStream;
 pub(crate) use post::Post;
 
 /// Letters to one contact that may wait to be acknowledged, unless the client's builder says
