@@ -25,10 +25,12 @@ use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 use tokio::time::{sleep, timeout};
 
+use crate::bundle::Renewal;
 use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::profile::Profile;
+use crate::writes::Writing;
 
 /// How long an operation may take unless the builder says otherwise, joining the network included.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +66,8 @@ pub struct Client {
     pub(crate) context: DhtContext,
     bootstrap: Arc<[PeerAddress]>,
     parts: Parts,
+    renewal: Renewal,
+    writer: Writing,
 }
 
 /// A peer that was pinged.
@@ -146,13 +150,14 @@ impl ClientBuilder {
             seed,
         };
         let context = DhtContext::start(config, foundations)?;
-        Ok(Client { context, bootstrap: self.bootstrap.into(), parts: self.parts })
+        Ok(Client::of(context, self.bootstrap.into(), self.parts))
     }
 
     /// Uses a node that runs already, such as one of a simulation; its bootstrap peers are its own.
+    /// Needs a tokio runtime with time.
     #[must_use]
     pub fn over(self, context: DhtContext) -> Client {
-        Client { context, bootstrap: self.bootstrap.into(), parts: self.parts }
+        Client::of(context, self.bootstrap.into(), self.parts)
     }
 }
 
@@ -201,6 +206,27 @@ impl Client {
     /// [`ClientError::NoProfile`] if nothing does.
     pub fn profile(&self) -> Result<&Profile, ClientError> {
         self.parts.profile.as_ref().ok_or(ClientError::NoProfile)
+    }
+
+    fn of(context: DhtContext, bootstrap: Arc<[PeerAddress]>, parts: Parts) -> Self {
+        let writer =
+            Writing::of(&context, parts.identity.as_ref(), parts.profile.as_ref(), &parts.entropy);
+        let client = Client { context, bootstrap, parts, renewal: Renewal::default(), writer };
+        client.with_renewal(Renewal::of(&client))
+    }
+
+    /// The renewal of its key bundle.
+    pub(crate) fn renewal(&self) -> &Renewal {
+        &self.renewal
+    }
+
+    pub(crate) fn with_renewal(&self, renewal: Renewal) -> Self {
+        Client { renewal, ..self.clone() }
+    }
+
+    /// What delivers its queued writes.
+    pub(crate) fn writing(&self) -> &Writing {
+        &self.writer
     }
 
     /// Where secrets are drawn from.
@@ -328,7 +354,9 @@ impl Client {
 
     /// Finishes what is under way and takes leave of the peers.
     pub async fn stop(&self) {
+        self.writer.stop();
         // A peer that went silent is not waited for.
+        let _ = timeout(STOP_LIMIT, self.renewal.finish()).await;
         let _ = timeout(STOP_LIMIT, self.context.stop()).await;
     }
 

@@ -10,10 +10,13 @@ use dht_context::{GetError, ListError, PutError};
 use dht_kad::ErrorNumber;
 use thiserror::Error;
 
+use crate::bundle::BundleError;
+use crate::contacts::ContactsError;
 use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
 use crate::profile::ProfileError;
 use crate::sealing::SealError;
+use crate::writes::WriteError;
 
 /// Why the client did not do what it was asked for: one sentence, which says what to do next.
 #[derive(Debug, Error)]
@@ -40,12 +43,21 @@ pub enum ClientError {
     /// The profile cannot be used.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// Something cannot be done with a contact.
+    #[error(transparent)]
+    Contacts(#[from] ContactsError),
     /// Something cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A key bundle cannot be had or published.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
+    /// The write queue does not take or know it.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// No bootstrap peer answers.
     #[error("no bootstrap peer answers; the last one tried: {last}")]
     NoPeers {
@@ -84,8 +96,11 @@ impl ClientError {
             }
             ClientError::NoProfile => ErrorNumber::Usage,
             ClientError::Profile(error) => error.number(),
+            ClientError::Contacts(error) => error.number(),
+            ClientError::Bundle(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
+            ClientError::Write(error) => error.number(),
             ClientError::NoServer => ErrorNumber::NotAServer,
             ClientError::TimedOut(_) => ErrorNumber::TimedOut,
             ClientError::Ask(error) => error.number(),

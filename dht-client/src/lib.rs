@@ -42,17 +42,24 @@
 //! processor time.
 
 mod audit;
+pub mod bundle;
 mod client;
+pub mod contacts;
 mod derivation;
 pub mod entropy;
 mod error;
+mod fields;
 pub mod identity;
 pub mod profile;
 pub mod receipts;
 pub mod sealing;
+mod secret_box;
+pub mod writes;
 
 pub use audit::Audited;
+pub use bundle::{BundleError, KeyBundle};
 pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
+pub use contacts::{Contact, ContactRequest, ContactState, Contacts, ContactsError, Introduction};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};
 

@@ -49,6 +49,7 @@ impl Delivery {
             if self.context.now() >= UnixMs(waiting.row.about.deadline) {
                 return Ok(Outcome::Ended(End::Expired, None));
             }
+            self.context.ready().await;
             let failed = match self.attempt(id, &waiting).await? {
                 Ok(None) => return Ok(Outcome::Gone),
                 Ok(Some(report)) => {
@@ -77,18 +78,15 @@ impl Delivery {
         waiting: &Waiting,
     ) -> Result<Result<Option<PutReport>, (PutError, bool)>, ProfileError> {
         let network = self.context.network();
-        let Waiting { row, progress, signed } = waiting;
-        let change = self.queue.change(row, progress)?;
+        let Waiting { row, change, progress, signed } = waiting;
         let signer = row.about.author.signer(&self.identity, network);
         let resumed = signed.as_deref().and_then(|bytes| self.noted(bytes));
         let (prepared, fresh) = match resumed {
             Some(record) => (Prepared::resumed(record), false),
             None => {
                 let earlier = progress.earlier();
-                let prepared = match change {
-                    Change::Put(put) => {
-                        self.context.prepare_put(&*signer, put, &earlier).await
-                    }
+                let prepared = match change.clone() {
+                    Change::Put(put) => self.context.prepare_put(&*signer, put, &earlier).await,
                     Change::Delete(delete) => {
                         self.context.prepare_delete(&*signer, delete, &earlier).await
                     }
@@ -111,7 +109,8 @@ impl Delivery {
         let record = prepared.record.clone();
         let content = record.publisher() == &[0; 32];
         let expected = progress.based_on.filter(|_| !content);
-        let sent = self.context.send_prepared(prepared, expected, row.quorum(), &progress.earlier());
+        let earlier = progress.earlier();
+        let sent = self.context.send_prepared(prepared, expected, row.quorum(), &earlier);
         Ok(match sent.await {
             Ok(outcome) => Ok(Some(PutReport { record, outcome })),
             Err(error) => Err((error, fresh)),

@@ -18,7 +18,9 @@ use super::delivery::{Delivery, Outcome};
 use super::queue::Queue;
 use super::row::{End, Row};
 use super::{Write, WriteError, WriteId};
+use crate::client::Client;
 use crate::entropy::Entropy;
+use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::profile::{Profile, ProfileError};
 
@@ -36,8 +38,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How many reports of delivered writes are remembered: their callers take them at once.
 const REPORTS_MAX: usize = 64;
 
+/// The write queue of a client, if it has an identity and a profile.
+#[derive(Clone, Default)]
+pub(crate) struct Writing(Option<Result<Arc<Writer>, ProfileError>>);
+
 /// The write queue of a running client, with the task that empties it.
-#[derive(Debug)]
 pub(crate) struct Writer {
     queue: Queue,
     context: DhtContext,
@@ -47,7 +52,6 @@ pub(crate) struct Writer {
 }
 
 /// What the engine and its callers share.
-#[derive(Debug)]
 struct Shared {
     wake: Notify,
     /// Changes whenever a write ends.
@@ -55,9 +59,41 @@ struct Shared {
     reports: Mutex<BTreeMap<WriteId, PutReport>>,
 }
 
+impl Writing {
+    /// The queue of a client that has these.
+    pub(crate) fn of(
+        context: &DhtContext,
+        identity: Option<&Identity>,
+        profile: Option<&Profile>,
+        entropy: &Entropy,
+    ) -> Self {
+        let both = identity.cloned().zip(profile.cloned());
+        Writing(both.map(|(identity, profile)| {
+            Writer::start(context.clone(), identity, profile, entropy.clone()).map(Arc::new)
+        }))
+    }
+
+    /// The queue, or why there is none.
+    pub(super) fn writer(&self, client: &Client) -> Result<&Writer, ClientError> {
+        client.identity()?;
+        match &self.0 {
+            Some(Ok(writer)) => Ok(writer),
+            Some(Err(error)) => Err(error.clone().into()),
+            None => Err(ClientError::NoProfile),
+        }
+    }
+
+    /// Delivers nothing more. What is under way was noted, and goes on in the next process.
+    pub(crate) fn stop(&self) {
+        if let Some(Ok(writer)) = &self.0 {
+            writer.task.abort();
+        }
+    }
+}
+
 impl Writer {
     /// Opens the queue and starts to deliver what waits in it.
-    pub(crate) fn start(
+    fn start(
         context: DhtContext,
         identity: Identity,
         profile: Profile,
@@ -69,11 +105,8 @@ impl Writer {
             changes: watch::Sender::new(0),
             reports: Mutex::default(),
         });
-        let delivery = Delivery {
-            context: context.clone(),
-            identity: identity.clone(),
-            queue: queue.clone(),
-        };
+        let delivery =
+            Delivery { context: context.clone(), identity: identity.clone(), queue: queue.clone() };
         let engine = Engine { delivery, shared: Arc::clone(&shared), entropy };
         let task = tokio::spawn(engine.run()).abort_handle();
         Ok(Writer { queue, context, identity, shared, task })
@@ -115,16 +148,11 @@ impl Writer {
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
     }
-
-    /// Delivers nothing more. What is under way was noted, and goes on in the next process.
-    pub(crate) fn stop(&self) {
-        self.task.abort();
-    }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.stop();
+        self.task.abort();
     }
 }
 
@@ -199,10 +227,7 @@ impl Engine {
     /// Delivers one write, and notes what came of it.
     async fn deliver(&self, id: u64) -> u64 {
         let delivery = &self.delivery;
-        let limited = timeout(DELIVERY_LIMIT, async {
-            delivery.context.ready().await;
-            delivery.deliver(id).await
-        });
+        let limited = timeout(DELIVERY_LIMIT, delivery.deliver(id));
         let late = || match delivery.context.is_ready() {
             true => Outcome::Later(format!("it was not done within {DELIVERY_LIMIT:?}")),
             false => Outcome::Later("no node answers".to_owned()),

@@ -37,7 +37,7 @@ use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub(crate) use engine::Writer;
+pub(crate) use engine::Writing;
 pub use queue::{WAITING_BYTES_MAX, WAITING_MAX};
 
 use crate::client::Client;
@@ -64,13 +64,20 @@ pub enum Author {
     Identity,
     /// The pseudonym under which the identity keeps what it knows of its contacts.
     Contacts,
+    /// The [blinded key](crate::identity::blinding) for what this word names.
+    Blinded(String),
 }
 
 impl Author {
     /// The key pair that signs.
-    pub(crate) fn signer(&self, identity: &Identity, network: &NetworkName) -> Box<dyn RecordSigner> {
+    pub(crate) fn signer(
+        &self,
+        identity: &Identity,
+        network: &NetworkName,
+    ) -> Box<dyn RecordSigner> {
         match self {
             Author::Identity => Box::new(identity.signing_key().clone()),
+            Author::Blinded(word) => Box::new(identity.blinded(network, word)),
             Author::Contacts => {
                 let secret =
                     derive(Purpose::ContactPublisher, Some(network), &[identity.self_secret()]);
@@ -196,7 +203,9 @@ pub struct QueuedWrite {
 #[non_exhaustive]
 pub enum WriteError {
     /// Too much waits already.
-    #[error("the write queue is full ({waiting} writes wait); let the network take some, or drop some with `dht-client queue --drop ID`")]
+    #[error(
+        "the write queue is full ({waiting} writes wait); let the network take some, or drop some with `dht-client queue --drop ID`"
+    )]
     Full {
         /// How many wait.
         waiting: u64,
@@ -237,7 +246,7 @@ impl Client {
         {
             return Err(WriteError::TooLarge(put.body.len()).into());
         }
-        let id = self.writer()?.enqueue(write)?;
+        let id = self.writing().writer(self)?.enqueue(write)?;
         Ok(id?)
     }
 
@@ -246,7 +255,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]: without identity or profile, or an unknown write.
     pub fn write_state(&self, id: WriteId) -> Result<WriteState, ClientError> {
-        let state = self.writer()?.queue().state(id)?;
+        let state = self.writing().writer(self)?.queue().state(id)?;
         Ok(state.ok_or(WriteError::Unknown(id))?)
     }
 
@@ -255,7 +264,7 @@ impl Client {
     /// # Errors
     /// As [`write_state`](Self::write_state).
     pub async fn settled(&self, id: WriteId) -> Result<WriteState, ClientError> {
-        let writer = self.writer()?;
+        let writer = self.writing().writer(self)?;
         let mut changes = writer.changes();
         loop {
             let state = self.write_state(id)?;
@@ -271,7 +280,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] without identity or profile.
     pub fn write_report(&self, id: WriteId) -> Result<Option<PutReport>, ClientError> {
-        Ok(self.writer()?.report(id))
+        Ok(self.writing().writer(self)?.report(id))
     }
 
     /// All writes that wait, and the last that ended, in the order in which they came.
@@ -279,7 +288,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] without identity or profile.
     pub fn writes(&self) -> Result<Vec<QueuedWrite>, ClientError> {
-        Ok(self.writer()?.queue().list()?)
+        Ok(self.writing().writer(self)?.queue().list()?)
     }
 
     /// Tries all that wait now, however long the next attempt was to be put off.
@@ -287,7 +296,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`] without identity or profile.
     pub fn hurry_writes(&self) -> Result<(), ClientError> {
-        self.writer()?.hurry()?;
+        self.writing().writer(self)?.hurry()?;
         Ok(())
     }
 
@@ -298,7 +307,7 @@ impl Client {
     pub fn drop_write(&self, id: WriteId) -> Result<(), ClientError> {
         match self.write_state(id)? {
             state if !state.is_waiting() => Err(WriteError::Ended(id).into()),
-            _ => Ok(self.writer()?.drop_write(id)?),
+            _ => Ok(self.writing().writer(self)?.drop_write(id)?),
         }
     }
 }

@@ -12,7 +12,7 @@ use redb::{
 };
 
 use super::row::{End, Finished, Progress, Row, WHAT};
-use super::{QueuedWrite, WriteError, WriteId, WriteState};
+use super::{Change, QueuedWrite, WriteError, WriteId, WriteState};
 use crate::profile::{Profile, ProfileError, TableFault, from_row, to_row};
 
 /// The most writes that wait: days of what a busy application writes.
@@ -41,6 +41,8 @@ pub(crate) struct Queue {
 /// A waiting write as its delivery needs it.
 pub(super) struct Waiting {
     pub(super) row: Row,
+    /// What is to be done, based on what it is based on by now.
+    pub(super) change: Change,
     pub(super) progress: Progress,
     /// The version that was signed for it, if one was.
     pub(super) signed: Option<Vec<u8>>,
@@ -127,11 +129,11 @@ impl Queue {
             let progress = tables.open_table(PROGRESS)?.get(id)?;
             let progress = progress.ok_or(TableFault::Damaged(WHAT))?;
             let signed = tables.open_table(SIGNED)?.get(id)?;
-            Ok(Some(Waiting {
-                row: from_row(WHAT, row.value())?,
-                progress: from_row(WHAT, progress.value())?,
-                signed: signed.map(|signed| signed.value().to_vec()),
-            }))
+            let row: Row = from_row(WHAT, row.value())?;
+            let progress: Progress = from_row(WHAT, progress.value())?;
+            let change = row.change(&progress)?;
+            let signed = signed.map(|signed| signed.value().to_vec());
+            Ok(Some(Waiting { row, change, progress, signed }))
         })
     }
 
@@ -313,11 +315,7 @@ fn progress_of(tables: &WriteTransaction, id: u64) -> Result<Progress, TableFaul
     from_row(WHAT, row.value())
 }
 
-fn put_progress(
-    tables: &WriteTransaction,
-    id: u64,
-    progress: &Progress,
-) -> Result<(), TableFault> {
+fn put_progress(tables: &WriteTransaction, id: u64, progress: &Progress) -> Result<(), TableFault> {
     tables.open_table(PROGRESS)?.insert(id, to_row(WHAT, progress)?.as_slice())?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Listing what is at a key: every slot's newest live version, by the word of a majority of T.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -117,6 +118,24 @@ impl Room {
     }
 }
 
+/// What is asked for of a key.
+#[derive(Clone, Copy)]
+struct Wish {
+    /// Only what this publisher signed.
+    publisher: Option<[u8; 32]>,
+    /// Only what shows so many bits of work.
+    min_work: u32,
+    /// At most so many records, those that show the most work.
+    most: usize,
+}
+
+impl Wish {
+    /// All that is there.
+    fn all_of(publisher: Option<[u8; 32]>) -> Self {
+        Wish { publisher, min_work: 0, most: LIST_RECORDS_MAX }
+    }
+}
+
 impl DhtContext {
     /// Lists what `publisher` keeps under its own label.
     ///
@@ -128,7 +147,7 @@ impl DhtContext {
         label: &[u8; 32],
     ) -> Result<ListReport, ListError> {
         let key = domain::owned_key(self.network(), publisher, label);
-        self.inner.list(key, Some(*publisher)).await
+        self.inner.list(key, Wish::all_of(Some(*publisher))).await
     }
 
     /// Lists what everyone keeps under a topic.
@@ -136,18 +155,29 @@ impl DhtContext {
     /// # Errors
     /// [`ListError`]; an empty list is none.
     pub async fn list_topic(&self, label: &[u8; 32]) -> Result<ListReport, ListError> {
-        self.inner.list(domain::topic_key(self.network(), label), None).await
+        self.inner.list(domain::topic_key(self.network(), label), Wish::all_of(None)).await
+    }
+
+    /// Lists what shows at least so many bits of work under a topic; if that is more than `most`
+    /// records, those that show the most, so that a flood of cheap ones hides none that cost more.
+    ///
+    /// # Errors
+    /// [`ListError`]; an empty list is none.
+    pub async fn list_topic_by_work(
+        &self,
+        label: &[u8; 32],
+        min_work: u32,
+        most: usize,
+    ) -> Result<ListReport, ListError> {
+        let wish = Wish { publisher: None, min_work, most };
+        self.inner.list(domain::topic_key(self.network(), label), wish).await
     }
 }
 
 impl Inner {
     /// Asks a majority of T for all heads, one of them for the bodies too, and fetches what is
     /// newer elsewhere.
-    async fn list(
-        self: &Arc<Self>,
-        key: Key,
-        publisher: Option<[u8; 32]>,
-    ) -> Result<ListReport, ListError> {
+    async fn list(self: &Arc<Self>, key: Key, wish: Wish) -> Result<ListReport, ListError> {
         let found = self.responsible_servers(&key).await;
         if found.is_empty() {
             return Err(ListError::NoPeers);
@@ -157,7 +187,9 @@ impl Inner {
         let recognised = Arc::new(Recognised::up_to(LIST_RECORDS_MAX));
         let first_whole = found.iter().position(|node| node.whole);
         let asked = found.iter().enumerate().map(|(place, node)| {
-            let find = find_all(key, publisher, Some(place) != first_whole);
+            // Bodies come with the heads only where all of them are wanted.
+            let heads_only = Some(place) != first_whole || wish.most < LIST_RECORDS_MAX;
+            let find = find_all(key, wish, heads_only);
             let (room, recognised) = (Arc::<Room>::default(), recognised.clone());
             let listing = Arc::clone(self).list_at(node.info.clone(), find, room, recognised);
             let whole = node.whole;
@@ -181,7 +213,10 @@ impl Inner {
         if versions.is_empty() && !settled {
             return Err(ListError::NetworkUnsettled);
         }
-        self.bodies(versions, answered).await
+        let within = keep_most_work(&mut versions, wish);
+        let mut report = self.bodies(versions, answered).await?;
+        report.truncated |= !within;
+        Ok(report)
     }
 
     /// All that one server holds of what is asked for, page by page, as far as there is room.
@@ -273,17 +308,35 @@ impl Inner {
 }
 
 /// A request for the first page of what is at a key.
-fn find_all(key: Key, publisher: Option<[u8; 32]>, heads_only: bool) -> Find {
+fn find_all(key: Key, wish: Wish, heads_only: bool) -> Find {
     Find {
         key,
-        publisher: publisher.map(PublisherKey),
+        publisher: wish.publisher.map(PublisherKey),
         slots: None,
         after: None,
         heads_only,
-        min_work: 0,
+        min_work: wish.min_work,
         limit: u32::try_from(PAGE_RECORDS).unwrap_or(u32::MAX),
         want_closer: false,
     }
+}
+
+/// Leaves out the slots that show too little work, whatever servers say, and the cheapest of too
+/// many; whether there were few enough.
+fn keep_most_work(versions: &mut Versions, wish: Wish) -> bool {
+    let bits = |versions: &[(ValidRecord, Vec<NodeInfo>)]| {
+        versions.first().map_or(0, |(newest, _)| newest.work_bits())
+    };
+    versions.retain(|_, versions| bits(versions) >= wish.min_work);
+    if versions.len() <= wish.most {
+        return true;
+    }
+    let mut shown: Vec<_> = versions.iter().map(|(id, versions)| (bits(versions), *id)).collect();
+    shown.sort_unstable_by_key(|(bits, _)| Reverse(*bits));
+    for (_, id) in shown.into_iter().skip(wish.most) {
+        versions.remove(&id);
+    }
+    false
 }
 
 /// Adds what one server showed to the versions of each slot, greatest first, with its body if one

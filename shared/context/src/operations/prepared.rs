@@ -16,6 +16,7 @@ use dht_kad::record::RecordSigner;
 
 use super::put::{Delete, Put, PutError};
 use super::version::{Expected, Wanted};
+use super::work::{Work, sign_in_steps};
 use crate::context::{DhtContext, Inner};
 
 /// What earlier attempts of the same write have come to.
@@ -109,6 +110,7 @@ impl Inner {
         };
         let expected = Expected { seq: wanted.expected_seq, own_attempts: earlier.seqs.clone() };
         let draft = self.draft(&wanted, predecessor, &expected, earlier.work_bits)?;
-        Ok(Prepared { record: draft.sign(signer, network)?, found: Some(found) })
+        let record = sign_in_steps(&draft, signer, network, Work::default()).await?;
+        Ok(Prepared { record, found: Some(found) })
     }
 }

@@ -18,6 +18,7 @@ use dht_kad::{ErrorNumber, Refusal, ValidRecord};
 use thiserror::Error;
 
 use super::version::{Expected, Wanted};
+use super::work::{Work, sign_in_steps};
 use crate::context::{DhtContext, Inner};
 
 /// How often a put is signed again because another writer came first. Each time costs two round
@@ -161,7 +162,7 @@ impl DhtContext {
     /// # Errors
     /// [`PutError`].
     pub async fn put(&self, signer: &dyn RecordSigner, put: Put) -> Result<PutReport, PutError> {
-        self.inner.write(signer, put.into()).await
+        self.inner.put(signer, put, Work::default()).await
     }
 
     /// Signs a tombstone over what is in a slot, and puts it.
@@ -173,7 +174,7 @@ impl DhtContext {
         signer: &dyn RecordSigner,
         delete: Delete,
     ) -> Result<PutReport, PutError> {
-        self.inner.write(signer, delete.try_into()?).await
+        self.inner.write(signer, delete.try_into()?, Work::default()).await
     }
 
     /// Puts a record that is signed already, unchanged.
@@ -193,16 +194,26 @@ impl DhtContext {
 }
 
 impl Inner {
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        signer: &dyn RecordSigner,
+        put: Put,
+        work: Work<'_>,
+    ) -> Result<PutReport, PutError> {
+        self.write(signer, put.into(), work).await
+    }
+
     async fn write(
         self: &Arc<Self>,
         signer: &dyn RecordSigner,
         wanted: Wanted,
+        work: Work<'_>,
     ) -> Result<PutReport, PutError> {
         let publisher = signer.publisher();
         let network = self.config.network.clone();
         let id = wanted.id(&network, publisher);
         let mut reread = !wanted.first_version;
-        let mut work_bits = 0;
+        let mut work_bits = work.bits;
         let mut attempt = 0;
         let mut expected = Expected { seq: wanted.expected_seq, own_attempts: Vec::new() };
         loop {
@@ -213,7 +224,7 @@ impl Inner {
                 false => None,
             };
             let draft = self.draft(&wanted, predecessor, &expected, work_bits)?;
-            let record = draft.sign(signer, &network)?;
+            let record = sign_in_steps(&draft, signer, &network, work).await?;
             let error = match self.store_on(&found, &record, &expected, wanted.quorum).await {
                 Ok(outcome) => return Ok(PutReport { record, outcome }),
                 Err(error) => error,

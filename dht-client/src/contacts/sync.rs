@@ -1,0 +1,162 @@
+//! What the network and this profile know, brought together: recovery from the words alone, news of
+//! the other devices, and renewal.
+//!
+//! ```text
+//! recover  self-records ─▶ merged into the profile ─▶ those written anew that lack something, or end soon
+//! renewal  once a day: recover; answers to what we asked; tell again those who may not have heard
+//! ```
+
+use std::collections::BTreeMap;
+
+use dht_kad::UnixMs;
+use dht_kad::time::DAY_MS;
+use redb::{TableDefinition, TableError};
+
+use super::{Contact, ContactState, Introduction, get_in, put_in};
+use crate::client::Client;
+use crate::error::ClientError;
+
+/// When everything was brought together last.
+const SYNCED: TableDefinition<(), u64> = TableDefinition::new("contacts synced");
+
+/// How often the network is asked for news of the other devices.
+const SYNC_EVERY_MS: u64 = DAY_MS;
+/// A request lives for seven days; it is sent again after half of that.
+const TELL_AGAIN_MS: u64 = 7 * DAY_MS / 2;
+/// How often somebody is asked who does not answer: for four weeks.
+const ASKED_MAX: u8 = 8;
+/// How often somebody who asked us is answered, from whom nothing comes: for a year, since he waits.
+const ANSWERED_MAX: u8 = 104;
+
+/// What a recovery brought.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RecoverReport {
+    /// Contacts that the network keeps.
+    pub found: usize,
+    /// Contacts that this profile did not know.
+    pub new: usize,
+    /// Contacts that were written to the network, because it knew less, or not for long enough.
+    pub written: usize,
+    /// Records that cannot be read: a later version wrote them.
+    pub unreadable: usize,
+}
+
+impl Client {
+    /// Brings back the contacts that this identity has on the network, with everything that is needed
+    /// to write to them and to read them; and writes there what only this profile knows.
+    ///
+    /// # Errors
+    /// [`ClientError`]: without an identity or profile, or as a listing or a put.
+    pub async fn recover(&self) -> Result<RecoverReport, ClientError> {
+        let records = self.self_records()?;
+        let profile = self.profile()?;
+        let mut report = RecoverReport::default();
+        let mut stored = BTreeMap::new();
+        for record in &self.list_self_records().await?.records {
+            match records.open(record) {
+                Some(found) => {
+                    stored.insert(found.contact.identity, found);
+                }
+                None => report.unreadable += 1,
+            }
+        }
+        report.found = stored.len();
+        report.new = profile.write(|transaction| {
+            let mut new = 0;
+            for found in stored.values() {
+                let known = get_in(transaction, &found.contact.identity)?;
+                new += usize::from(known.is_none());
+                let mut merged = known.clone().unwrap_or_else(|| found.contact.clone());
+                merged.merge(&found.contact);
+                if known.as_ref() != Some(&merged) {
+                    put_in(transaction, &merged)?;
+                }
+            }
+            Ok(new)
+        })?;
+        for contact in self.contacts()? {
+            let stored = stored.get(&contact.identity);
+            if !stored.is_some_and(|stored| stored.says(&contact, self.now())) {
+                self.save(&contact).await?;
+                report.written += 1;
+            }
+        }
+        let now = self.now().0;
+        profile.write(|transaction| {
+            transaction.open_table(SYNCED)?.insert((), now)?;
+            Ok(())
+        })?;
+        Ok(report)
+    }
+
+    /// Does what is due: news of the other devices once a day, answers to what was asked, and whom to
+    /// tell again. A client with an identity and a profile does this by itself, as it renews its key
+    /// bundle. Asks nobody if nothing is due.
+    ///
+    /// # Errors
+    /// As [`recover`](Self::recover) and [`introduce`](Self::introduce).
+    pub async fn renew_contacts(&self) -> Result<(), ClientError> {
+        let synced = self.synced_at()?;
+        if synced.is_none_or(|at| self.now().since(at) >= SYNC_EVERY_MS) {
+            self.recover().await?;
+            let waits = |contact: &Contact| contact.state() == ContactState::Requested;
+            if self.contacts()?.iter().any(waits) {
+                self.contact_requests().await?;
+            }
+        }
+        for contact in self.contacts()? {
+            if is_due(&contact, self.now()) {
+                let bundle = self.bundle_of(&contact.identity).await?;
+                self.tell(contact, &bundle, &Introduction::default()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn synced_at(&self) -> Result<Option<UnixMs>, ClientError> {
+        Ok(self.profile()?.read(|transaction| match transaction.open_table(SYNCED) {
+            Ok(table) => Ok(table.get(())?.map(|at| UnixMs(at.value()))),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })?)
+    }
+}
+
+/// Whether a contact is to be told our secret again: nothing came that shows that it has it.
+fn is_due(contact: &Contact, now: UnixMs) -> bool {
+    let most = match contact.state() {
+        ContactState::Requested => ASKED_MAX,
+        ContactState::Accepted => ANSWERED_MAX,
+        ContactState::Blocked => return false,
+    };
+    // Who was never told is not one of ours to tell: a device that told it will.
+    let told = contact.told > 0 && contact.told < most;
+    let heard = contact.heard_at.0 > 0;
+    told && !heard && now.since(contact.told_at) >= TELL_AGAIN_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_have_heard_is_told_again_after_half_the_life_of_a_request() {
+        let now = UnixMs(100 * DAY_MS);
+        let mut contact = Contact::new([1; 32], "bob".to_owned(), now);
+        assert!(!is_due(&contact, now), "never told");
+        (contact.told, contact.told_at) = (1, now);
+        assert!(!is_due(&contact, now.after(TELL_AGAIN_MS - 1)));
+        let later = now.after(TELL_AGAIN_MS);
+        assert!(is_due(&contact, later));
+        contact.told = ASKED_MAX;
+        assert!(!is_due(&contact, later), "asked for four weeks");
+        contact.accepted_at = now;
+        assert!(is_due(&contact, later), "who asked us waits for the answer");
+        contact.heard_at = now;
+        assert!(!is_due(&contact, later));
+        (contact.heard_at, contact.blocked) = (UnixMs(0), true);
+        assert!(!is_due(&contact, later));
+        (contact.blocked, contact.told_at) = (false, UnixMs(0));
+        assert!(is_due(&contact, now), "it was not sent");
+    }
+}
