@@ -21,6 +21,7 @@ mod peers;
 mod ping;
 mod print;
 mod put;
+mod queue;
 mod session;
 mod stats;
 
@@ -80,6 +81,8 @@ enum Command {
     List(list::ListArgs),
     /// Delete a value of one's own.
     Delete(delete::DeleteArgs),
+    /// Show what waits to be put or deleted, and what became of the last of it.
+    Queue(queue::QueueArgs),
     /// Challenge nodes to prove that they keep what they gave receipts for; prints who kept what.
     Audit(audit::AuditArgs),
     /// Follow a publisher's label (not built yet).
@@ -155,6 +158,7 @@ impl Command {
             Command::GetContent(args) => args.run(session).await,
             Command::List(args) => args.run(session).await,
             Command::Delete(args) => args.run(session).await,
+            Command::Queue(args) => args.run(session).await,
             Command::Audit(args) => args.run(session).await,
             Command::Watch(WatchArgs { publisher: _, label: _ }) => Err(Failure::new(
                 ErrorNumber::NotBuiltYet,
@@ -211,7 +215,13 @@ mod tests {
             &format!("list {id} label"),
             "list topic label",
             "put label value --receipts file",
+            "put label value --no-queue",
             "delete label --slot 1",
+            "delete label --no-queue",
+            "queue",
+            "queue --json",
+            "queue --flush --timeout 3",
+            "queue --drop 7",
             "delete label --receipts file",
             "audit file",
             "audit file --prune --json",
@@ -252,6 +262,9 @@ mod tests {
             "list label",
             "delete label --space content",
             "audit",
+            "queue --drop first",
+            "queue --drop 0",
+            "queue --flush --drop 1",
             "audit one two",
             "lookup abcd",
             "send",

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::arguments::{AnySpace, RetentionName};
 use super::failure::Failure;
-use super::print;
 use super::session::Session;
+use super::{print, queue};
 
 /// Arguments of `put`.
 #[derive(Args)]
@@ -47,13 +47,16 @@ pub(crate) struct PutArgs {
     /// Keep the receipts of the nodes that acknowledge in this file, for audit.
     #[arg(long, value_name = "FILE")]
     receipts: Option<PathBuf>,
+    /// If the network does not take it in time, do not keep it in the queue.
+    #[arg(long)]
+    no_queue: bool,
 }
 
 impl PutArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         let body = self.body()?;
         let book = open_book(self.receipts.as_deref())?;
-        let client = session.writer(session.identity()?)?;
+        let client = queue::client(session, self.no_queue)?;
         let put = Put {
             space: self.space.into(),
             label: client.label(&self.label),
@@ -64,7 +67,11 @@ impl PutArgs {
             quorum: self.quorum.map(usize::from),
             first_version: false,
         };
-        report(session, "put", &client.put(put).await?, book.as_ref())
+        let put = match self.no_queue {
+            true => client.put(put).await?,
+            false => queue::delivered(session, &client, put).await?,
+        };
+        report(session, "put", &put, book.as_ref())
     }
 
     /// The value, read before anything is asked of the network.
