@@ -242,8 +242,10 @@ impl Client {
         &self.post
     }
 
-    pub(crate) fn with_post(&self, post: Post) -> Self {
-        Client { post, ..self.clone() }
+    /// The same client without what ends with its last clone: for the tasks that do.
+    pub(crate) fn without_tasks(&self) -> Self {
+        let (renewal, post) = (Renewal::default(), self.post.without_task());
+        Client { renewal, post, ..self.clone() }
     }
 
     /// How many letters to one contact may wait to be acknowledged, if the builder said so.
