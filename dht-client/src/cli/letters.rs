@@ -97,16 +97,15 @@ impl InboxArgs {
                 show(session, &client, &letter)?;
             }
         }
-        let fetched = client.fetch_letters().await;
-        let mut letters = Vec::new();
+        let fetched = within(session, client.fetch_letters()).await;
         // What came earlier is shown even if nobody answers now.
-        while let page @ [.., last] = client.letters_after(last_arrival(&letters))?.as_slice() {
-            let full = page.len();
-            let end = last.arrival;
-            letters.extend_from_slice(page);
-            if full == 0 || end == 0 {
+        let mut letters = client.letters()?;
+        loop {
+            let page = client.letters_after(last_arrival(&letters))?;
+            if page.is_empty() {
                 break;
             }
+            letters.extend(page);
         }
         if session.json() {
             let mut fields = Map::new();
@@ -129,7 +128,7 @@ impl InboxArgs {
                 show(session, &client, letter)?;
             }
         }
-        fetched.map(drop).map_err(Failure::from)
+        fetched.map(drop)
     }
 }
 
@@ -144,7 +143,7 @@ impl AckArgs {
                 if ids.is_empty() {
                     break;
                 }
-                let done = client.ack(&ids).await?;
+                let done = within(session, client.ack(&ids)).await?;
                 acknowledged += done.acknowledged;
                 report = Some(done);
             }
@@ -152,7 +151,7 @@ impl AckArgs {
             let contacts = Contacts::of(client.profile()?);
             let ids: Result<Vec<_>, ClientError> =
                 self.ids.iter().map(|text| id(&contacts, text)).collect();
-            let done = client.ack(&ids?).await?;
+            let done = within(session, client.ack(&ids?)).await?;
             acknowledged = done.acknowledged;
             report = Some(done);
         }
@@ -172,8 +171,11 @@ impl AckArgs {
 /// Runs `outbox`.
 pub(crate) async fn outbox(session: &Session) -> Result<(), Failure> {
     let client = session.person()?;
-    let delivered = client.deliver_letters().await;
-    let refreshed = client.refresh_outbox().await;
+    let asked = within(session, async {
+        client.deliver_letters().await?;
+        client.refresh_outbox().await
+    });
+    let asked = asked.await;
     let letters = client.outbox()?;
     if session.json() {
         let shown: Result<Vec<Value>, Failure> = letters
@@ -186,8 +188,17 @@ pub(crate) async fn outbox(session: &Session) -> Result<(), Failure> {
             print::line(&outbox_line(&client, letter)?)?;
         }
     }
-    delivered?;
-    Ok(refreshed?)
+    asked
+}
+
+/// Does something with the network, for as long as the command may take. Whatever it had done by
+/// then stays done.
+async fn within<T>(
+    session: &Session,
+    operation: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, Failure> {
+    let limit = session.timeout();
+    Ok(timeout(limit, operation).await.unwrap_or(Err(ClientError::TimedOut(limit)))?)
 }
 
 /// The letter that a text names: by its id, or with the contact's name in place of its identity.

@@ -259,7 +259,8 @@ impl Inbox<'_> {
             };
             let readers = transaction.open_table(READERS)?;
             let marks = tags_of(&tags, contact)?.into_iter();
-            let marks = marks.map(|(tag, row)| (tag, row.acknowledged)).collect();
+            let marks = marks.map(|(tag, row)| (tag, row.acknowledged));
+            let marks = marks.filter(|(_, mark)| *mark > 0).collect();
             Ok((marks, reader_of(&readers, contact)?))
         })
     }

@@ -130,7 +130,7 @@ impl Letter {
     }
 
     /// What the sender signs.
-    fn message(&self, place: &Place<'_>) -> Zeroizing<[u8; 32]> {
+    pub(super) fn message(&self, place: &Place<'_>) -> Zeroizing<[u8; 32]> {
         let numbers =
             [place.mailbox.epoch, place.slot, self.previous, self.previous_at.0, self.sent_at.0];
         let [epoch, slot, previous, previous_at, sent_at] = numbers.map(u64::to_be_bytes);
@@ -163,7 +163,7 @@ pub(crate) struct Place<'a> {
 
 impl Place<'_> {
     /// What the seal is bound to.
-    fn binding(&self) -> Zeroizing<[u8; 32]> {
+    pub(super) fn binding(&self) -> Zeroizing<[u8; 32]> {
         let parts: [&[u8]; 2] = [&self.mailbox.label, &self.slot.to_be_bytes()];
         derive(Purpose::LetterSigned, Some(self.network), &parts)
     }

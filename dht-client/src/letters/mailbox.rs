@@ -13,9 +13,8 @@
 use std::fmt;
 
 use dht_kad::admission::FUTURE_TOLERANCE_MS;
-use dht_kad::domain;
-use dht_kad::record::{RecordSigner, Retention};
-use dht_kad::{Key, NetworkName, UnixMs};
+use dht_kad::record::Retention;
+use dht_kad::{NetworkName, UnixMs};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
@@ -104,13 +103,6 @@ impl Direction {
     }
 }
 
-impl Mailbox {
-    /// Its place in the keyspace.
-    pub(crate) fn key(&self, network: &NetworkName) -> Key {
-        domain::owned_key(network, &self.signer.publisher(), &self.label)
-    }
-}
-
 impl fmt::Debug for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, to) = (hex::encode(self.sender), hex::encode(self.recipient));
@@ -144,6 +136,8 @@ pub(crate) fn split_slot(slot: u64) -> (Tag, u64) {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::BTreeSet;
+
+    use dht_kad::record::RecordSigner;
 
     use super::*;
 

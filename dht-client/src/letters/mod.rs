@@ -43,6 +43,8 @@ mod rows;
 mod tags;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 mod watermark;
 
 use std::fmt;
