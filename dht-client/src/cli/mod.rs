@@ -9,6 +9,7 @@
 mod arguments;
 mod audit;
 mod bench;
+mod contacts;
 mod delete;
 mod failure;
 mod get;
@@ -22,6 +23,7 @@ mod ping;
 mod print;
 mod put;
 mod queue;
+mod requests;
 mod session;
 mod stats;
 
@@ -85,6 +87,14 @@ enum Command {
     Queue(queue::QueueArgs),
     /// Challenge nodes to prove that they keep what they gave receipts for; prints who kept what.
     Audit(audit::AuditArgs),
+    /// List the contacts, or ask, rename, unblock or recover them.
+    Contacts(contacts::ContactsArgs),
+    /// List who asks to become a contact.
+    Requests,
+    /// Accept a contact request.
+    Accept(requests::AcceptArgs),
+    /// Ignore whatever comes from somebody.
+    Block(requests::BlockArgs),
     /// Follow a publisher's label (not built yet).
     Watch(WatchArgs),
     /// Send a letter to a contact, who may be away for up to 7 days.
@@ -160,6 +170,10 @@ impl Command {
             Command::Delete(args) => args.run(session).await,
             Command::Queue(args) => args.run(session).await,
             Command::Audit(args) => args.run(session).await,
+            Command::Contacts(args) => args.run(session).await,
+            Command::Requests => requests::run(session).await,
+            Command::Accept(args) => args.run(session).await,
+            Command::Block(args) => args.run(session).await,
             Command::Watch(WatchArgs { publisher: _, label: _ }) => Err(Failure::new(
                 ErrorNumber::NotBuiltYet,
                 "watch is not built yet; use get, again and again".to_owned(),
@@ -238,6 +252,15 @@ mod tests {
             "outbox --json",
             "peers",
             "stats --json",
+            "contacts --json",
+            &format!("contacts request {id}"),
+            &format!("contacts request {id} text --name bob --as alice"),
+            "contacts rename bob robert",
+            "contacts unblock bob",
+            "contacts recover",
+            "requests --json",
+            &format!("accept {id} --name bob"),
+            "block bob",
             "bench --ops put,get,fetch,miss,lookup --count 9 --size 1 --concurrency 2 --consistency one",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).err().unwrap());
@@ -275,6 +298,12 @@ mod tests {
             "ack bob:0a1b2c:7 --all",
             "outbox bob",
             "ping nowhere",
+            "contacts request",
+            "contacts request bob",
+            "contacts rename bob",
+            "requests all",
+            "accept",
+            "block",
             "--timeout 0 peers",
             "--timeout soon peers",
             "--network BIG peers",

@@ -3,7 +3,6 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use dht_client::entropy::Entropy;
 use dht_client::profile::Profile;
@@ -26,11 +25,6 @@ impl Session {
     /// Whether to print JSON.
     pub(crate) fn json(&self) -> bool {
         self.globals.json
-    }
-
-    /// How long the command may take.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.globals.timeout
     }
 
     /// The network that is taken part in.
@@ -56,12 +50,17 @@ impl Session {
     /// A client that signs with the identity in its file, and remembers in the profile beside that
     /// what has to outlast the process.
     pub(crate) fn person(&self) -> Result<Client, Failure> {
+        let (identity, profile) = self.own()?;
+        self.start(Some(identity), Some(profile), None)
+    }
+
+    /// The identity in its file, and the profile beside that.
+    pub(crate) fn own(&self) -> Result<(Identity, Profile), Failure> {
         let (identity, mut path) = (self.identity()?, self.identity_path()?.into_os_string());
         path.push(".profile");
         let (owner, entropy) = (identity.public_key(), Entropy::system());
         let profile = Profile::open(path.as_ref(), &owner, self.network(), &entropy);
-        let profile = profile.map_err(ClientError::from)?;
-        self.start(Some(identity), Some(profile), None)
+        Ok((identity, profile.map_err(ClientError::from)?))
     }
 
     /// The identity in its file.

@@ -245,7 +245,9 @@ mod tests {
         contacts.put(&contact(3, "bob")).unwrap();
         assert_eq!(contacts.get("bob").unwrap_err(), ContactsError::Ambiguous("bob".to_owned()));
         let long = "x".repeat(65);
-        for bad in ["", "  ", "a\nb", &"ab".repeat(32), &long] {
+        let decomposed = contacts.free_name("Zoe\u{301} \"Z\"", &[3; 32]).unwrap();
+        assert_eq!(decomposed, "Zoe\u{301} \"Z\"");
+        for bad in ["", "  ", "a\nb", "a\u{202e}b", "a\u{200b}b", &"ab".repeat(32), &long] {
             let refused = contacts.free_name(bad, &[3; 32]).unwrap_err();
             assert!(matches!(refused, ContactsError::BadName(_)), "{bad}");
         }

@@ -8,6 +8,7 @@
 )]
 
 mod letters;
+mod contacts;
 mod people;
 #[path = "../servers/mod.rs"]
 mod servers;
