@@ -29,7 +29,9 @@ use crate::bundle::Renewal;
 use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
+use crate::letters::Post;
 use crate::profile::Profile;
+use crate::writes::Writing;
 
 /// How long an operation may take unless the builder says otherwise, joining the network included.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,6 +59,7 @@ struct Parts {
     profile: Option<Profile>,
     entropy: Entropy,
     timeout: Duration,
+    letters_limit: Option<u64>,
 }
 
 /// A running client: cheap to clone, all clones are the same one.
@@ -66,6 +69,8 @@ pub struct Client {
     bootstrap: Arc<[PeerAddress]>,
     parts: Parts,
     renewal: Renewal,
+    post: Post,
+    writer: Writing,
 }
 
 /// A peer that was pinged.
@@ -119,6 +124,14 @@ impl ClientBuilder {
         self
     }
 
+    /// How many letters to one contact may wait to be acknowledged;
+    /// [`WAITING_MAX`](crate::letters::WAITING_MAX) if not given.
+    #[must_use]
+    pub fn letters_waiting_max(mut self, letters: u64) -> Self {
+        self.parts.letters_limit = Some(letters);
+        self
+    }
+
     /// Starts the client: it joins the network in the background, under a node key of its own that
     /// is forgotten with it. Needs a tokio runtime with I/O and time.
     ///
@@ -168,6 +181,7 @@ impl Client {
             profile: None,
             entropy: Entropy::system(),
             timeout: DEFAULT_TIMEOUT,
+            letters_limit: None,
         };
         ClientBuilder { network, bootstrap: Vec::new(), parts }
     }
@@ -207,7 +221,10 @@ impl Client {
     }
 
     fn of(context: DhtContext, bootstrap: Arc<[PeerAddress]>, parts: Parts) -> Self {
-        let client = Client { context, bootstrap, parts, renewal: Renewal::default() };
+        let writer =
+            Writing::of(&context, parts.identity.as_ref(), parts.profile.as_ref(), &parts.entropy);
+        let (renewal, post) = (Renewal::default(), Post::new());
+        let client = Client { context, bootstrap, parts, renewal, writer, post };
         client.with_renewal(Renewal::of(&client))
     }
 
@@ -218,6 +235,27 @@ impl Client {
 
     pub(crate) fn with_renewal(&self, renewal: Renewal) -> Self {
         Client { renewal, ..self.clone() }
+    }
+
+    /// What its clones share about letters.
+    pub(crate) fn post(&self) -> &Post {
+        &self.post
+    }
+
+    /// The same client without what ends with its last clone: for the tasks that do.
+    pub(crate) fn without_tasks(&self) -> Self {
+        let (renewal, post) = (Renewal::default(), self.post.without_task());
+        Client { renewal, post, ..self.clone() }
+    }
+
+    /// How many letters to one contact may wait to be acknowledged, if the builder said so.
+    pub(crate) fn letters_limit(&self) -> Option<u64> {
+        self.parts.letters_limit
+    }
+
+    /// What delivers its queued writes.
+    pub(crate) fn writing(&self) -> &Writing {
+        &self.writer
     }
 
     /// Where secrets are drawn from.
@@ -345,6 +383,8 @@ impl Client {
 
     /// Finishes what is under way and takes leave of the peers.
     pub async fn stop(&self) {
+        self.post.end();
+        self.writer.stop();
         // A peer that went silent is not waited for.
         let _ = timeout(STOP_LIMIT, self.renewal.finish()).await;
         let _ = timeout(STOP_LIMIT, self.context.stop()).await;

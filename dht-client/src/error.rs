@@ -14,8 +14,10 @@ use crate::bundle::BundleError;
 use crate::contacts::ContactsError;
 use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
+use crate::letters::LetterError;
 use crate::profile::ProfileError;
 use crate::sealing::SealError;
+use crate::writes::WriteError;
 
 /// Why the client did not do what it was asked for: one sentence, which says what to do next.
 #[derive(Debug, Error)]
@@ -51,9 +53,15 @@ pub enum ClientError {
     /// A key bundle cannot be had or published.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// Something cannot be done with letters.
+    #[error(transparent)]
+    Letters(#[from] LetterError),
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
+    /// The write queue does not take or know it.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// No bootstrap peer answers.
     #[error("no bootstrap peer answers; the last one tried: {last}")]
     NoPeers {
@@ -94,8 +102,10 @@ impl ClientError {
             ClientError::Profile(error) => error.number(),
             ClientError::Contacts(error) => error.number(),
             ClientError::Bundle(error) => error.number(),
+            ClientError::Letters(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
+            ClientError::Write(error) => error.number(),
             ClientError::NoServer => ErrorNumber::NotAServer,
             ClientError::TimedOut(_) => ErrorNumber::TimedOut,
             ClientError::Ask(error) => error.number(),

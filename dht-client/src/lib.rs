@@ -50,10 +50,12 @@ pub mod entropy;
 mod error;
 mod fields;
 pub mod identity;
+pub mod letters;
 pub mod profile;
 pub mod receipts;
 pub mod sealing;
 mod secret_box;
+pub mod writes;
 
 pub use audit::Audited;
 pub use bundle::{BundleError, KeyBundle};

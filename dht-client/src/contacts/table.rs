@@ -74,7 +74,8 @@ impl Contacts {
     }
 
     /// Keeps a contact as it is, instead of what was kept of it.
-    pub(crate) fn put(&self, contact: &Contact) -> Result<(), ProfileError> {
+    #[cfg(test)]
+    fn put(&self, contact: &Contact) -> Result<(), ProfileError> {
         self.profile.write(|transaction| put_in(transaction, contact))
     }
 

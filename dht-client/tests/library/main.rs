@@ -8,6 +8,7 @@
 )]
 
 mod contacts;
+mod letters;
 mod people;
 #[path = "../servers/mod.rs"]
 mod servers;

@@ -24,6 +24,7 @@ use crate::config::{ConfigError, ContextConfig};
 use crate::connections::Connections;
 use crate::maintenance;
 use crate::membership::{Membership, Stage};
+use crate::operations::holders::HolderMemory;
 use crate::peer_address::PeerAddress;
 use crate::registry::{PeerRegistry, PeerSummary};
 use crate::replication::answers::Answers;
@@ -75,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) replication: Arc<Replication>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) chance: Chance,
+    pub(crate) holders: HolderMemory,
     pub(crate) store: Arc<dyn RecordStore>,
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -141,6 +143,7 @@ impl DhtContext {
             replication,
             stats,
             chance,
+            holders: HolderMemory::default(),
             store: on.store,
             verifier: on.verifier,
             clock: on.clock,

@@ -80,6 +80,6 @@ pub use config::{ContextConfig, Timing};
 pub use context::{DhtContext, Foundations};
 pub use operations::{
     Delete, GetError, GetOptions, GetReport, ListError, ListReport, Put, PutError, PutReport, Slot,
-    Work,
+    SlotsReport, Work,
 };
 pub use peer_address::PeerAddress;

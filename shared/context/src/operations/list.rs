@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dht_kad::domain;
 use dht_kad::message::{Find, NodeInfo, PAGE_RECORDS, PublisherKey};
@@ -64,6 +65,9 @@ pub enum ListError {
     /// Nothing is there, as far as nodes know that are still gathering.
     #[error("the network is still gathering and nothing was found yet; try again in a moment")]
     NetworkUnsettled,
+    /// Too many ranges of slots at once.
+    #[error("{0} ranges of slots are asked for, at most 256 at once; ask for them in parts")]
+    TooManyRanges(usize),
     /// A body could not be fetched.
     #[error(transparent)]
     Body(#[from] GetError),
@@ -77,13 +81,42 @@ impl ListError {
             ListError::NoPeers => ErrorNumber::NoPeers,
             ListError::Inconclusive { .. } => ErrorNumber::QuorumNotReached,
             ListError::NetworkUnsettled => ErrorNumber::NetworkUnsettled,
+            ListError::TooManyRanges(_) => ErrorNumber::Usage,
             ListError::Body(error) => error.number(),
         }
     }
 }
 
 /// The versions of each slot, greatest first, each with who holds it.
-type Versions = BTreeMap<RecordId, Vec<(ValidRecord, Vec<NodeInfo>)>>;
+pub(super) type Versions = BTreeMap<RecordId, Vec<(ValidRecord, Vec<NodeInfo>)>>;
+
+/// What one server listed.
+pub(super) struct Listed {
+    pub(super) node: NodeInfo,
+    pub(super) records: Vec<ValidRecord>,
+    /// Whether it said with every page that it holds what it should.
+    pub(super) whole: bool,
+}
+
+/// How much one server has listed so far in one operation: what it may make this process keep.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Room {
+    fn take(&self, records: &[ValidRecord]) {
+        let bytes = records.iter().map(|record| record.bytes().len()).sum();
+        self.records.fetch_add(records.len(), Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_used_up(&self) -> bool {
+        self.records.load(Ordering::Relaxed) > LIST_RECORDS_MAX
+            || self.bytes.load(Ordering::Relaxed) > LIST_BYTES_MAX
+    }
+}
 
 /// What is asked for of a key.
 #[derive(Clone, Copy)]
@@ -157,18 +190,19 @@ impl Inner {
             // Bodies come with the heads only where all of them are wanted.
             let heads_only = Some(place) != first_whole || wish.most < LIST_RECORDS_MAX;
             let find = find_all(key, wish, heads_only);
-            let listing = Arc::clone(self).list_at(node.info.clone(), find, recognised.clone());
+            let (room, recognised) = (Arc::<Room>::default(), recognised.clone());
+            let listing = Arc::clone(self).list_at(node.info.clone(), find, room, recognised);
             let whole = node.whole;
             let listing = async move { listing.await.map(|listed| (whole, listed)) };
             Box::pin(listing) as BoxFuture<'static, _>
         });
         let mut answered = 0;
         let mut versions = Versions::new();
-        gather(asked, |answer: Result<(bool, (NodeInfo, Vec<ValidRecord>)), AskError>| {
-            if let Ok((whole, (node, records))) = answer {
+        gather(asked, |answer: Result<(bool, Listed), AskError>| {
+            if let Ok((whole, listed)) = answer {
                 // What one that is not whole lists is no proof that there is no more.
                 answered += usize::from(whole);
-                merge(&mut versions, &node, records);
+                merge(&mut versions, &listed.node, listed.records);
             }
             answered >= needed
         })
@@ -185,15 +219,16 @@ impl Inner {
         Ok(report)
     }
 
-    /// All that one server holds at a key, page by page.
-    async fn list_at(
+    /// All that one server holds of what is asked for, page by page, as far as there is room.
+    pub(super) async fn list_at(
         self: Arc<Self>,
         node: NodeInfo,
         mut find: Find,
+        room: Arc<Room>,
         recognised: Arc<Recognised>,
-    ) -> Result<(NodeInfo, Vec<ValidRecord>), AskError> {
+    ) -> Result<Listed, AskError> {
         let mut records = Vec::new();
-        let (mut bytes, mut empty_pages) = (0, 0);
+        let (mut whole, mut empty_pages) = (true, 0);
         loop {
             let asked = Arc::clone(&self).holding(
                 node.clone(),
@@ -203,23 +238,25 @@ impl Inner {
             );
             let page = asked.await?;
             empty_pages += usize::from(page.records.is_empty());
-            bytes += page.records.iter().map(|record| record.bytes().len()).sum::<usize>();
+            whole &= page.whole;
+            room.take(&page.records);
             records.extend(page.records);
             // A page must move on: a server that repeats itself, or that has nothing to say and never
             // ends, must not hold us for ever.
             if empty_pages > EMPTY_PAGES_MAX {
                 return Err(AskError::WrongAnswer(node.id));
             }
-            let enough = records.len() > LIST_RECORDS_MAX || bytes > LIST_BYTES_MAX;
             match page.next {
-                Some(next) if Some(next) > find.after && !enough => find.after = Some(next),
-                _ => return Ok((node, records)),
+                Some(next) if Some(next) > find.after && !room.is_used_up() => {
+                    find.after = Some(next);
+                }
+                _ => return Ok(Listed { node, records, whole }),
             }
         }
     }
 
     /// The live values among the newest versions, with their bodies.
-    async fn bodies(
+    pub(super) async fn bodies(
         self: &Arc<Self>,
         versions: Versions,
         answered: usize,
@@ -304,7 +341,7 @@ fn keep_most_work(versions: &mut Versions, wish: Wish) -> bool {
 
 /// Adds what one server showed to the versions of each slot, greatest first, with its body if one
 /// came with it, and who holds it.
-fn merge(versions: &mut Versions, node: &NodeInfo, records: Vec<ValidRecord>) {
+pub(super) fn merge(versions: &mut Versions, node: &NodeInfo, records: Vec<ValidRecord>) {
     for record in records {
         let of_slot = versions.entry(*record.id()).or_default();
         match of_slot.iter_mut().find(|(known, _)| known.digest() == record.digest()) {

@@ -3,15 +3,21 @@
 
 mod audit;
 mod get;
+pub(crate) mod holders;
 mod list;
+mod list_slots;
 mod locate;
+mod prepared;
 mod put;
+mod put_batch;
 mod store_on;
 mod version;
 mod work;
 
 pub use get::{GetError, GetOptions, GetReport};
 pub use list::{LIST_BYTES_MAX, LIST_RECORDS_MAX, ListError, ListReport};
+pub use list_slots::{RANGES_MAX, SlotsReport};
 pub use locate::{Holding, Slot};
+pub use prepared::{Attempts, Prepared};
 pub use put::{Delete, Put, PutError, PutReport};
 pub use work::Work;

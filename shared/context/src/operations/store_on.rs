@@ -11,7 +11,7 @@ use dht_kad::lookup::AnsweredNode;
 use dht_kad::message::{
     Mode, NodeInfo, Receipt, RecordBytes, Request, Response, Store, StoreItem, StoreResults,
 };
-use dht_kad::put::{NodeResult, PutOutcome, PutPlan, PutProgress};
+use dht_kad::put::{NodeResult, PutOutcome, PutPlan, PutPlanError, PutProgress};
 use dht_kad::routing::K;
 use dht_kad::{NodeId, Refusal, ValidRecord};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -33,9 +33,7 @@ impl Inner {
         if found.is_empty() {
             return Err(PutError::NoPeers);
         }
-        let itself = usize::from(self.config.mode == Mode::Server);
-        let remembered = self.membership.remembered() + itself;
-        let mut plan = PutPlan::new(found, K, remembered, quorum)?;
+        let mut plan = self.plan(found, quorum)?;
         let mut under_way: FuturesUnordered<_> = plan
             .targets()
             .iter()
@@ -52,19 +50,17 @@ impl Inner {
             self.connections
                 .spawn_to_finish(async move { while under_way.next().await.is_some() {} });
         }
-        let outcome = plan.outcome();
-        if outcome.reached {
-            return Ok(outcome);
-        }
-        let (stored, targets) = (outcome.stored.len(), outcome.targets);
-        match outcome.telling_refusal() {
-            Some(refusal) => Err(PutError::Refused {
-                refusal: refusal.clone(),
-                refused: outcome.refused.len(),
-                targets,
-            }),
-            None => Err(PutError::QuorumNotReached { stored, quorum: outcome.quorum, targets }),
-        }
+        conclude(plan.outcome())
+    }
+
+    /// To whom a put goes of those that were found, and how many of them have to acknowledge.
+    pub(super) fn plan(
+        &self,
+        found: &[AnsweredNode],
+        quorum: Option<usize>,
+    ) -> Result<PutPlan, PutPlanError> {
+        let itself = usize::from(self.config.mode == Mode::Server);
+        PutPlan::new(found, K, self.membership.remembered() + itself, quorum)
     }
 
     /// Waits a moment more for those that have not answered.
@@ -83,7 +79,12 @@ impl Inner {
     }
 
     /// What a server's answer is worth: nothing, if the receipt is none.
-    fn credit(&self, record: &ValidRecord, node: &NodeId, result: NodeResult) -> NodeResult {
+    pub(super) fn credit(
+        &self,
+        record: &ValidRecord,
+        node: &NodeId,
+        result: NodeResult,
+    ) -> NodeResult {
         match &result {
             // What this very process signed, or did not.
             NodeResult::Stored(_) if *node == self.registry.own() => result,
@@ -144,5 +145,21 @@ impl Inner {
             Ok(receipt) => NodeResult::Stored(receipt),
             Err(refusal) => NodeResult::Refused(refusal),
         }
+    }
+}
+
+/// What the writer is told of a put that went to all it could.
+pub(super) fn conclude(outcome: PutOutcome) -> Result<PutOutcome, PutError> {
+    if outcome.reached {
+        return Ok(outcome);
+    }
+    let (stored, targets) = (outcome.stored.len(), outcome.targets);
+    match outcome.telling_refusal() {
+        Some(refusal) => Err(PutError::Refused {
+            refusal: refusal.clone(),
+            refused: outcome.refused.len(),
+            targets,
+        }),
+        None => Err(PutError::QuorumNotReached { stored, quorum: outcome.quorum, targets }),
     }
 }

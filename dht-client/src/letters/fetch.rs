@@ -1,0 +1,267 @@
+//! Fetching what waits.
+//!
+//! ```text
+//! what is here ─▶ ranges of slots that are not ─▶ listed in each live mailbox ─▶ opened, checked ─▶ taken
+//!                         ▲                                                                          │
+//!                         └── once more, at a majority, if a letter's predecessor is missing ◀───────┘
+//! ```
+//!
+//! What does not open, or is not the contact's at this place, is counted and changes nothing. A manifest
+//! whose chunks cannot be had yet counts as not here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use dht_kad::ValidRecord;
+use futures_util::future::{join, join_all};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use zeroize::Zeroizing;
+
+use super::carrier::Listed;
+use super::chunks::Manifest;
+use super::desk::{Correspondent, Desk};
+use super::inbox::{Arrived, Inbox, Taken};
+use super::letter::{Kind, Letter};
+use super::mailbox::{Direction, Mailbox, Tag, epoch_of, live_epochs, slot_of, split_slot};
+use super::tags::{Have, missing_slots};
+use crate::error::ClientError;
+
+/// Letters that are taken in one transaction.
+const TAKEN_AT_ONCE: usize = 256;
+/// From so many bytes on that they have together, fewer are.
+const TAKEN_BYTES: usize = 32 * 1024 * 1024;
+/// Letters that are opened before other tasks get a turn: some milliseconds.
+const OPENED_AT_ONCE: usize = 16;
+/// Chunks that are got at once: a megabyte.
+const CHUNKS_AT_ONCE: usize = 16;
+/// Listings that one fetch makes of one mailbox: as many as it takes to read what may wait at most.
+const ROUNDS_MAX: usize = 32;
+
+/// What one fetch came to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FetchReport {
+    /// Letters that became ready to be read.
+    pub ready: u64,
+    /// Letters that will never come: they ended before they were fetched, or were given up.
+    pub missed: u64,
+    /// Letters whose parts do not make up what was sent.
+    pub damaged: u64,
+    /// Records that were no letters: forged, changed, or moved from elsewhere. Each is counted once in
+    /// a client's life.
+    pub rejected: u64,
+    /// Predecessors that are waited for: what comes after each is here, and not ready.
+    pub awaited: u64,
+    /// Whether letters were left in the network, as too many wait here to be acknowledged.
+    pub left: bool,
+    /// Contacts whose letters could not be fetched.
+    pub failed: u64,
+    /// Why, of one of these.
+    pub last_error: Option<String>,
+}
+
+/// One round of listings.
+struct Round {
+    more: bool,
+    error: Option<ClientError>,
+}
+
+/// What a record in a mailbox is.
+enum Opened {
+    Letter(Arrived),
+    /// A letter whose chunks cannot be had yet.
+    Later,
+    Rejected,
+}
+
+impl Desk<'_> {
+    /// Fetches what a contact wrote.
+    pub(crate) async fn fetch(&self, from: &Correspondent) -> Result<FetchReport, ClientError> {
+        let mut report = FetchReport::default();
+        let rounds = async {
+            for _ in 0..ROUNDS_MAX {
+                let round = self.round(from, None, &mut report).await?;
+                if let Some(error) = round.error {
+                    return Err(error);
+                }
+                if !round.more || report.left {
+                    break;
+                }
+            }
+            if report.awaited > 0 && !report.left {
+                let others = self.marks_of_other_devices(from).await?;
+                let round = self.round(from, Some(&others), &mut report).await?;
+                round.error.map_or(Ok(()), Err)?;
+            }
+            Ok(())
+        };
+        // Other devices have to know of this one before they prune what it has not read. Where that
+        // fails it is tried again with the next fetch.
+        let (greeted, fetched) = join(self.publish(from), rounds).await;
+        if let Err(error) = greeted {
+            tracing::debug!(%error, "a watermark was not published");
+        }
+        fetched.map(|()| report)
+    }
+
+    /// Lists what is not here, and takes it. With the marks of our other devices, it asks majorities,
+    /// and gives up what is neither there nor will come.
+    async fn round(
+        &self,
+        from: &Correspondent,
+        sure: Option<&BTreeMap<Tag, u64>>,
+        report: &mut FetchReport,
+    ) -> Result<Round, ClientError> {
+        let inbox = Inbox(self.profile);
+        let have = inbox.have(&from.contact, self.now())?;
+        let ranges = missing_slots(&have);
+        let mailboxes: Vec<(&Direction, Mailbox)> = from
+            .incoming
+            .iter()
+            .flat_map(|direction| {
+                let epochs = live_epochs(self.now());
+                epochs.map(move |epoch| (direction, direction.mailbox(self.network, epoch)))
+            })
+            .collect();
+        let listings = join_all(mailboxes.iter().map(|(_, mailbox)| {
+            let publisher = mailbox.signer.verifying_key().to_bytes();
+            self.carrier.list(publisher, mailbox.label, &ranges, sure.is_some())
+        }));
+        let (mut round, mut gone) = (Round { more: false, error: None }, BTreeSet::new());
+        let ready_before = report.ready;
+        for ((direction, mailbox), listed) in mailboxes.iter().zip(listings.await) {
+            match listed {
+                Err(error) => round.error = Some(error),
+                Ok(listed) => {
+                    round.more |= listed.truncated;
+                    gone.extend(&listed.deleted);
+                    let place = (*direction, mailbox);
+                    gone.extend(self.take_listed(from, place, listed, &have, report).await?);
+                }
+            }
+        }
+        let none = BTreeMap::new();
+        let sure = sure.filter(|_| round.error.is_none());
+        let is_gone = |tag, counter| {
+            sure.is_some() && gone.contains(&slot_of(tag, counter))
+                || sure.unwrap_or(&none).get(&tag).is_some_and(|mark| counter <= *mark)
+        };
+        let taken = inbox.take(&from.contact, &[], &is_gone, self.now())?;
+        add(report, &taken);
+        report.awaited = taken.gaps.len() as u64;
+        round.more &= report.ready > ready_before;
+        Ok(round)
+    }
+
+    /// Takes what one mailbox holds; returns the slots where something lies that is no letter.
+    async fn take_listed(
+        &self,
+        from: &Correspondent,
+        place: (&Direction, &Mailbox),
+        listed: Listed,
+        have: &BTreeMap<Tag, Have>,
+        report: &mut FetchReport,
+    ) -> Result<Vec<u64>, ClientError> {
+        let mut foreign = Vec::new();
+        let (mut arrived, mut bytes) = (Vec::new(), 0);
+        for (count, record) in listed.records.iter().enumerate() {
+            let (tag, counter) = split_slot(record.slot());
+            if have.get(&tag).is_some_and(|have| have.has(counter)) {
+                continue;
+            }
+            match self.open(place, record).await {
+                Opened::Letter(letter) => {
+                    bytes += letter.payload.as_ref().map_or(0, |payload| payload.len());
+                    arrived.push(letter);
+                }
+                Opened::Later => {}
+                Opened::Rejected => {
+                    if !self.rejected.contains(record.digest()) {
+                        self.rejected.note(*record.digest());
+                        report.rejected += 1;
+                    }
+                    foreign.push(record.slot());
+                }
+            }
+            if arrived.len() >= TAKEN_AT_ONCE || bytes >= TAKEN_BYTES {
+                self.take(from, &arrived, report)?;
+                (arrived, bytes) = (Vec::new(), 0);
+            }
+            if count % OPENED_AT_ONCE == OPENED_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        if !arrived.is_empty() {
+            self.take(from, &arrived, report)?;
+        }
+        Ok(foreign)
+    }
+
+    fn take(
+        &self,
+        from: &Correspondent,
+        arrived: &[Arrived],
+        report: &mut FetchReport,
+    ) -> Result<(), ClientError> {
+        let nothing_gone = |_, _| false;
+        let taken = Inbox(self.profile).take(&from.contact, arrived, &nothing_gone, self.now())?;
+        add(report, &taken);
+        Ok(())
+    }
+
+    /// Opens and checks one record of a mailbox.
+    async fn open(
+        &self,
+        (direction, mailbox): (&Direction, &Mailbox),
+        record: &ValidRecord,
+    ) -> Opened {
+        if self.rejected.contains(record.digest()) || epoch_of(record.created_at()) != mailbox.epoch
+        {
+            return Opened::Rejected;
+        }
+        let place = self.place(direction, mailbox, record.slot());
+        let body = record.body().unwrap_or_default();
+        let letter = match Letter::open(&place, self.identity.sealing_key(), &body) {
+            Ok(letter) => letter,
+            Err(fault) => {
+                tracing::debug!(%fault, slot = record.slot(), "a record in a mailbox is no letter");
+                return Opened::Rejected;
+            }
+        };
+        let payload = match letter.kind {
+            Kind::Data => Some(letter.payload),
+            Kind::Manifest => match self.gather(&letter.payload).await {
+                Ok(payload) => payload,
+                Err(error) => {
+                    tracing::debug!(%error, "a letter's chunks are not all here");
+                    return Opened::Later;
+                }
+            },
+        };
+        Opened::Letter(Arrived {
+            slot: record.slot(),
+            via: direction.fingerprint(self.network),
+            epoch: mailbox.epoch,
+            created_at: record.created_at(),
+            sent_at: letter.sent_at,
+            previous: letter.previous,
+            previous_at: letter.previous_at,
+            payload,
+        })
+    }
+
+    /// Gets the chunks of a manifest; nothing if they do not make up what was sent.
+    async fn gather(&self, manifest: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, ClientError> {
+        let Ok(manifest) = Manifest::decode(manifest) else { return Ok(None) };
+        let places = manifest.places(self.network);
+        let gets = places.iter().map(|key| self.carrier.get_content(*key));
+        let bodies: Vec<Bytes> = stream::iter(gets).buffered(CHUNKS_AT_ONCE).try_collect().await?;
+        Ok(manifest.assemble(&bodies).ok())
+    }
+}
+
+fn add(report: &mut FetchReport, taken: &Taken) {
+    report.ready += taken.ready;
+    report.missed += taken.missed;
+    report.damaged += taken.damaged;
+    report.left |= taken.full;
+}
