@@ -32,6 +32,7 @@ use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::letters::Post;
 use crate::profile::Profile;
+use crate::writes::Writing;
 
 /// How long an operation may take unless the builder says otherwise, joining the network included.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,6 +71,7 @@ pub struct Client {
     parts: Parts,
     renewal: Renewal,
     post: Post,
+    writer: Writing,
 }
 
 /// A peer that was pinged.
@@ -220,13 +222,10 @@ impl Client {
     }
 
     fn of(context: DhtContext, bootstrap: Arc<[PeerAddress]>, parts: Parts) -> Self {
-        let client = Client {
-            context,
-            bootstrap,
-            parts,
-            renewal: Renewal::default(),
-            post: Post::new(),
-        };
+        let writer =
+            Writing::of(&context, parts.identity.as_ref(), parts.profile.as_ref(), &parts.entropy);
+        let (renewal, post) = (Renewal::default(), Post::new());
+        let client = Client { context, bootstrap, parts, renewal, writer, post };
         client.with_renewal(Renewal::of(&client))
     }
 
@@ -244,13 +243,20 @@ impl Client {
         &self.post
     }
 
-    pub(crate) fn with_post(&self, post: Post) -> Self {
-        Client { post, ..self.clone() }
+    /// The same client without what ends with its last clone: for the tasks that do.
+    pub(crate) fn without_tasks(&self) -> Self {
+        let (renewal, post) = (Renewal::default(), self.post.without_task());
+        Client { renewal, post, ..self.clone() }
     }
 
     /// How many letters to one contact may wait to be acknowledged, if the builder said so.
     pub(crate) fn letters_limit(&self) -> Option<u64> {
         self.parts.letters_limit
+    }
+
+    /// What delivers its queued writes.
+    pub(crate) fn writing(&self) -> &Writing {
+        &self.writer
     }
 
     /// Where secrets are drawn from.
@@ -390,6 +396,7 @@ impl Client {
     /// Finishes what is under way and takes leave of the peers.
     pub async fn stop(&self) {
         self.post.end();
+        self.writer.stop();
         // A peer that went silent is not waited for.
         let _ = timeout(STOP_LIMIT, self.renewal.finish()).await;
         let _ = timeout(STOP_LIMIT, self.context.stop()).await;

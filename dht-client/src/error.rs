@@ -17,6 +17,7 @@ use crate::identity::IdentityError;
 use crate::letters::LetterError;
 use crate::profile::ProfileError;
 use crate::sealing::SealError;
+use crate::writes::WriteError;
 
 /// Why the client did not do what it was asked for: one sentence, which says what to do next.
 #[derive(Debug, Error)]
@@ -58,6 +59,9 @@ pub enum ClientError {
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
+    /// The write queue does not take or know it.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// No bootstrap peer answers.
     #[error("no bootstrap peer answers; the last one tried: {last}")]
     NoPeers {
@@ -101,6 +105,7 @@ impl ClientError {
             ClientError::Letters(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
+            ClientError::Write(error) => error.number(),
             ClientError::NoServer => ErrorNumber::NotAServer,
             ClientError::TimedOut(_) => ErrorNumber::TimedOut,
             ClientError::Ask(error) => error.number(),

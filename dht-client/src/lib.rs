@@ -55,6 +55,7 @@ pub mod profile;
 pub mod receipts;
 pub mod sealing;
 mod secret_box;
+pub mod writes;
 
 pub use audit::Audited;
 pub use bundle::{BundleError, KeyBundle};

@@ -7,8 +7,8 @@ use dht_client::Delete;
 
 use super::arguments::OwnedOrTopic;
 use super::failure::Failure;
-use super::put;
 use super::session::Session;
+use super::{put, queue};
 
 /// Arguments of `delete`.
 #[derive(Args)]
@@ -24,12 +24,15 @@ pub(crate) struct DeleteArgs {
     /// Keep the receipts of the nodes that acknowledge in this file, for audit.
     #[arg(long, value_name = "FILE")]
     receipts: Option<PathBuf>,
+    /// If the network does not take it in time, do not keep it in the queue.
+    #[arg(long)]
+    no_queue: bool,
 }
 
 impl DeleteArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         let book = put::open_book(self.receipts.as_deref())?;
-        let client = session.writer(session.identity()?)?;
+        let client = queue::client(session, self.no_queue)?;
         let delete = Delete {
             space: self.space.into(),
             label: client.label(&self.label),
@@ -37,6 +40,10 @@ impl DeleteArgs {
             expected_seq: None,
             quorum: None,
         };
-        put::report(session, "deleted", &client.delete(delete).await?, book.as_ref())
+        let deleted = match self.no_queue {
+            true => client.delete(delete).await?,
+            false => queue::delivered(session, &client, delete).await?,
+        };
+        put::report(session, "deleted", &deleted, book.as_ref())
     }
 }

@@ -9,11 +9,13 @@
 mod arguments;
 mod audit;
 mod bench;
+mod contacts;
 mod delete;
 mod failure;
 mod get;
 mod get_content;
 mod identity;
+mod letters;
 mod list;
 mod lookup;
 mod peers;
@@ -21,6 +23,8 @@ mod ping;
 mod print;
 mod put;
 mod secret_input;
+mod queue;
+mod requests;
 mod session;
 mod stats;
 
@@ -84,10 +88,28 @@ enum Command {
     List(list::ListArgs),
     /// Delete a value of one's own.
     Delete(delete::DeleteArgs),
+    /// Show what waits to be put or deleted, and what became of the last of it.
+    Queue(queue::QueueArgs),
     /// Challenge nodes to prove that they keep what they gave receipts for; prints who kept what.
     Audit(audit::AuditArgs),
+    /// List the contacts, or ask, rename, unblock or recover them.
+    Contacts(contacts::ContactsArgs),
+    /// List who asks to become a contact.
+    Requests,
+    /// Accept a contact request.
+    Accept(requests::AcceptArgs),
+    /// Ignore whatever comes from somebody.
+    Block(requests::BlockArgs),
     /// Follow a publisher's label (not built yet).
     Watch(WatchArgs),
+    /// Send a letter to a contact, who may be away for up to 7 days.
+    Send(letters::SendArgs),
+    /// Fetch and show the letters that are not acknowledged.
+    Inbox(letters::InboxArgs),
+    /// Be done with letters.
+    Ack(letters::AckArgs),
+    /// Show what became of the letters that were sent.
+    Outbox,
     /// Ask a peer how it is.
     Ping(ping::PingArgs),
     /// Find the nodes closest to a key.
@@ -151,11 +173,20 @@ impl Command {
             Command::GetContent(args) => args.run(session).await,
             Command::List(args) => args.run(session).await,
             Command::Delete(args) => args.run(session).await,
+            Command::Queue(args) => args.run(session).await,
             Command::Audit(args) => args.run(session).await,
+            Command::Contacts(args) => args.run(session).await,
+            Command::Requests => requests::run(session).await,
+            Command::Accept(args) => args.run(session).await,
+            Command::Block(args) => args.run(session).await,
             Command::Watch(WatchArgs { publisher: _, label: _ }) => Err(Failure::new(
                 ErrorNumber::NotBuiltYet,
                 "watch is not built yet; use get, again and again".to_owned(),
             )),
+            Command::Send(args) => args.run(session).await,
+            Command::Inbox(args) => args.run(session).await,
+            Command::Ack(args) => args.run(session).await,
+            Command::Outbox => letters::outbox(session).await,
             Command::Ping(args) => args.run(session).await,
             Command::Lookup(args) => args.run(session).await,
             Command::Peers => peers::run(session).await,
@@ -214,15 +245,38 @@ mod tests {
             &format!("list {id} label"),
             "list topic label",
             "put label value --receipts file",
+            "put label value --no-queue",
             "delete label --slot 1",
+            "delete label --no-queue",
+            "queue",
+            "queue --json",
+            "queue --flush --timeout 3",
+            "queue --drop 7",
             "delete label --receipts file",
             "audit file",
             "audit file --prune --json",
             &format!("watch {id} label"),
             &format!("ping {id}@example.org:4433"),
             &format!("lookup {id}"),
+            "send bob hello",
+            "send bob --file f --json",
+            "send bob -",
+            "inbox --follow",
+            "inbox --json",
+            "ack bob:0a1b2c:7 bob:0a1b2c:8",
+            "ack --all",
+            "outbox --json",
             "peers",
             "stats --json",
+            "contacts --json",
+            &format!("contacts request {id}"),
+            &format!("contacts request {id} text --name bob --as alice"),
+            "contacts rename bob robert",
+            "contacts unblock bob",
+            "contacts recover",
+            "requests --json",
+            &format!("accept {id} --name bob"),
+            "block bob",
             "bench --ops put,get,fetch,miss,lookup --count 9 --size 1 --concurrency 2 --consistency one",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).err().unwrap());
@@ -254,9 +308,25 @@ mod tests {
             "list label",
             "delete label --space content",
             "audit",
+            "queue --drop first",
+            "queue --drop 0",
+            "queue --flush --drop 1",
             "audit one two",
             "lookup abcd",
+            "send",
+            "send bob",
+            "send bob hello --file f",
+            "inbox all",
+            "ack",
+            "ack bob:0a1b2c:7 --all",
+            "outbox bob",
             "ping nowhere",
+            "contacts request",
+            "contacts request bob",
+            "contacts rename bob",
+            "requests all",
+            "accept",
+            "block",
             "--timeout 0 peers",
             "--timeout soon peers",
             "--network BIG peers",

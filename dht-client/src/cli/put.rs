@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::arguments::{AnySpace, RetentionName};
 use super::failure::Failure;
-use super::print;
 use super::session::Session;
+use super::{print, queue};
 
 /// Arguments of `put`.
 #[derive(Args)]
@@ -47,15 +47,17 @@ pub(crate) struct PutArgs {
     /// Keep the receipts of the nodes that acknowledge in this file, for audit.
     #[arg(long, value_name = "FILE")]
     receipts: Option<PathBuf>,
+    /// If the network does not take it in time, do not keep it in the queue.
+    #[arg(long)]
+    no_queue: bool,
 }
 
 impl PutArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
-        // First, as its password may be the first line of stdin.
-        let identity = session.identity()?;
+        // First, as the identity's password may be the first line of stdin.
+        let client = queue::client(session, self.no_queue)?;
         let body = self.body()?;
         let book = open_book(self.receipts.as_deref())?;
-        let client = session.writer(identity)?;
         let put = Put {
             space: self.space.into(),
             label: client.label(&self.label),
@@ -66,14 +68,18 @@ impl PutArgs {
             quorum: self.quorum.map(usize::from),
             first_version: false,
         };
-        report(session, "put", &client.put(put).await?, book.as_ref())
+        let put = match self.no_queue {
+            true => client.put(put).await?,
+            false => queue::delivered(session, &client, put).await?,
+        };
+        report(session, "put", &put, book.as_ref())
     }
 
     /// The value, read before anything is asked of the network.
     fn body(&self) -> Result<Bytes, Failure> {
         let body = match (&self.file, &self.value) {
-            (Some(path), _) => read_file(path)?,
-            (None, Some(value)) if value == "-" => read_stdin()?,
+            (Some(path), _) => read_file(path, BODY_MAX)?,
+            (None, Some(value)) if value == "-" => read_stdin(BODY_MAX)?,
             (None, Some(value)) => value.clone().into_vec(),
             (None, None) => return Err(Failure::usage("a value is missing; give one, or --file")),
         };
@@ -152,24 +158,26 @@ fn print_report(session: &Session, done: &str, report: &PutReport) -> Result<(),
     }))
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let read = File::open(path).and_then(read_bounded);
+/// What a file holds, and of more than `most` bytes one more.
+pub(crate) fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
+    let read = File::open(path).and_then(|file| read_bounded(file, most));
     read.map_err(|error| {
         let sentence = format!("{} cannot be read ({error}); check the path", path.display());
         Failure::new(ErrorNumber::FileAccess, sentence)
     })
 }
 
-fn read_stdin() -> Result<Vec<u8>, Failure> {
-    read_bounded(io::stdin().lock()).map_err(|error| {
+/// What stdin gives, and of more than `most` bytes one more.
+pub(crate) fn read_stdin(most: usize) -> Result<Vec<u8>, Failure> {
+    read_bounded(io::stdin().lock(), most).map_err(|error| {
         let sentence = format!("stdin cannot be read ({error}); check where it comes from");
         Failure::new(ErrorNumber::FileAccess, sentence)
     })
 }
 
 /// Reads one byte more than fits, so that what is too large is noticed without reading it all.
-fn read_bounded(from: impl Read) -> io::Result<Vec<u8>> {
+fn read_bounded(from: impl Read, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    from.take(BODY_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    from.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

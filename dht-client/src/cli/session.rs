@@ -3,9 +3,12 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use dht_client::entropy::Entropy;
 use dht_client::identity::{IdentityFile, Password};
-use dht_client::{Client, ErrorNumber, Identity, NetworkName, PeerAddress};
+use dht_client::profile::Profile;
+use dht_client::{Client, ClientError, ErrorNumber, Identity, NetworkName, PeerAddress};
 
 use super::failure::Failure;
 use super::{Globals, secret_input};
@@ -26,6 +29,11 @@ impl Session {
         self.globals.json
     }
 
+    /// How long the command may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.globals.timeout
+    }
+
     /// The network that is taken part in.
     pub(crate) fn network(&self) -> &NetworkName {
         &self.globals.network
@@ -33,17 +41,33 @@ impl Session {
 
     /// A client that only reads, or pings.
     pub(crate) fn reader(&self) -> Result<Client, Failure> {
-        self.start(None, None)
+        self.start(None, None, None)
     }
 
     /// A client that asks `peer` first if it is told of nobody else.
     pub(crate) fn reader_beside(&self, peer: &PeerAddress) -> Result<Client, Failure> {
-        self.start(None, Some(peer))
+        self.start(None, None, Some(peer))
     }
 
     /// A client that signs with this identity.
     pub(crate) fn writer(&self, identity: Identity) -> Result<Client, Failure> {
-        self.start(Some(identity), None)
+        self.start(Some(identity), None, None)
+    }
+
+    /// A client that signs with the identity in its file, and remembers in the profile beside that
+    /// what has to outlast the process.
+    pub(crate) fn person(&self) -> Result<Client, Failure> {
+        let (identity, profile) = self.own()?;
+        self.start(Some(identity), Some(profile), None)
+    }
+
+    /// The identity in its file, and the profile beside that.
+    pub(crate) fn own(&self) -> Result<(Identity, Profile), Failure> {
+        let (identity, mut path) = (self.identity()?, self.identity_path()?.into_os_string());
+        path.push(".profile");
+        let (owner, entropy) = (identity.public_key(), Entropy::system());
+        let profile = Profile::open(path.as_ref(), &owner, self.network(), &entropy);
+        Ok((identity, profile.map_err(ClientError::from)?))
     }
 
     /// The identity in its file.
@@ -81,6 +105,7 @@ impl Session {
     fn start(
         &self,
         identity: Option<Identity>,
+        profile: Option<Profile>,
         beside: Option<&PeerAddress>,
     ) -> Result<Client, Failure> {
         let globals = &self.globals;
@@ -94,6 +119,9 @@ impl Session {
         }
         if let Some(identity) = identity {
             builder = builder.identity(identity);
+        }
+        if let Some(profile) = profile {
+            builder = builder.profile(profile);
         }
         let client = builder.start()?;
         Ok(self.client.get_or_init(|| client).clone())

@@ -200,14 +200,12 @@ impl Client {
         let sender = asked.request.sender;
         let mut contact = match profile.by_identity(&sender)? {
             Some(known) => known,
-            None => {
-                let name = match introduction.name {
-                    Some(name) => profile.free_name(name, &sender)?,
-                    None => profile.name_for(&asked.request.name, &sender)?,
-                };
-                Contact::new(sender, name, now)
-            }
+            None => Contact::new(sender, profile.name_for(&asked.request.name, &sender)?, now),
         };
+        if let Some(name) = introduction.name {
+            contact.name = profile.free_name(name, &sender)?;
+            contact.named_at = now.max(contact.named_at.after(1));
+        }
         for secret in asked.secrets {
             contact.add_secret_in(secret);
         }

@@ -37,16 +37,16 @@ mod request;
 mod self_record;
 mod sync;
 mod table;
+#[cfg(test)]
+mod vectors;
 
 use std::fmt;
 
-use dht_kad::{ErrorNumber, UnixMs};
+use dht_kad::{ErrorNumber, NetworkName, UnixMs};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::client::Client;
 use crate::derivation::{Purpose, derive};
-use crate::error::ClientError;
 use crate::profile::ProfileError;
 
 pub use asking::Introduction;
@@ -177,30 +177,23 @@ impl Contact {
         self.secrets_in.first().map(|secret| &*secret.secret)
     }
 
+    /// A word that both sides of a pair see alike, and nobody else: who compares it by another way, such
+    /// as a telephone, knows that nobody stands between the two. `own` is the identity whose contact
+    /// this is. None before both have agreed.
+    #[must_use]
+    pub fn pair_code(&self, own: &[u8; 32], network: &NetworkName) -> Option<String> {
+        let mut sides = [(*own, self.secret_out()?), (self.identity, self.secret_in()?)];
+        sides.sort_unstable();
+        let [(one, from_one), (other, from_other)] = sides;
+        let parts: [&[u8]; 4] = [&one, &other, from_one, from_other];
+        let [a, b, c, d, e, f, g, h, ..] = *derive(Purpose::PairCode, Some(network), &parts);
+        Some(hex::encode([a, b, c, d, e, f, g, h]))
+    }
+
     /// Every secret under which the contact may write to us, the current one first: a contact whose
     /// devices asked at the same moment may use each of these.
     pub(crate) fn every_secret_in(&self) -> impl Iterator<Item = &[u8; 32]> {
         self.secrets_in.iter().map(|secret| &*secret.secret)
-    }
-}
-
-impl Client {
-    /// A word that both sides of a pair see alike, and nobody else: who compares it by another way, such
-    /// as a telephone, knows that nobody stands between the two. None before both have agreed.
-    ///
-    /// # Errors
-    /// [`ClientError::NoIdentity`].
-    pub fn pair_code(&self, contact: &Contact) -> Result<Option<String>, ClientError> {
-        let own = self.identity()?.public_key();
-        let (Some(out), Some(back)) = (contact.secret_out(), contact.secret_in()) else {
-            return Ok(None);
-        };
-        let mut sides = [(own, out), (contact.identity, back)];
-        sides.sort_unstable();
-        let [(one, from_one), (other, from_other)] = sides;
-        let parts: [&[u8]; 4] = [&one, &other, from_one, from_other];
-        let [a, b, c, d, e, f, g, h, ..] = *derive(Purpose::PairCode, Some(self.network()), &parts);
-        Ok(Some(hex::encode([a, b, c, d, e, f, g, h])))
     }
 }
 
@@ -295,7 +288,10 @@ impl ContactsError {
 pub fn checked_name(name: &str) -> Result<String, ContactsError> {
     let trimmed = name.trim();
     let count = trimmed.chars().count();
-    let printable = !trimmed.chars().any(char::is_control);
+    // What would be escaped when printed is no control character only, but also what turns the
+    // direction of the text or has no width. Quotes are harmless.
+    let bare = trimmed.replace(['\'', '"', '\\'], "");
+    let printable = !bare.escape_debug().any(|escaped| escaped == '\\');
     let identity = identity_of(trimmed).is_some();
     match (1..=NAME_CHARS_MAX).contains(&count) && printable && !identity {
         true => Ok(trimmed.to_owned()),

@@ -96,6 +96,18 @@ pub(super) fn seal(
     publisher: &[u8; 32],
     entropy: &Entropy,
 ) -> Result<Vec<u8>, SealError> {
+    let text = plaintext(request, network, sender, recipient.0, publisher);
+    recipient.1.seal(INFO, &aad(network, recipient.0), &text, entropy)
+}
+
+/// What is sealed.
+pub(super) fn plaintext(
+    request: &Request,
+    network: &NetworkName,
+    sender: &Identity,
+    recipient: &[u8; 32],
+    publisher: &[u8; 32],
+) -> Zeroizing<Vec<u8>> {
     // As much as is needed at once, so that no copy of the secret stays behind when it grows.
     let mut text = Zeroizing::new(Vec::with_capacity(PLAINTEXT_LEN));
     text.push(VERSION);
@@ -106,10 +118,10 @@ pub(super) fn seal(
     text.extend_from_slice(&request.created_at.0.to_be_bytes());
     put_short(&mut text, request.name.as_bytes());
     put_short(&mut text, request.text.as_bytes());
-    let message = signed(network, &request.sender, recipient.0, publisher, &text);
+    let message = signed(network, &request.sender, recipient, publisher, &text);
     text.extend_from_slice(&sender.signing_key().sign(&*message).to_bytes());
     text.resize(PLAINTEXT_LEN, 0);
-    recipient.1.seal(INFO, &aad(network, recipient.0), &text, entropy)
+    text
 }
 
 /// What `body` says, of a record of `publisher` in the inbox of `recipient`.

@@ -20,6 +20,7 @@ use dht_kad::lookup::Consistency;
 use dht_kad::record::{Retention, Space};
 use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
 use ed25519_dalek::SigningKey;
+use zeroize::Zeroizing;
 
 use super::encoding::{CONTACT_LEN_MAX, decode, encode};
 use super::{Contact, Contacts, ContactsError};
@@ -65,11 +66,15 @@ impl SelfRecords {
         }
     }
 
-    fn publisher(&self) -> [u8; 32] {
+    pub(super) fn publisher(&self) -> [u8; 32] {
         self.signer.verifying_key().to_bytes()
     }
 
-    fn slot(&self, contact: &[u8; 32]) -> u64 {
+    pub(super) fn label(&self) -> [u8; 32] {
+        self.label
+    }
+
+    pub(super) fn slot(&self, contact: &[u8; 32]) -> u64 {
         let own = self.identity.self_secret();
         let name = derive(Purpose::ContactSlot, Some(&self.network), &[own, contact]);
         let [a, b, c, d, e, f, g, h, ..] = *name;
@@ -83,7 +88,7 @@ impl SelfRecords {
         secret_box::seal(&self.key(), &aad, &text, entropy)
     }
 
-    fn key(&self) -> zeroize::Zeroizing<[u8; 32]> {
+    pub(super) fn key(&self) -> Zeroizing<[u8; 32]> {
         derive(Purpose::ContactSeal, Some(&self.network), &[self.identity.self_secret()])
     }
 
@@ -113,7 +118,7 @@ impl Client {
     /// All contacts that the network has.
     pub(super) async fn list_self_records(&self) -> Result<ListReport, ClientError> {
         let records = self.self_records()?;
-        self.list(&records.publisher(), &records.label).await
+        self.list(&records.publisher(), &records.label()).await
     }
 
     /// Keeps a contact on the network, merged with what is there; and the profile's, too. Returns what

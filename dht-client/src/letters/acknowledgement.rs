@@ -21,6 +21,7 @@ use super::desk::{Correspondent, Desk};
 use super::inbox::{Inbox, Prunable};
 use super::mailbox::{Direction, Tag};
 use super::watermark::Watermark;
+use crate::contacts::Contacts;
 use crate::error::ClientError;
 
 /// After so long a watermark is published again, though nothing has changed: so that others know
@@ -75,8 +76,7 @@ impl Desk<'_> {
         }
         let mut pruned = 0;
         for _ in 0..PRUNINGS {
-            let letters =
-                inbox.prunable(&from.contact, &marks, self.now(), PRUNED_AT_ONCE)?;
+            let letters = inbox.prunable(&from.contact, &marks, self.now(), PRUNED_AT_ONCE)?;
             if letters.is_empty() {
                 break;
             }
@@ -126,7 +126,9 @@ impl Desk<'_> {
                 Err(_) => false,
             };
             let of_each = letters.iter().zip(&outcomes);
-            gone.extend(of_each.filter(|(_, done_so)| done(done_so)).map(|(letter, _)| letter.slot));
+            gone.extend(
+                of_each.filter(|(_, done_so)| done(done_so)).map(|(letter, _)| letter.slot),
+            );
         }
         Ok(gone)
     }
@@ -137,7 +139,12 @@ impl Desk<'_> {
         to: &Correspondent,
     ) -> Result<BTreeMap<Tag, u64>, ClientError> {
         let (direction, _) = to.outgoing()?;
-        Ok(greatest(self.watermarks(std::slice::from_ref(direction), false).await?))
+        let watermarks = self.watermarks(std::slice::from_ref(direction), false).await?;
+        if !watermarks.is_empty() {
+            // Only who was told our secret can sign there.
+            Contacts::of(self.profile).heard_from(&to.contact, self.now())?;
+        }
+        Ok(greatest(watermarks))
     }
 
     /// Up to where, of each of a contact's tags, another device of ours has acknowledged all.

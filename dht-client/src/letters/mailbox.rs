@@ -13,9 +13,8 @@
 use std::fmt;
 
 use dht_kad::admission::FUTURE_TOLERANCE_MS;
-use dht_kad::domain;
-use dht_kad::record::{RecordSigner, Retention};
-use dht_kad::{Key, NetworkName, UnixMs};
+use dht_kad::record::Retention;
+use dht_kad::{NetworkName, UnixMs};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
@@ -69,8 +68,7 @@ pub(crate) struct AckPlace {
 impl Direction {
     /// The mailbox of an epoch.
     pub(crate) fn mailbox(&self, network: &NetworkName, epoch: u64) -> Mailbox {
-        let part =
-            |purpose| derive(purpose, Some(network), &[&*self.secret, &epoch.to_be_bytes()]);
+        let part = |purpose| derive(purpose, Some(network), &[&*self.secret, &epoch.to_be_bytes()]);
         Mailbox {
             epoch,
             label: *part(Purpose::MailboxLabel),
@@ -101,13 +99,6 @@ impl Direction {
             signer: SigningKey::from_bytes(&part(Purpose::AckPublisher)),
             seal: part(Purpose::AckSeal),
         }
-    }
-}
-
-impl Mailbox {
-    /// Its place in the keyspace.
-    pub(crate) fn key(&self, network: &NetworkName) -> Key {
-        domain::owned_key(network, &self.signer.publisher(), &self.label)
     }
 }
 
@@ -144,6 +135,8 @@ pub(crate) fn split_slot(slot: u64) -> (Tag, u64) {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::BTreeSet;
+
+    use dht_kad::record::RecordSigner;
 
     use super::*;
 
@@ -185,8 +178,7 @@ pub(crate) mod tests {
     #[test]
     fn a_salt_gives_an_installation_another_tag() {
         let direction = direction(1);
-        let tags: BTreeSet<_> =
-            (0..4).map(|salt| direction.tag(&main(), &[7; 16], salt)).collect();
+        let tags: BTreeSet<_> = (0..4).map(|salt| direction.tag(&main(), &[7; 16], salt)).collect();
         assert_eq!(tags.len(), 4);
         assert!(tags.iter().all(|tag| u64::from(*tag) <= TAG_MAX));
     }

@@ -23,7 +23,7 @@
 //! | [`tags`] | in which order letters come |
 //! | [`outbox`], [`inbox`], [`rows`] | the profile's tables |
 //! | [`delivery`], [`fetch`], [`acknowledgement`] | the engines, over a [`carrier`] |
-//! | [`desk`], [`post`] | what they share; the client's methods |
+//! | [`desk`], [`post`], [`follow`] | what they share; the client's methods; letters as they come |
 
 mod acknowledgement;
 mod carrier;
@@ -31,13 +31,20 @@ mod chunks;
 mod delivery;
 mod desk;
 mod fetch;
+mod follow;
 mod inbox;
 mod letter;
 mod mailbox;
+#[cfg(test)]
+mod office;
 mod outbox;
 mod post;
 mod rows;
 mod tags;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
 mod watermark;
 
 use std::fmt;
@@ -50,6 +57,7 @@ use thiserror::Error;
 pub use chunks::MESSAGE_MAX;
 pub use delivery::Delivery;
 pub use fetch::FetchReport;
+pub use follow::LetterStream;
 pub(crate) use post::Post;
 
 /// Letters to one contact that may wait to be acknowledged, unless the client's builder says

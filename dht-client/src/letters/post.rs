@@ -48,7 +48,6 @@ const RETRY_MAX: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Post {
     shared: Arc<Shared>,
-    /// Nothing in the task's own clone, so that it does not keep itself alive.
     task: Option<Arc<Task>>,
 }
 
@@ -84,6 +83,11 @@ impl Post {
         Post { task: Some(Arc::default()), ..Post::default() }
     }
 
+    /// The same for the task itself, which must not keep itself alive.
+    pub(crate) fn without_task(&self) -> Self {
+        Post { task: None, ..self.clone() }
+    }
+
     /// Delivers nothing more in the background.
     pub(crate) fn end(&self) {
         if let Some(task) = &self.task {
@@ -97,8 +101,8 @@ impl Post {
         let Some(task) = &self.task else { return };
         let mut running = task.0.lock().unwrap_or_else(PoisonError::into_inner);
         if running.as_ref().is_none_or(AbortHandle::is_finished) {
-            let client = client.with_post(Post { task: None, ..self.clone() });
-            *running = Some(tokio::spawn(deliver_whenever_woken(client)).abort_handle());
+            let task = tokio::spawn(deliver_whenever_woken(client.without_tasks()));
+            *running = Some(task.abort_handle());
         }
     }
 }
@@ -244,7 +248,7 @@ impl Client {
         let report = desk.fetch(&self.reader_of(contact)?).await?;
         if report.ready > 0 && contact.heard_at.0 == 0 {
             let now = self.now();
-            Contacts::of(desk.profile).change(&contact.identity, |known| known.heard(now))?;
+            Contacts::of(desk.profile).heard_from(&contact.identity, now)?;
         }
         Ok(report)
     }
@@ -275,10 +279,8 @@ impl Client {
     pub async fn ack(&self, ids: &[LetterId]) -> Result<AckReport, ClientError> {
         let desk = Desk::of(self, &self.post().shared.rejected)?;
         let unknown = Inbox(desk.profile).acknowledge(ids)?;
-        let mut report = AckReport {
-            acknowledged: (ids.len() - unknown.len()) as u64,
-            ..AckReport::default()
-        };
+        let mut report =
+            AckReport { acknowledged: (ids.len() - unknown.len()) as u64, ..AckReport::default() };
         let mut contacts: Vec<[u8; 32]> = ids.iter().map(|id| id.contact).collect();
         contacts.sort_unstable();
         contacts.dedup();

@@ -12,16 +12,14 @@
 
 use std::collections::BTreeMap;
 
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use dht_kad::UnixMs;
 
 use super::mailbox::{AckPlace, Tag, slot_of, split_slot};
 use super::tags::TAGS_MAX;
 use crate::entropy::{Entropy, EntropyError};
+use crate::secret_box;
 
 const VERSION: u8 = 1;
-const NONCE_LEN: usize = 24;
 /// Bytes before the counters.
 const FIXED: usize = 1 + 8 + 2;
 /// The step of its size: how many tags there are is nobody's business.
@@ -50,21 +48,12 @@ impl Watermark {
         plain.extend_from_slice(&u16::try_from(marks.len()).unwrap_or(u16::MAX).to_be_bytes());
         plain.extend(marks.flat_map(|(tag, counter)| slot_of(*tag, *counter).to_be_bytes()));
         plain.resize(plain.len().next_multiple_of(STEP), 0);
-        let mut nonce = [0; NONCE_LEN];
-        entropy.fill(&mut nonce)?;
-        let cipher = XChaCha20Poly1305::new((&*place.seal).into());
-        let payload = Payload { msg: &plain, aad: &slot.to_be_bytes() };
-        // It fails for plaintexts of many gigabytes only.
-        let sealed = cipher.encrypt(&XNonce::from(nonce), payload).unwrap_or_default();
-        Ok([nonce.as_slice(), &sealed].concat())
+        secret_box::seal(&place.seal, &slot.to_be_bytes(), &plain, entropy)
     }
 
     /// Opens what lies in a device's slot; nothing if it is no watermark.
     pub(crate) fn open(place: &AckPlace, slot: u64, body: &[u8]) -> Option<Self> {
-        let (nonce, sealed) = body.split_first_chunk::<NONCE_LEN>()?;
-        let cipher = XChaCha20Poly1305::new((&*place.seal).into());
-        let payload = Payload { msg: sealed, aad: &slot.to_be_bytes() };
-        let plain = cipher.decrypt(&XNonce::from(*nonce), payload).ok()?;
+        let plain = secret_box::open(&place.seal, &slot.to_be_bytes(), body)?;
         let (head, rest) = plain.split_at_checked(FIXED)?;
         let (&[version], head) = head.split_first_chunk()?;
         let (&updated_at, head) = head.split_first_chunk()?;
@@ -106,7 +95,7 @@ mod tests {
             let mark = watermark(tags);
             let sealed = mark.seal(&place(1), 9, &Entropy::system()).unwrap();
             assert_eq!(Watermark::open(&place(1), 9, &sealed), Some(mark));
-            assert_eq!((sealed.len() - NONCE_LEN - 16) % STEP, 0);
+            assert_eq!((sealed.len() - secret_box::BOX_OVERHEAD) % STEP, 0);
         }
     }
 

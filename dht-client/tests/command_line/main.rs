@@ -8,6 +8,7 @@
 )]
 
 mod identities;
+mod contacts;
 mod live;
 mod offline;
 mod program;

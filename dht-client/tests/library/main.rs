@@ -8,6 +8,8 @@
 )]
 
 mod bundles;
+mod contacts;
+mod letters;
 mod people;
 mod protocol_doc;
 #[path = "../servers/mod.rs"]

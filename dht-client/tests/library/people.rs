@@ -17,7 +17,12 @@ pub(crate) fn client_of(identity: &Identity) -> Client {
     let network = NETWORK.parse().unwrap();
     let entropy = Entropy::system();
     let profile = Profile::in_memory(&identity.public_key(), &network, &entropy).unwrap();
-    started(Client::builder(network).identity(identity.clone()).profile(profile))
+    client_with(identity, profile)
+}
+
+/// A client of the shared servers for this identity, with this profile.
+pub(crate) fn client_with(identity: &Identity, profile: Profile) -> Client {
+    started(Client::builder(NETWORK.parse().unwrap()).identity(identity.clone()).profile(profile))
 }
 
 /// A client of the shared servers for this identity, which remembers nothing.

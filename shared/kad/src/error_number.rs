@@ -115,6 +115,8 @@ error_numbers! {
     PromiseBroken = 67,
     /// Some receipts could not be checked: false ones, or of nodes that gave no answer.
     AuditIncomplete = 68,
+    /// It waits in the write queue until the network takes it.
+    Queued = 69,
 
     // This machine: 80 to 99.
     /// The configuration is not usable.

@@ -174,21 +174,7 @@ impl DhtContext {
         signer: &dyn RecordSigner,
         delete: Delete,
     ) -> Result<PutReport, PutError> {
-        if delete.space == Space::Content {
-            return Err(PutError::ContentStays);
-        }
-        let wanted = Wanted {
-            space: delete.space,
-            kind: Kind::Tombstone,
-            label: delete.label,
-            slot: delete.slot,
-            retention: None,
-            body: Bytes::new(),
-            expected_seq: delete.expected_seq,
-            quorum: delete.quorum,
-            first_version: false,
-        };
-        self.inner.write(signer, wanted, Work::default()).await
+        self.inner.write(signer, delete.try_into()?, Work::default()).await
     }
 
     /// Puts a record that is signed already, unchanged.
@@ -214,19 +200,7 @@ impl Inner {
         put: Put,
         work: Work<'_>,
     ) -> Result<PutReport, PutError> {
-        let content = put.space == Space::Content;
-        let wanted = Wanted {
-            space: put.space,
-            kind: Kind::Value,
-            label: if content { [0; 32] } else { put.label },
-            slot: if content { 0 } else { put.slot },
-            retention: Some(put.retention),
-            body: put.body,
-            expected_seq: put.expected_seq.filter(|_| !content),
-            quorum: put.quorum,
-            first_version: put.first_version || content,
-        };
-        self.write(signer, wanted, work).await
+        self.write(signer, put.into(), work).await
     }
 
     async fn write(
@@ -277,5 +251,43 @@ impl Inner {
             let wait = self.chance.backoff(attempt, timing.slow / 32, timing.slow);
             tokio::time::sleep(wait).await;
         }
+    }
+}
+
+impl From<Put> for Wanted {
+    fn from(put: Put) -> Self {
+        let content = put.space == Space::Content;
+        Wanted {
+            space: put.space,
+            kind: Kind::Value,
+            label: if content { [0; 32] } else { put.label },
+            slot: if content { 0 } else { put.slot },
+            retention: Some(put.retention),
+            body: put.body,
+            expected_seq: put.expected_seq.filter(|_| !content),
+            quorum: put.quorum,
+            first_version: put.first_version || content,
+        }
+    }
+}
+
+impl TryFrom<Delete> for Wanted {
+    type Error = PutError;
+
+    fn try_from(delete: Delete) -> Result<Self, PutError> {
+        if delete.space == Space::Content {
+            return Err(PutError::ContentStays);
+        }
+        Ok(Wanted {
+            space: delete.space,
+            kind: Kind::Tombstone,
+            label: delete.label,
+            slot: delete.slot,
+            retention: None,
+            body: Bytes::new(),
+            expected_seq: delete.expected_seq,
+            quorum: delete.quorum,
+            first_version: false,
+        })
     }
 }
