@@ -26,6 +26,8 @@ mod delivery;
 mod engine;
 mod queue;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -10,6 +10,7 @@
 mod live;
 mod offline;
 mod program;
+mod queue;
 mod receipts;
 #[path = "../servers/mod.rs"]
 mod servers;
