@@ -26,6 +26,7 @@ use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 use tokio::time::{sleep, timeout};
 
 use crate::bundle::Renewal;
+use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
@@ -68,6 +69,7 @@ pub struct Client {
     parts: Parts,
     renewal: Renewal,
     writer: Writing,
+    cache: Cache,
 }
 
 /// A peer that was pinged.
@@ -211,7 +213,14 @@ impl Client {
     fn of(context: DhtContext, bootstrap: Arc<[PeerAddress]>, parts: Parts) -> Self {
         let writer =
             Writing::of(&context, parts.identity.as_ref(), parts.profile.as_ref(), &parts.entropy);
-        let client = Client { context, bootstrap, parts, renewal: Renewal::default(), writer };
+        let client = Client {
+            context,
+            bootstrap,
+            parts,
+            renewal: Renewal::default(),
+            writer,
+            cache: Cache::default(),
+        };
         client.with_renewal(Renewal::of(&client))
     }
 
@@ -222,6 +231,11 @@ impl Client {
 
     pub(crate) fn with_renewal(&self, renewal: Renewal) -> Self {
         Client { renewal, ..self.clone() }
+    }
+
+    /// What it has got a short time ago.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// What delivers its queued writes.

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
+mod cache;
 mod people;
 #[path = "../servers/mod.rs"]
 mod servers;
