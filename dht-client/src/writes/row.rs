@@ -55,6 +55,8 @@ pub(super) struct Progress {
     pub(super) own_seqs: Vec<u64>,
     /// The work that nodes have asked for.
     pub(super) work_bits: u32,
+    /// The process that delivers it as long as it runs; 0 if any may.
+    pub(super) owner: u64,
 }
 
 /// A write that is no longer waiting.

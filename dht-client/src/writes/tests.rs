@@ -39,7 +39,7 @@ fn enqueue(queue: &Queue, slot: u64) -> u64 {
 }
 
 fn due(queue: &Queue) -> Vec<u64> {
-    queue.due(UnixMs(1_000_000), &[], 100).unwrap().0
+    queue.due(UnixMs(1_000_000), &[], 100, 1).unwrap().0
 }
 
 fn base_of(queue: &Queue, id: u64) -> Option<u64> {
@@ -90,18 +90,34 @@ fn what_waits_is_bounded_in_bytes_and_what_ended_is_forgotten_in_time() {
 fn what_was_put_off_is_due_at_its_time_or_when_it_is_hurried() {
     let queue = queue();
     let id = enqueue(&queue, 0);
-    queue.put_off(id, "nobody", UnixMs(50_000)).unwrap();
-    assert_eq!(queue.due(UnixMs(49_999), &[], 9).unwrap(), (vec![], Some(UnixMs(50_000))));
-    assert_eq!(queue.due(UnixMs(50_000), &[], 9).unwrap().0, [id]);
-    assert_eq!(queue.due(UnixMs(50_000), &[id], 9).unwrap().0, [0; 0], "it is under way");
+    queue.put_off(id, "nobody", UnixMs(50_000), 1).unwrap();
+    assert_eq!(queue.due(UnixMs(49_999), &[], 9, 1).unwrap(), (vec![], Some(UnixMs(50_000))));
+    assert_eq!(queue.due(UnixMs(50_000), &[], 9, 1).unwrap().0, [id]);
+    assert_eq!(queue.due(UnixMs(50_000), &[id], 9, 1).unwrap().0, [0; 0], "it is under way");
     queue.hurry(UnixMs(3_000)).unwrap();
-    assert_eq!(queue.due(UnixMs(3_000), &[], 9).unwrap().0, [id]);
+    assert_eq!(queue.due(UnixMs(3_000), &[], 9, 1).unwrap().0, [id]);
     match queue.state(WriteId(id)).unwrap() {
         Some(WriteState::Waiting { attempts: 1, last_error: Some(error), .. }) => {
             assert_eq!(error, "nobody");
         }
         other => panic!("it waits: {other:?}"),
     }
+}
+
+#[test]
+fn what_one_process_delivers_is_left_to_it_for_a_while_and_at_once_when_it_stops() {
+    let queue = queue();
+    let (row, progress) = row(0, b"x".to_vec(), None);
+    let progress = Progress { owner: 7, ..progress };
+    let id = queue.enqueue(&row, progress).unwrap().unwrap().0;
+    let due = |now, me| queue.due(UnixMs(now), &[], 9, me).unwrap();
+    assert_eq!(due(1_000, 7).0, [id]);
+    assert_eq!(due(1_000, 8), (vec![], Some(UnixMs(21_000))));
+    assert_eq!(due(21_000, 8).0, [id], "it may have ended without a word");
+    queue.release(8).unwrap();
+    assert_eq!(due(1_000, 8).0, [0; 0]);
+    queue.release(7).unwrap();
+    assert_eq!(due(1_000, 8).0, [id]);
 }
 
 /// A client without an engine of its own, and what delivers by hand.
