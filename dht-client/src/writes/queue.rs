@@ -277,8 +277,8 @@ impl Queue {
             counts.insert(COUNT_BYTES, bytes.saturating_sub(row.about.bytes))?;
             if let Some(next) = first_of_slot(tables, &row.about.place)? {
                 let mut behind = progress_of(tables, next)?;
-                if let End::Done { seq, .. } = end {
-                    behind.based_on = Some(seq);
+                if let (End::Done { seq, .. }, false) = (&end, behind.is_base_given) {
+                    behind.based_on = Some(*seq);
                 }
                 // One that was dropped while it waited behind another leaves the first as it is.
                 if behind.next_at.is_none() {

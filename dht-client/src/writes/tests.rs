@@ -55,15 +55,21 @@ fn the_writes_of_a_slot_wait_for_each_other_and_those_of_others_do_not() {
     let done = End::Done { seq: 77, stored: 2, targets: 3 };
     queue.finish(1, done.clone(), UnixMs(2_000)).unwrap();
     assert_eq!((due(&queue), base_of(&queue, 2)), (vec![3, 2], Some(77)));
+    let (named, progress) = row(0, b"x".to_vec(), Some(70));
+    let named = queue.enqueue(&named, progress).unwrap().unwrap().0;
+    queue.finish(2, done.clone(), UnixMs(2_000)).unwrap();
+    queue.finish(4, done.clone(), UnixMs(2_000)).unwrap();
+    assert_eq!(base_of(&queue, named), Some(70), "what its writer named stays");
+    queue.finish(named, End::Conflict { stored: 77 }, UnixMs(2_000)).unwrap();
     // Ended once: what comes later says nothing any more.
     queue.finish(1, End::Expired, UnixMs(2_000)).unwrap();
     assert_eq!(queue.state(WriteId(1)).unwrap(), Some(done.into()));
     // One in the middle is dropped; the last still waits for the first.
-    let last = enqueue(&queue, 5);
-    queue.finish(4, End::Dropped, UnixMs(2_000)).unwrap();
-    assert_eq!(due(&queue), [3, 2]);
+    let (dropped, last) = (enqueue(&queue, 5), enqueue(&queue, 5));
+    queue.finish(dropped, End::Dropped, UnixMs(2_000)).unwrap();
+    assert_eq!(due(&queue), [3]);
     queue.finish(3, End::Conflict { stored: 9 }, UnixMs(2_000)).unwrap();
-    assert_eq!((due(&queue), base_of(&queue, last)), (vec![2, last], None));
+    assert_eq!((due(&queue), base_of(&queue, last)), (vec![last], None));
 }
 
 #[test]
