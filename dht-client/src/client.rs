@@ -27,6 +27,7 @@ use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 use tokio::time::{sleep, timeout};
 
 use crate::bundle::Renewal;
+use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
@@ -72,6 +73,7 @@ pub struct Client {
     renewal: Renewal,
     post: Post,
     writer: Writing,
+    cache: Cache,
 }
 
 /// A peer that was pinged.
@@ -224,8 +226,15 @@ impl Client {
     fn of(context: DhtContext, bootstrap: Arc<[PeerAddress]>, parts: Parts) -> Self {
         let writer =
             Writing::of(&context, parts.identity.as_ref(), parts.profile.as_ref(), &parts.entropy);
-        let (renewal, post) = (Renewal::default(), Post::new());
-        let client = Client { context, bootstrap, parts, renewal, writer, post };
+        let client = Client {
+            context,
+            bootstrap,
+            parts,
+            renewal: Renewal::default(),
+            post: Post::new(),
+            writer,
+            cache: Cache::default(),
+        };
         client.with_renewal(Renewal::of(&client))
     }
 
@@ -252,6 +261,11 @@ impl Client {
     /// How many letters to one contact may wait to be acknowledged, if the builder said so.
     pub(crate) fn letters_limit(&self) -> Option<u64> {
         self.parts.letters_limit
+    }
+
+    /// What it has got a short time ago.
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// What delivers its queued writes.

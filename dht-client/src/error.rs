@@ -11,6 +11,7 @@ use dht_kad::ErrorNumber;
 use thiserror::Error;
 
 use crate::bundle::BundleError;
+use crate::cache::CacheError;
 use crate::contacts::ContactsError;
 use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
@@ -59,6 +60,9 @@ pub enum ClientError {
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
+    /// The cache has seen a newer version than is to be had.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The write queue does not take or know it.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -105,6 +109,7 @@ impl ClientError {
             ClientError::Letters(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
+            ClientError::Cache(error) => error.number(),
             ClientError::Write(error) => error.number(),
             ClientError::NoServer => ErrorNumber::NotAServer,
             ClientError::TimedOut(_) => ErrorNumber::TimedOut,

@@ -43,6 +43,7 @@
 
 mod audit;
 pub mod bundle;
+pub mod cache;
 mod client;
 pub mod contacts;
 mod derivation;

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::delivery::{Delivery, Outcome};
 use super::queue::Queue;
-use super::row::{End, Row};
+use super::row::{End, Progress, Row};
 use super::{Write, WriteError, WriteId};
 use crate::client::Client;
 use crate::entropy::Entropy;
@@ -49,6 +49,8 @@ pub(crate) struct Writer {
     identity: Identity,
     shared: Arc<Shared>,
     task: AbortHandle,
+    /// What tells this process from others that use the same queue.
+    me: u64,
 }
 
 /// What the engine and its callers share.
@@ -87,6 +89,9 @@ impl Writing {
     pub(crate) fn stop(&self) {
         if let Some(Ok(writer)) = &self.0 {
             writer.task.abort();
+            if let Err(error) = writer.queue.release(writer.me) {
+                tracing::warn!(%error, "other processes deliver what waits only after a while");
+            }
         }
     }
 }
@@ -107,9 +112,11 @@ impl Writer {
         });
         let delivery =
             Delivery { context: context.clone(), identity: identity.clone(), queue: queue.clone() };
-        let engine = Engine { delivery, shared: Arc::clone(&shared), entropy };
+        // 0 is nobody. Without entropy two processes may take each other for one, and no harm is done.
+        let me = entropy.generator().map_or(1, |mut generator| generator.next_u64().max(1));
+        let engine = Engine { delivery, shared: Arc::clone(&shared), entropy, me };
         let task = tokio::spawn(engine.run()).abort_handle();
-        Ok(Writer { queue, context, identity, shared, task })
+        Ok(Writer { queue, context, identity, shared, task, me })
     }
 
     pub(super) fn queue(&self) -> &Queue {
@@ -123,6 +130,7 @@ impl Writer {
         let network = self.context.network();
         let publisher = write.author.signer(&self.identity, network).publisher();
         let (row, progress) = Row::new(write, &publisher, network, self.context.now());
+        let progress = Progress { owner: self.me, ..progress };
         let id = self.queue.enqueue(&row, progress)?;
         self.shared.wake.notify_one();
         Ok(id)
@@ -182,6 +190,7 @@ struct Engine {
     delivery: Delivery,
     shared: Arc<Shared>,
     entropy: Entropy,
+    me: u64,
 }
 
 impl Engine {
@@ -191,7 +200,8 @@ impl Engine {
         let mut joined = false;
         loop {
             let now = self.delivery.context.now();
-            let (due, next) = match self.delivery.queue.due(now, &busy, AT_ONCE - busy.len()) {
+            let room = AT_ONCE.saturating_sub(busy.len());
+            let (due, next) = match self.delivery.queue.due(now, &busy, room, self.me) {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::warn!(%error, "the write queue cannot be read");
@@ -255,7 +265,7 @@ impl Engine {
             Outcome::Later(reason) => {
                 let attempts = queue.waiting(id)?.map_or(0, |waiting| waiting.progress.attempts);
                 let wait = backoff(attempts, self.chance());
-                queue.put_off(id, &reason, context.now().after(millis(wait)))?;
+                queue.put_off(id, &reason, context.now().after(millis(wait)), self.me)?;
             }
             Outcome::Gone => self.shared.tell(),
         }

@@ -11,8 +11,8 @@
 //! A write is signed when it is delivered, and based on the version that its writer had seen
 //! ([`Put::expected_seq`]): if another one is there by then, the write ends as a
 //! [`Conflict`](WriteState::Conflict) and nothing is overwritten. Without such a base it supersedes
-//! what it finds. A write to a slot for which another is waiting waits behind it, and is then based
-//! on what that has become.
+//! what it finds. A write to a slot for which another is waiting waits behind it, and is based on
+//! what that becomes, unless its writer has named a base.
 //!
 //! Each version is noted, signed, before anything of it is sent. A process that ends in between
 //! leaves it to the next, which sends the same bytes: what had arrived already takes them for what
@@ -26,6 +26,8 @@ mod delivery;
 mod engine;
 mod queue;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -22,6 +22,10 @@ pub const WAITING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How many writes that ended are remembered.
 const ENDED_MAX: u64 = 1_000;
 
+/// A write that one process delivers is due for others only so much later: longer than a delivery
+/// takes, so that who waits for it gets its report. Nothing breaks if two deliver it.
+const OTHERS_LATER_MS: u64 = 20_000;
+
 const WRITES: TableDefinition<u64, &[u8]> = TableDefinition::new("writes");
 const PROGRESS: TableDefinition<u64, &[u8]> = TableDefinition::new("writes progress");
 const SIGNED: TableDefinition<u64, &[u8]> = TableDefinition::new("writes signed");
@@ -99,26 +103,63 @@ impl Queue {
         })
     }
 
-    /// What is due until `now`, the longest due first, and when the next is; without `busy`.
+    /// What is due for `me` until `now`, the longest due first, and when the next may be; without
+    /// `busy`.
     pub(super) fn due(
         &self,
         now: UnixMs,
         busy: &[u64],
         limit: usize,
+        me: u64,
     ) -> Result<(Vec<u64>, Option<UnixMs>), ProfileError> {
         self.profile.read(|tables| {
-            let mut due = Vec::new();
+            let (mut due, mut next) = (Vec::new(), None);
+            let progress = tables.open_table(PROGRESS)?;
             for entry in tables.open_table(DUE)?.iter()? {
                 let (moment, id) = entry?.0.value();
                 if busy.contains(&id) {
                     continue;
                 }
                 if moment > now.0 || due.len() >= limit {
-                    return Ok((due, Some(UnixMs(moment))));
+                    next = earlier(next, moment);
+                    break;
                 }
-                due.push(id);
+                let row = progress.get(id)?.ok_or(TableFault::Damaged(WHAT))?;
+                let Progress { owner, .. } = from_row(WHAT, row.value())?;
+                let for_others = moment.saturating_add(OTHERS_LATER_MS);
+                match owner == 0 || owner == me || for_others <= now.0 {
+                    true => due.push(id),
+                    false => next = earlier(next, for_others),
+                }
             }
-            Ok((due, None))
+            Ok((due, next.map(UnixMs)))
+        })
+    }
+
+    /// Lets every process deliver what only `me` was to deliver.
+    pub(super) fn release(&self, me: u64) -> Result<(), ProfileError> {
+        let owned = self.profile.read(|tables| {
+            let mut owned = Vec::new();
+            for entry in tables.open_table(PROGRESS)?.iter()? {
+                let (id, row) = entry?;
+                let progress: Progress = from_row(WHAT, row.value())?;
+                if progress.owner == me {
+                    owned.push(id.value());
+                }
+            }
+            Ok(owned)
+        })?;
+        if owned.is_empty() {
+            return Ok(());
+        }
+        self.profile.write(|tables| {
+            for id in owned {
+                if tables.open_table(WRITES)?.get(id)?.is_some() {
+                    let progress = Progress { owner: 0, ..progress_of(tables, id)? };
+                    put_progress(tables, id, &progress)?;
+                }
+            }
+            Ok(())
         })
     }
 
@@ -175,7 +216,13 @@ impl Queue {
     }
 
     /// Notes that a delivery failed, and when the next one is due.
-    pub(super) fn put_off(&self, id: u64, error: &str, until: UnixMs) -> Result<(), ProfileError> {
+    pub(super) fn put_off(
+        &self,
+        id: u64,
+        error: &str,
+        until: UnixMs,
+        me: u64,
+    ) -> Result<(), ProfileError> {
         self.profile.write(|tables| {
             if tables.open_table(WRITES)?.get(id)?.is_none() {
                 return Ok(());
@@ -183,18 +230,21 @@ impl Queue {
             let mut progress = progress_of(tables, id)?;
             progress.attempts = progress.attempts.saturating_add(1);
             progress.last_error = Some(error.to_owned());
+            progress.owner = me;
             make_due(tables, id, &mut progress, until)
         })
     }
 
     /// Makes all that wait for their time due now.
     pub(super) fn hurry(&self, now: UnixMs) -> Result<(), ProfileError> {
-        let (_, next) = self.due(now, &[], usize::MAX)?;
-        if next.is_none() {
+        let later = (now.0.saturating_add(1), 0)..;
+        let is_any = self
+            .profile
+            .read(|tables| Ok(tables.open_table(DUE)?.range(later.clone())?.next().is_some()))?;
+        if !is_any {
             return Ok(());
         }
         self.profile.write(|tables| {
-            let later = (now.0.saturating_add(1), 0)..;
             let later: Result<Vec<_>, _> = tables
                 .open_table(DUE)?
                 .range(later)?
@@ -227,8 +277,8 @@ impl Queue {
             counts.insert(COUNT_BYTES, bytes.saturating_sub(row.about.bytes))?;
             if let Some(next) = first_of_slot(tables, &row.about.place)? {
                 let mut behind = progress_of(tables, next)?;
-                if let End::Done { seq, .. } = end {
-                    behind.based_on = Some(seq);
+                if let (End::Done { seq, .. }, false) = (&end, behind.is_base_given) {
+                    behind.based_on = Some(*seq);
                 }
                 // One that was dropped while it waited behind another leaves the first as it is.
                 if behind.next_at.is_none() {
@@ -284,6 +334,10 @@ fn list_waiting(tables: &ReadTransaction, list: &mut Vec<QueuedWrite>) -> Result
         list.push(row.about.listed(id.value(), known.state()));
     }
     Ok(())
+}
+
+fn earlier(next: Option<u64>, moment: u64) -> Option<u64> {
+    Some(next.map_or(moment, |next| next.min(moment)))
 }
 
 /// The key under which a slot's writes lie in their order.

@@ -46,6 +46,8 @@ pub(super) struct About {
 pub(super) struct Progress {
     /// The version that it is based on.
     pub(super) based_on: Option<u64>,
+    /// Whether its writer said so: then what a write before it has become is no base either.
+    pub(super) is_base_given: bool,
     /// Deliveries that failed.
     pub(super) attempts: u32,
     /// When it is due; nothing while another of its slot comes first.
@@ -55,6 +57,8 @@ pub(super) struct Progress {
     pub(super) own_seqs: Vec<u64>,
     /// The work that nodes have asked for.
     pub(super) work_bits: u32,
+    /// The process that delivers it as long as it runs; 0 if any may.
+    pub(super) owner: u64,
 }
 
 /// A write that is no longer waiting.
@@ -116,7 +120,8 @@ impl Row {
             quorum: put.quorum.map(|quorum| u32::try_from(quorum).unwrap_or(u32::MAX)),
             first_version: put.first_version,
         };
-        (row, Progress { based_on: put.expected_seq, ..Progress::default() })
+        let (based_on, is_base_given) = (put.expected_seq, put.expected_seq.is_some());
+        (row, Progress { based_on, is_base_given, ..Progress::default() })
     }
 
     /// What is to be done, based on what it is based on by now.

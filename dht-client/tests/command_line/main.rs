@@ -12,6 +12,7 @@ mod contacts;
 mod live;
 mod offline;
 mod program;
+mod queue;
 mod receipts;
 #[path = "../servers/mod.rs"]
 mod servers;

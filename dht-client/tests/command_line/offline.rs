@@ -9,6 +9,7 @@ use crate::program::Program;
 const USAGE: i32 = 2;
 const TOO_LARGE: i32 = 12;
 const NO_PEERS: i32 = 66;
+const QUEUED: i32 = 69;
 const FILE_ACCESS: i32 = 86;
 const IDENTITY_FILE: i32 = 87;
 const NOT_BUILT_YET: i32 = 90;
@@ -130,15 +131,18 @@ fn with_nobody_there_every_command_ends_within_its_time_limit() {
     program.run(&["identity", "new"]).expect_stdout();
     let started = Instant::now();
     for arguments in [
-        &["put", "label", "value"][..],
+        &["put", "label", "value", "--no-queue"][..],
         &["get", &id(), "label"],
         &["list", "topic", "label"],
-        &["delete", "label"],
+        &["delete", "label", "--no-queue"],
         &["lookup", &id()],
         &["peers"],
         &["bench", "--count", "1"],
     ] {
         program.run(arguments).expect_failure(NO_PEERS, "no node answers");
+    }
+    for arguments in [&["put", "label", "value"][..], &["delete", "label"]] {
+        program.run(arguments).expect_failure(QUEUED, "no node answers");
     }
     program.run(&["ping", &peer]).expect_failure(61, "1s");
     assert!(started.elapsed().as_secs() < 30);

@@ -10,8 +10,10 @@
 mod bundles;
 mod contacts;
 mod letters;
+mod cache;
 mod people;
 mod protocol_doc;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod values;
+mod writes;

@@ -17,6 +17,10 @@ use dht_kad::message::Mode;
 /// The network that they make up.
 pub(crate) const NETWORK: &str = "test";
 
+/// Any port of this machine.
+const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
 /// A server of the network that all tests of this process share.
 #[derive(Clone, Copy)]
 pub(crate) struct Server {
@@ -32,8 +36,9 @@ pub(crate) fn servers() -> &'static [Server; 3] {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
-                let first = start(None);
-                let others = [start(first.local_addrs()[0]), start(first.local_addrs()[0])];
+                let first = start(ANY_PORT, None);
+                let place = first.local_addrs()[0];
+                let others = [start(ANY_PORT, place), start(ANY_PORT, place)];
                 let all = [&first, &others[0], &others[1]];
                 for node in all {
                     node.ready().await;
@@ -48,8 +53,24 @@ pub(crate) fn servers() -> &'static [Server; 3] {
     })
 }
 
-/// A server that asks `first`, or is the first.
-fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
+/// A server at this address that is a network of its own, on a thread of its own until the process
+/// ends.
+pub(crate) fn start_alone_at(listen: SocketAddr) -> Server {
+    let (report, reported) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            let node = start(listen, None);
+            node.ready().await;
+            report.send(Server { id: node.node_id(), addr: node.local_addrs()[0] }).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    reported.recv().unwrap()
+}
+
+/// A server at this address that asks `first`, or is the first.
+fn start(listen: SocketAddr, first: impl Into<Option<SocketAddr>>) -> DhtContext {
     let bootstrap: Vec<_> = first.into().into_iter().map(Into::into).collect();
     let network: dht_kad::NetworkName = NETWORK.parse().unwrap();
     let mut config = ContextConfig::new(network.clone(), Mode::Server, bootstrap);
@@ -59,7 +80,7 @@ fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
     let transport = QuicTransport::bind(QuicConfig {
         key: key.clone(),
         network: network.clone(),
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        listen: vec![listen],
         limits: TransportLimits::default(),
     });
     let limits = Limits::default_for(1 << 30);

@@ -38,7 +38,7 @@ fn put_says_ok_stores_nothing() {
     std::fs::write(bob.path("value"), vec![b'b'; 65_536]).unwrap();
     let full = (0..PUTS).find_map(|number| {
         let label = format!("value {number}");
-        let ended = bob.run(&["put", &label, "--file", "value"]);
+        let ended = bob.run(&["put", &label, "--file", "value", "--no-queue"]);
         (ended.status != 0).then_some(ended)
     });
     full.expect("a tenth of the store is not endless").expect_failure(20, "is full");

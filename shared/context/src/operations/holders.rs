@@ -7,11 +7,12 @@
 //! ```
 //!
 //! T changes as servers come and go, and an acknowledgement promises that a majority of T has the
-//! record. So whoever needs a majority asks some of the remembered ones, beside the operation itself
-//! and not before it, whom *they* know closest ([`Inner::still_hold`]). If one of them names
-//! somebody nearer than the last of T whom the lookup had not found, or is not whole any more, what
-//! was remembered is forgotten and the operation is repeated on the T of a new lookup. An operation
-//! for which fewer answer than it needs is repeated in the same way.
+//! record. So whoever needs a majority asks the farthest of the remembered ones, beside the operation
+//! itself and not before it, whom *they* know closest ([`Inner::still_hold`]): who is the last of T,
+//! and settled, names everyone that is nearer than itself ([`dht_kad::lookup`], on answers that
+//! vouch). If one of them names somebody whom the lookup had not found, is not whole any more, or
+//! does not answer, what was remembered is forgotten and the operation is repeated on the T of a new
+//! lookup. An operation for which fewer answer than it needs is repeated in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -160,7 +161,9 @@ impl Inner {
             return Ok(());
         }
         let own = self.registry.own();
-        let others = holders.found.iter().filter(|node| node.whole && node.info.id != own);
+        // The farthest first: it is they who vouch for all of T. More than one, lest one lies.
+        let others = holders.found.iter().rev();
+        let others = others.filter(|node| node.whole && node.info.id != own);
         let questions = others.take(ALPHA).map(|node| {
             let (requests, node) = (Arc::clone(&self.requests), node.info.clone());
             async move { requests.find_node(&node, key).await }

@@ -1,0 +1,145 @@
+//! The cache: what was got a short time ago is not asked for again, and never is an older version
+//! served than one that was seen.
+//!
+//! ```text
+//! get_cached ─▶ entries (memory: LRU, bounded) ──fresh──▶ served
+//!                   │ else                          ▲
+//!                   ▼                               │ not older than the floor
+//!                the network ──────────────▶ floors (profile: the newest version seen of each slot)
+//!                   ▲                               ▲
+//!   invalidate ─────┘      note (a watch, a put) ───┘
+//! ```
+//!
+//! A floor outlives the entry, and the process if there is a profile. Where the usual holders show
+//! less than the floor, a majority is asked; if that shows no more, it is an error and not served.
+
+mod entries;
+mod floors;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dht_context::{GetError, GetOptions, Slot};
+use dht_kad::lookup::Consistency;
+use dht_kad::record::Kind;
+use dht_kad::{ErrorNumber, ValidRecord};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::error::ClientError;
+use entries::{Entries, Found};
+use floors::Floors;
+
+pub use entries::{BYTES_MAX, CacheStats, ENTRIES_MAX, MISSING_FOR, SERVED_FOR};
+pub use floors::FLOORS_MAX;
+
+/// What the network shows cannot be served.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// A newer version was seen than those that are to be had.
+    #[error("only older versions than one seen before are to be had at present; try again")]
+    OnlyOlder,
+}
+
+impl CacheError {
+    /// The error's number.
+    #[must_use]
+    pub const fn number(&self) -> ErrorNumber {
+        ErrorNumber::QuorumNotReached
+    }
+}
+
+/// What the clones of a client share.
+#[derive(Clone, Default)]
+pub(crate) struct Cache {
+    entries: Arc<Mutex<Entries>>,
+    floors: Floors,
+}
+
+impl Cache {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    /// Gets a slot's newest version, from memory if it was got a short time ago.
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`get`](Self::get) says, remembered for a shorter time if nothing is
+    /// there; or that only older versions are to be had than one seen before.
+    pub async fn get_cached(&self, slot: &Slot) -> Result<ValidRecord, ClientError> {
+        let id = slot.id(self.network());
+        let since = match self.cache().lock().find(&id, Instant::now(), self.now()) {
+            Found::Record(record) => return Ok(record),
+            Found::Nothing => return Err(GetError::NotFound.into()),
+            Found::Unknown(since) => since,
+        };
+        for consistency in [Consistency::Default, Consistency::Quorum] {
+            let options = GetOptions { consistency, ..GetOptions::default() };
+            match self.get(slot, options).await {
+                Ok(report) => {
+                    if self.keep(report.record.clone(), Some(since))? {
+                        return Ok(report.record);
+                    }
+                }
+                Err(error @ ClientError::Get(GetError::NotFound | GetError::Deleted)) => {
+                    self.cache().lock().note_missing(id, Instant::now(), since);
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+            // What came meanwhile by another way is newer.
+            if let Found::Record(record) = self.cache().lock().find(&id, Instant::now(), self.now())
+            {
+                return Ok(record);
+            }
+            self.cache().lock().note_older();
+        }
+        Err(CacheError::OnlyOlder.into())
+    }
+
+    /// Asks the network anew for this slot the next time.
+    pub fn invalidate(&self, slot: &Slot) {
+        let id = slot.id(self.network());
+        self.cache().lock().invalidate(&id);
+    }
+
+    /// Takes a version that has come by another way, such as a watch; an older one than was seen
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`ClientError`] if the profile cannot be used.
+    pub fn note(&self, record: &ValidRecord) -> Result<(), ClientError> {
+        self.keep(record.clone(), None).map(drop)
+    }
+
+    /// What the cache has counted.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache().lock().stats()
+    }
+
+    /// Keeps a version unless a newer one was seen; whether it may be served.
+    fn keep(&self, record: ValidRecord, since: Option<u64>) -> Result<bool, ClientError> {
+        let (profile, id) = (self.profile().ok(), *record.id());
+        if !self.cache().floors.raise(profile, &id, record.precedence(), self.now())? {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        let mut entries = self.cache().lock();
+        match record.kind() {
+            Kind::Tombstone => {
+                let since = since.unwrap_or_else(|| entries.invalidate(&id));
+                entries.note_missing(id, now, since);
+            }
+            // Its body is elsewhere: it has to be asked for.
+            Kind::Value if !record.has_body() => {
+                entries.invalidate(&id);
+            }
+            Kind::Value => entries.keep(id, record, now, since),
+        }
+        Ok(true)
+    }
+}
