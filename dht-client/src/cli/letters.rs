@@ -54,17 +54,19 @@ impl SendArgs {
             (Some(path), _) => put::read_file(path, MESSAGE_MAX)?,
             (None, Some(text)) if text == "-" => put::read_stdin(MESSAGE_MAX)?,
             (None, Some(text)) => text.into_vec(),
-            (None, None) => return Err(Failure::usage("a message is missing; give one, or --file")),
+            (None, None) => {
+                return Err(Failure::usage("a message is missing; give one, or --file"));
+            }
         };
         let client = session.person()?;
-        let contact = Contacts::of(client.profile()?).get(&self.contact).map_err(ClientError::from)?;
+        let contact =
+            Contacts::of(client.profile()?).get(&self.contact).map_err(ClientError::from)?;
         let number = client.send(&contact.identity, &message).await?;
         // Whatever it came to, the letter's own state says it best.
         let _ = timeout(session.timeout(), client.deliver_letters()).await;
         let mut letters = client.outbox()?.into_iter();
-        let sent = |letter: &OutboxLetter| {
-            (letter.contact, letter.number) == (contact.identity, number)
-        };
+        let sent =
+            |letter: &OutboxLetter| (letter.contact, letter.number) == (contact.identity, number);
         let Some(letter) = letters.find(sent) else {
             let sentence = "the letter is not in the outbox any more; report this fault";
             return Err(Failure::new(ErrorNumber::Internal, sentence.to_owned()));
@@ -220,7 +222,8 @@ fn last_arrival(letters: &[ReceivedLetter]) -> u64 {
 
 /// What a contact is called; its identity if it is none any more.
 fn name_of(client: &Client, identity: &[u8; 32]) -> Result<String, Failure> {
-    let contact = Contacts::of(client.profile()?).by_identity(identity).map_err(ClientError::from)?;
+    let contact =
+        Contacts::of(client.profile()?).by_identity(identity).map_err(ClientError::from)?;
     Ok(contact.map_or_else(|| hex::encode(identity), |contact| contact.name))
 }
 
@@ -255,7 +258,8 @@ fn letter_fields(client: &Client, letter: &ReceivedLetter) -> Result<Value, Fail
         "size": letter.payload.len(),
         "message_hex": hex::encode(&letter.payload),
     });
-    if let (Ok(text), Some(fields)) = (std::str::from_utf8(&letter.payload), fields.as_object_mut()) {
+    if let (Ok(text), Some(fields)) = (std::str::from_utf8(&letter.payload), fields.as_object_mut())
+    {
         fields.insert("message".to_owned(), json!(text));
     }
     Ok(fields)

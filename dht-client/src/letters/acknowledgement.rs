@@ -75,8 +75,7 @@ impl Desk<'_> {
         }
         let mut pruned = 0;
         for _ in 0..PRUNINGS {
-            let letters =
-                inbox.prunable(&from.contact, &marks, self.now(), PRUNED_AT_ONCE)?;
+            let letters = inbox.prunable(&from.contact, &marks, self.now(), PRUNED_AT_ONCE)?;
             if letters.is_empty() {
                 break;
             }
@@ -126,7 +125,9 @@ impl Desk<'_> {
                 Err(_) => false,
             };
             let of_each = letters.iter().zip(&outcomes);
-            gone.extend(of_each.filter(|(_, done_so)| done(done_so)).map(|(letter, _)| letter.slot));
+            gone.extend(
+                of_each.filter(|(_, done_so)| done(done_so)).map(|(letter, _)| letter.slot),
+            );
         }
         Ok(gone)
     }

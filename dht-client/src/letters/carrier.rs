@@ -88,9 +88,11 @@ impl Carrier for Client {
         signer: &'a SigningKey,
         put: Put,
     ) -> BoxFuture<'a, Result<usize, ClientError>> {
-        Box::pin(self.limited(async move {
-            Ok(self.context.put(signer, put).await?.outcome.stored.len())
-        }))
+        Box::pin(
+            self.limited(
+                async move { Ok(self.context.put(signer, put).await?.outcome.stored.len()) },
+            ),
+        )
     }
 
     fn get_content(&self, key: Key) -> BoxFuture<'_, Result<Bytes, ClientError>> {

@@ -205,8 +205,7 @@ impl Desk<'_> {
             previous_at: previous.1,
             payload: Zeroizing::new(letter.payload.to_vec()),
         };
-        let record =
-            content.seal(&place, self.identity.signing_key(), key, now, self.entropy)?;
+        let record = content.seal(&place, self.identity.signing_key(), key, now, self.entropy)?;
         Ok((record, Sealed { epoch: mailbox.epoch, created_at: now, previous }))
     }
 
@@ -221,7 +220,9 @@ impl Desk<'_> {
             }
             match &failed {
                 // What comes after it would wait for it in vain, and is as well off here.
-                Some(reason) => tried.attempts.push((letter.number, Attempt::Failed(reason.clone()))),
+                Some(reason) => {
+                    tried.attempts.push((letter.number, Attempt::Failed(reason.clone())))
+                }
                 None => ready.push((letter, record)),
             }
         }

@@ -209,8 +209,13 @@ impl Desk<'_> {
     }
 
     /// Opens and checks one record of a mailbox.
-    async fn open(&self, (direction, mailbox): (&Direction, &Mailbox), record: &ValidRecord) -> Opened {
-        if self.rejected.contains(record.digest()) || epoch_of(record.created_at()) != mailbox.epoch {
+    async fn open(
+        &self,
+        (direction, mailbox): (&Direction, &Mailbox),
+        record: &ValidRecord,
+    ) -> Opened {
+        if self.rejected.contains(record.digest()) || epoch_of(record.created_at()) != mailbox.epoch
+        {
             return Opened::Rejected;
         }
         let place = self.place(direction, mailbox, record.slot());
@@ -249,8 +254,7 @@ impl Desk<'_> {
         let Ok(manifest) = Manifest::decode(manifest) else { return Ok(None) };
         let places = manifest.places(self.network);
         let gets = places.iter().map(|key| self.carrier.get_content(*key));
-        let bodies: Vec<Bytes> =
-            stream::iter(gets).buffered(CHUNKS_AT_ONCE).try_collect().await?;
+        let bodies: Vec<Bytes> = stream::iter(gets).buffered(CHUNKS_AT_ONCE).try_collect().await?;
         Ok(manifest.assemble(&bodies).ok())
     }
 }

@@ -160,7 +160,9 @@ impl Inbox<'_> {
                 }
                 let mut held = Vec::new();
                 if row.held > 0 {
-                    for row in rows.range::<&RowKey>(&after(contact, tag, row.delivered)..=&last(contact, tag))? {
+                    for row in rows.range::<&RowKey>(
+                        &after(contact, tag, row.delivered)..=&last(contact, tag),
+                    )? {
                         held.push(split_slot(number_of(row?.0.value())).1);
                     }
                 }
@@ -460,8 +462,9 @@ impl<'t> Take<'t> {
     }
 
     fn first_after(&self, tag: Tag, delivered: u64) -> Result<Option<(u64, Row)>, TableFault> {
-        let mut rows =
-            self.rows.range::<&RowKey>(&after(&self.contact, tag, delivered)..=&last(&self.contact, tag))?;
+        let mut rows = self
+            .rows
+            .range::<&RowKey>(&after(&self.contact, tag, delivered)..=&last(&self.contact, tag))?;
         let Some(row) = rows.next() else { return Ok(None) };
         let (key, row) = row?;
         Ok(Some((number_of(key.value()), from_row("a letter", row.value())?)))
@@ -557,7 +560,8 @@ fn tags_of(
     let mut known = BTreeMap::new();
     for row in tags.range::<&RowKey>(&row_key(contact, 0)..=&row_key(contact, u64::MAX))? {
         let (key, row) = row?;
-        let tag = Tag::try_from(number_of(key.value())).map_err(|_| TableFault::Damaged("a tag"))?;
+        let tag =
+            Tag::try_from(number_of(key.value())).map_err(|_| TableFault::Damaged("a tag"))?;
         known.insert(tag, from_row("a tag", row.value())?);
     }
     Ok(known)

@@ -469,7 +469,10 @@ mod tests {
     fn bench_printout() {
         let pair = Pair::new();
         let letter = letter(&[1; 1024]);
-        let cpu = || { let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime); t.tv_sec as f64 * 1e6 + t.tv_nsec as f64 / 1e3 };
+        let cpu = || {
+            let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            t.tv_sec as f64 * 1e6 + t.tv_nsec as f64 / 1e3
+        };
         let start = cpu();
         let records: Vec<_> = (0..500).map(|slot| pair.seal(slot, &letter)).collect();
         println!("seal {:?}", (cpu() - start) / 500.0);

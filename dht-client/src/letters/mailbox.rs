@@ -68,8 +68,7 @@ pub(crate) struct AckPlace {
 impl Direction {
     /// The mailbox of an epoch.
     pub(crate) fn mailbox(&self, network: &NetworkName, epoch: u64) -> Mailbox {
-        let part =
-            |purpose| derive(purpose, Some(network), &[&*self.secret, &epoch.to_be_bytes()]);
+        let part = |purpose| derive(purpose, Some(network), &[&*self.secret, &epoch.to_be_bytes()]);
         Mailbox {
             epoch,
             label: *part(Purpose::MailboxLabel),
@@ -179,8 +178,7 @@ pub(crate) mod tests {
     #[test]
     fn a_salt_gives_an_installation_another_tag() {
         let direction = direction(1);
-        let tags: BTreeSet<_> =
-            (0..4).map(|salt| direction.tag(&main(), &[7; 16], salt)).collect();
+        let tags: BTreeSet<_> = (0..4).map(|salt| direction.tag(&main(), &[7; 16], salt)).collect();
         assert_eq!(tags.len(), 4);
         assert!(tags.iter().all(|tag| u64::from(*tag) <= TAG_MAX));
     }

@@ -35,10 +35,10 @@ mod follow;
 mod inbox;
 mod letter;
 mod mailbox;
-mod outbox;
-mod post;
 #[cfg(test)]
 mod office;
+mod outbox;
+mod post;
 mod rows;
 mod tags;
 #[cfg(test)]

@@ -279,10 +279,8 @@ impl Client {
     pub async fn ack(&self, ids: &[LetterId]) -> Result<AckReport, ClientError> {
         let desk = Desk::of(self, &self.post().shared.rejected)?;
         let unknown = Inbox(desk.profile).acknowledge(ids)?;
-        let mut report = AckReport {
-            acknowledged: (ids.len() - unknown.len()) as u64,
-            ..AckReport::default()
-        };
+        let mut report =
+            AckReport { acknowledged: (ids.len() - unknown.len()) as u64, ..AckReport::default() };
         let mut contacts: Vec<[u8; 32]> = ids.iter().map(|id| id.contact).collect();
         contacts.sort_unstable();
         contacts.dedup();

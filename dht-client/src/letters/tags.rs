@@ -48,12 +48,7 @@ pub(crate) enum Step {
 
 /// Whether it is a letter's turn, where all up to `delivered` is. `gone` says of a counter that it was
 /// pruned or acknowledged elsewhere.
-pub(crate) fn step(
-    delivered: u64,
-    link: Link,
-    gone: impl Fn(u64) -> bool,
-    now: UnixMs,
-) -> Step {
+pub(crate) fn step(delivered: u64, link: Link, gone: impl Fn(u64) -> bool, now: UnixMs) -> Step {
     let passed_over = link.counter.saturating_sub(delivered).saturating_sub(1);
     if link.previous <= delivered {
         return Step::Deliver { missed: passed_over };

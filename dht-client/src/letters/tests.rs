@@ -56,7 +56,10 @@ fn what_is_acknowledged_is_told_and_taken_away() {
     assert_eq!(alice.settle(&office).waiting, 0);
     assert_eq!(alice.states(), ["fetched"; 5]);
     let left = office.records();
-    assert!(left.iter().all(|record| record.label() != &mailbox_label(&office)), "no letter is left");
+    assert!(
+        left.iter().all(|record| record.label() != &mailbox_label(&office)),
+        "no letter is left"
+    );
     assert_eq!(bob.ack(&office, &[letters[0].id]), 0, "again is no harm");
 }
 
@@ -154,7 +157,8 @@ fn a_gap_is_waited_for_until_the_letter_must_have_ended() {
     let (office, alice, bob) = three();
     alice.write(&office, 0..5);
     let lost = office.records().into_iter().find(|record| {
-        record.label() == &mailbox_label(&office) && super::mailbox::split_slot(record.slot()).1 == 3
+        record.label() == &mailbox_label(&office)
+            && super::mailbox::split_slot(record.slot()).1 == 3
     });
     let lost = lost.unwrap();
     office.lose(lost.id());
@@ -167,9 +171,10 @@ fn a_gap_is_waited_for_until_the_letter_must_have_ended() {
     assert_eq!(bob.read(), numbers(0..5));
 
     alice.write(&office, 5..8);
-    let lost = office.records().into_iter().find(|record| {
-        super::mailbox::split_slot(record.slot()).1 == 7
-    });
+    let lost = office
+        .records()
+        .into_iter()
+        .find(|record| super::mailbox::split_slot(record.slot()).1 == 7);
     office.lose(lost.unwrap().id());
     assert_eq!(bob.fetch(&office).ready, 1);
     office.clock.advance(7 * DAY_MS + 11 * MINUTE_MS);
@@ -223,7 +228,8 @@ fn wherever_the_sender_stops_nothing_is_lost_or_twice() {
     // Sealed and kept, not sent.
     office.down.store(true, Ordering::Relaxed);
     assert_eq!(alice.deliver(&office).failed, 10);
-    let (_, queued) = outbox.queued_after(&super::office::bob(), 0, (99, 1 << 20), office.clock.now()).unwrap();
+    let (_, queued) =
+        outbox.queued_after(&super::office::bob(), 0, (99, 1 << 20), office.clock.now()).unwrap();
     let sealed: Vec<_> = queued.iter().map(|letter| letter.record.clone().unwrap()).collect();
     // Sent, and no answer came.
     office.down.store(false, Ordering::Relaxed);
@@ -251,8 +257,7 @@ fn two_processes_of_one_profile_do_not_seal_a_letter_twice() {
     assert!(alice.accept(&office, &texts(0..300), u64::MAX));
     let (one, other) = (alice.desk(&office), alice.desk(&office));
     let to = to_bob();
-    let (first, second) =
-        run(futures_util::future::join(one.deliver(&to), other.deliver(&to)));
+    let (first, second) = run(futures_util::future::join(one.deliver(&to), other.deliver(&to)));
     assert_eq!((first.unwrap().failed, second.unwrap().failed), (0, 0));
     assert_eq!(alice.states(), ["stored"; 300]);
     bob.fetch(&office);
@@ -360,7 +365,8 @@ fn a_long_message_comes_whole_or_not_yet() {
     assert!(alice.accept(&office, &texts(1..2), 10));
     assert_eq!(alice.deliver(&office).stored, 2);
     assert!(outbox.chunk(&super::office::bob(), 1, 0).unwrap().is_none(), "it is not kept here");
-    let is_chunk = |record: &&dht_kad::ValidRecord| record.space() == dht_kad::record::Space::Content;
+    let is_chunk =
+        |record: &&dht_kad::ValidRecord| record.space() == dht_kad::record::Space::Content;
     let records = office.records();
     let letter_ends = records.iter().find(|record| !is_chunk(record)).unwrap().expires_at();
     let chunk = records.iter().find(is_chunk).unwrap();
@@ -387,8 +393,13 @@ fn a_message_whose_chunks_do_not_fit_is_told_of_and_passed_over() {
     let payload = Payload { bytes: 200_000, letter, chunks };
     let tag = alice_to_bob().tag(&office.network, alice.profile.installation(), 0);
     let tag = (alice_to_bob().fingerprint(&office.network), tag);
-    let accepted =
-        Outbox(&alice.profile).accept(&super::office::bob(), tag, &[payload], 10, office.clock.now());
+    let accepted = Outbox(&alice.profile).accept(
+        &super::office::bob(),
+        tag,
+        &[payload],
+        10,
+        office.clock.now(),
+    );
     accepted.unwrap().unwrap();
     assert!(alice.accept(&office, &texts(1..2), 10));
     assert_eq!(alice.deliver(&office).stored, 2);

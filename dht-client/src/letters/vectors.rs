@@ -22,8 +22,7 @@ fn the_vectors_of_letters_hold() {
     let (epoch, tag) = (epoch_of(MOMENT), direction.tag(&network, &[4; 16], 0));
     let (mailbox, acks) = (direction.mailbox(&network, epoch), direction.ack_place(&network));
     let slot = slot_of(tag, 2);
-    let place =
-        Place { network: &network, direction: &direction, mailbox: &mailbox, slot };
+    let place = Place { network: &network, direction: &direction, mailbox: &mailbox, slot };
     let letter = Letter {
         kind: Kind::Data,
         sent_at: MOMENT,

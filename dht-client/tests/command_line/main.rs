@@ -8,6 +8,7 @@
 )]
 
 mod contacts;
+mod letters;
 mod live;
 mod offline;
 mod program;

@@ -7,8 +7,8 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
-mod letters;
 mod contacts;
+mod letters;
 mod people;
 #[path = "../servers/mod.rs"]
 mod servers;
