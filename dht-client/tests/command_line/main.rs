@@ -9,6 +9,7 @@
 
 mod identities;
 mod contacts;
+mod letters;
 mod live;
 mod offline;
 mod program;
