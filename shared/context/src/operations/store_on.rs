@@ -83,7 +83,7 @@ impl Inner {
     }
 
     /// What a server's answer is worth: nothing, if the receipt is none.
-    fn credit(&self, record: &ValidRecord, node: &NodeId, result: NodeResult) -> NodeResult {
+    pub(super) fn credit(&self, record: &ValidRecord, node: &NodeId, result: NodeResult) -> NodeResult {
         match &result {
             // What this very process signed, or did not.
             NodeResult::Stored(_) if *node == self.registry.own() => result,
@@ -103,7 +103,7 @@ impl Inner {
 
     /// Stores a record at one server, which may be this one; its receipt is not verified yet. Where an
     /// earlier attempt of the same put has got to, that is the version to replace.
-    async fn store_at(
+    pub(super) async fn store_at(
         self: Arc<Self>,
         node: NodeInfo,
         record: ValidRecord,
