@@ -25,9 +25,11 @@ use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 use tokio::time::{sleep, timeout};
 
+use crate::bundle::Renewal;
 use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
+use crate::names::NameRules;
 use crate::profile::Profile;
 
 /// How long an operation may take unless the builder says otherwise, joining the network included.
@@ -56,6 +58,7 @@ struct Parts {
     profile: Option<Profile>,
     entropy: Entropy,
     timeout: Duration,
+    names: Arc<NameRules>,
 }
 
 /// A running client: cheap to clone, all clones are the same one.
@@ -64,6 +67,7 @@ pub struct Client {
     pub(crate) context: DhtContext,
     bootstrap: Arc<[PeerAddress]>,
     parts: Parts,
+    renewal: Renewal,
 }
 
 /// A peer that was pinged.
@@ -117,6 +121,14 @@ impl ClientBuilder {
         self
     }
 
+    /// By which rules names are claimed and read; all of a network use the same, and the standard ones
+    /// if not given.
+    #[must_use]
+    pub fn name_rules(mut self, rules: NameRules) -> Self {
+        self.parts.names = Arc::new(rules);
+        self
+    }
+
     /// Starts the client: it joins the network in the background, under a node key of its own that
     /// is forgotten with it. Needs a tokio runtime with I/O and time.
     ///
@@ -146,13 +158,14 @@ impl ClientBuilder {
             seed,
         };
         let context = DhtContext::start(config, foundations)?;
-        Ok(Client { context, bootstrap: self.bootstrap.into(), parts: self.parts })
+        Ok(Client::of(context, self.bootstrap.into(), self.parts))
     }
 
     /// Uses a node that runs already, such as one of a simulation; its bootstrap peers are its own.
+    /// Needs a tokio runtime with time.
     #[must_use]
     pub fn over(self, context: DhtContext) -> Client {
-        Client { context, bootstrap: self.bootstrap.into(), parts: self.parts }
+        Client::of(context, self.bootstrap.into(), self.parts)
     }
 }
 
@@ -165,6 +178,7 @@ impl Client {
             profile: None,
             entropy: Entropy::system(),
             timeout: DEFAULT_TIMEOUT,
+            names: Arc::default(),
         };
         ClientBuilder { network, bootstrap: Vec::new(), parts }
     }
@@ -203,9 +217,28 @@ impl Client {
         self.parts.profile.as_ref().ok_or(ClientError::NoProfile)
     }
 
+    fn of(context: DhtContext, bootstrap: Arc<[PeerAddress]>, parts: Parts) -> Self {
+        let client = Client { context, bootstrap, parts, renewal: Renewal::default() };
+        client.with_renewal(Renewal::of(&client))
+    }
+
+    /// The renewal of its key bundle.
+    pub(crate) fn renewal(&self) -> &Renewal {
+        &self.renewal
+    }
+
+    pub(crate) fn with_renewal(&self, renewal: Renewal) -> Self {
+        Client { renewal, ..self.clone() }
+    }
+
     /// Where secrets are drawn from.
     pub(crate) fn entropy(&self) -> &Entropy {
         &self.parts.entropy
+    }
+
+    /// By which rules names are claimed and read.
+    pub(crate) fn name_rules(&self) -> &NameRules {
+        &self.parts.names
     }
 
     /// The present moment.
@@ -329,6 +362,7 @@ impl Client {
     /// Finishes what is under way and takes leave of the peers.
     pub async fn stop(&self) {
         // A peer that went silent is not waited for.
+        let _ = timeout(STOP_LIMIT, self.renewal.finish()).await;
         let _ = timeout(STOP_LIMIT, self.context.stop()).await;
     }
 

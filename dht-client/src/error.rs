@@ -10,8 +10,11 @@ use dht_context::{GetError, ListError, PutError};
 use dht_kad::ErrorNumber;
 use thiserror::Error;
 
+use crate::bundle::BundleError;
+use crate::contacts::ContactsError;
 use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
+use crate::names::NameError;
 use crate::profile::ProfileError;
 use crate::sealing::SealError;
 
@@ -40,9 +43,18 @@ pub enum ClientError {
     /// The profile cannot be used.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// Something cannot be done with a contact.
+    #[error(transparent)]
+    Contacts(#[from] ContactsError),
     /// Something cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A key bundle cannot be had or published.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A name is not to be had, or nobody's that can be told.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
@@ -84,6 +96,9 @@ impl ClientError {
             }
             ClientError::NoProfile => ErrorNumber::Usage,
             ClientError::Profile(error) => error.number(),
+            ClientError::Contacts(error) => error.number(),
+            ClientError::Bundle(error) => error.number(),
+            ClientError::Name(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
             ClientError::NoServer => ErrorNumber::NotAServer,

@@ -42,19 +42,26 @@
 //! processor time.
 
 mod audit;
+pub mod bundle;
 mod client;
+pub mod contacts;
 mod derivation;
 pub mod entropy;
 mod error;
+mod fields;
 pub mod identity;
+pub mod names;
 pub mod profile;
 pub mod receipts;
 pub mod sealing;
+mod secret_box;
 
 pub use audit::Audited;
+pub use bundle::{BundleError, KeyBundle};
 pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};
+pub use names::{NameError, NameRules};
 
 pub use dht_context::{
     Delete, GetError, GetOptions, GetReport, ListError, ListReport, PeerAddress, Put, PutError,

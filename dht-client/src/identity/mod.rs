@@ -11,6 +11,7 @@
 //! It is kept in a [file](mod@file) that only its owner can read, is overwritten in memory when
 //! dropped, and is never printed.
 
+pub mod blinding;
 pub mod file;
 
 use std::fmt;

@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dht_context::{LIST_BYTES_MAX, LIST_RECORDS_MAX, ListReport};
+use dht_context::{GetError, GetOptions, LIST_RECORDS_MAX, Slot};
 use dht_kad::domain;
+use dht_kad::lookup::Consistency;
 use dht_kad::message::NodeInfo;
 use dht_kad::routing::K;
-use dht_kad::{Key, NodeId, UnixMs, ValidRecord};
+use dht_kad::{Key, NodeId, UnixMs};
 use futures_util::stream::{self, StreamExt};
 
 use super::claim::{CLAIM_SLOT, Claim, EVIDENCE_SLOT, name_label};
 use super::error::NameError;
 use super::evidence::Evidence;
-use super::form::{Name, Skeleton};
+use super::form::Name;
 use super::rank::{Ranking, Standing, rank};
 use super::reverse;
 use super::rules::{JUDGES_MAX, Judges};
@@ -23,6 +24,11 @@ use crate::error::ClientError;
 /// The most claims at one skeleton that are told apart: checking the evidence of one takes up to some
 /// 15 ms, and each costs its maker work.
 const CLAIMS_MAX: usize = 256;
+/// How many of them are fetched at once.
+const CLAIMS_AT_ONCE: usize = 16;
+/// The most records with work at a place that are listed: one fewer than honest servers hold at one, so
+/// that only heads are asked for.
+const LISTED_MAX: usize = LIST_RECORDS_MAX - 1;
 
 /// The most entries of an identity that are looked up: nobody is known by more names.
 const ENTRIES_MAX: usize = 64;
@@ -62,7 +68,7 @@ pub struct ReverseName {
 pub(super) struct Scene {
     /// Who judges.
     pub(super) judges: BTreeSet<NodeId>,
-    /// Those responsible for the place, whoever judges.
+    /// Those closest to the place, whoever judges.
     pub(super) holders: Vec<NodeInfo>,
     /// All claims.
     pub(super) standings: Vec<Standing>,
@@ -161,68 +167,95 @@ impl Client {
 
     /// All that lies at the place of a name, checked.
     pub(super) async fn scene(&self, name: &Name) -> Result<Scene, ClientError> {
-        let skeleton = name.skeleton();
-        let label = name_label(self.network(), &skeleton);
-        let key = domain::topic_key(self.network(), &label);
-        let holders = self.lookup(&key).await?;
-        let listed = self.list_topic(&label).await?;
-        if is_cut(&listed) {
-            return Err(NameError::Crowded(name.clone()).into());
-        }
-        let judges = self.judges(&key, &holders);
-        let claims = self.claims(&listed.records, &skeleton);
-        if claims.len() > CLAIMS_MAX {
-            return Err(NameError::Crowded(name.clone()).into());
-        }
-        let evidence: BTreeMap<[u8; 32], Evidence> = listed
-            .records
-            .iter()
-            .filter(|record| record.slot() == EVIDENCE_SLOT)
-            .filter_map(|record| Some((*record.publisher(), Evidence::decode(&record.body()?)?)))
-            .collect();
-        let mut standings = Vec::with_capacity(claims.len());
-        for claim in claims {
-            let evidence = evidence.get(claim.identity());
-            let work = &self.name_rules().work;
-            let standing =
-                Standing::of(claim, evidence, self.network(), work, &judges, self.now());
-            standings.push(standing);
+        let rules = self.name_rules();
+        let label = name_label(self.network(), &name.skeleton());
+        let place = domain::topic_key(self.network(), &label);
+        let holders = self.lookup(&place).await?;
+        let judges = judges(&rules.judges, &place, &holders);
+        let claimants = self.claimants(name, &label).await?;
+        let read = claimants.into_iter().map(|claimant| self.claim_of(claimant, label));
+        let mut scene = Scene { judges, holders, standings: Vec::new(), evidence: BTreeMap::new() };
+        let mut read = std::pin::pin!(stream::iter(read).buffered(CLAIMS_AT_ONCE));
+        while let Some(claim) = read.next().await {
+            let Some((claim, evidence)) = claim? else { continue };
+            let (network, judges) = (self.network(), &scene.judges);
+            let claimant = *claim.identity();
+            let standing = Standing::of(
+                claim,
+                evidence.as_ref(),
+                network,
+                &rules.work,
+                judges,
+                self.now(),
+            );
+            scene.standings.push(standing);
+            scene.evidence.extend(evidence.map(|evidence| (claimant, evidence)));
             // Others have their turn between the checks of two claims.
             tokio::task::yield_now().await;
         }
-        Ok(Scene { judges, holders, standings, evidence })
+        Ok(scene)
     }
 
-    fn claims(&self, records: &[ValidRecord], skeleton: &Skeleton) -> Vec<Claim> {
+    /// Who might have claimed the name, or one that reads like it.
+    async fn claimants(
+        &self,
+        name: &Name,
+        label: &[u8; 32],
+    ) -> Result<BTreeSet<[u8; 32]>, ClientError> {
         let work = &self.name_rules().work;
-        records
+        let listed = self
+            .limited(async {
+                Ok(self.context.list_topic_by_work(label, work.least(), LISTED_MAX).await?)
+            })
+            .await?;
+        let claimants: BTreeSet<[u8; 32]> = listed
+            .records
             .iter()
-            .filter(|record| record.slot() == CLAIM_SLOT)
             .filter_map(|record| Claim::of(record, self.network(), work))
-            .filter(|claim| claim.name().skeleton() == *skeleton)
-            .collect()
+            .map(|claim| *claim.identity())
+            .collect();
+        // What a holder only pretends to have is no reason to doubt the rest: a claim that a majority
+        // accepted is shown by somebody honest.
+        if listed.cut || claimants.len() > CLAIMS_MAX {
+            return Err(NameError::Crowded(name.clone()).into());
+        }
+        Ok(claimants)
     }
 
-    /// Who judges the claims at a place.
-    fn judges(&self, place: &Key, holders: &[NodeInfo]) -> BTreeSet<NodeId> {
-        match &self.name_rules().judges {
-            Judges::Holders => holders.iter().take(K).map(|node| node.id).collect(),
-            Judges::Registry(nodes) => {
-                let mut nodes: Vec<NodeId> = nodes.iter().copied().collect();
-                nodes.sort_by_key(|node| node.key().distance(place));
-                nodes.into_iter().take(JUDGES_MAX).collect()
+    /// What a claimant's slots hold by the word of a majority: a list by work shows no tombstones, which
+    /// show none, and so might bring back what was released.
+    async fn claim_of(
+        &self,
+        publisher: [u8; 32],
+        label: [u8; 32],
+    ) -> Result<Option<(Claim, Option<Evidence>)>, ClientError> {
+        let get = async |slot| {
+            let slot = Slot::Topic { publisher, label, slot };
+            let quorum = GetOptions { consistency: Consistency::Quorum, ..GetOptions::default() };
+            match self.get(&slot, quorum).await {
+                Ok(found) => Ok(Some(found.record)),
+                Err(ClientError::Get(GetError::NotFound | GetError::Deleted)) => Ok(None),
+                Err(error) => Err(error),
             }
-        }
+        };
+        let (claim, evidence) = futures_util::join!(get(CLAIM_SLOT), get(EVIDENCE_SLOT));
+        let work = &self.name_rules().work;
+        let claim = claim?.and_then(|record| Claim::of(&record, self.network(), work));
+        let evidence = evidence?.and_then(|record| Evidence::decode(&record.body()?));
+        Ok(claim.map(|claim| (claim, evidence)))
     }
 }
 
-/// Whether there was more than could be listed. What a holder only pretends to have is no reason to doubt
-/// the rest: who was accepted by a majority is shown by somebody honest.
-fn is_cut(listed: &ListReport) -> bool {
-    let bytes: usize = listed.records.iter().map(|record| record.bytes().len()).sum();
-    // Of the slots that count towards these limits some are not live: half of them is near enough.
-    listed.truncated
-        && (listed.records.len() >= LIST_RECORDS_MAX / 2 || bytes >= LIST_BYTES_MAX / 2)
+/// Who judges the claims at a place.
+fn judges(judges: &Judges, place: &Key, holders: &[NodeInfo]) -> BTreeSet<NodeId> {
+    match judges {
+        Judges::Holders => holders.iter().take(K).map(|node| node.id).collect(),
+        Judges::Registry(nodes) => {
+            let mut nodes: Vec<NodeId> = nodes.iter().copied().collect();
+            nodes.sort_by_key(|node| node.key().distance(place));
+            nodes.into_iter().take(JUDGES_MAX).collect()
+        }
+    }
 }
 
 pub(super) fn conflict(name: &Name, standings: &[Standing]) -> NameError {

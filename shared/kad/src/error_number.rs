@@ -96,7 +96,7 @@ error_numbers! {
     /// The answer does not fit the request.
     WrongAnswer = 46,
 
-    // The network: 60 to 79.
+    // The network: 60 to 74.
     /// No connection could be made.
     Unreachable = 60,
     /// No answer came in time.
@@ -115,6 +115,18 @@ error_numbers! {
     PromiseBroken = 67,
     /// Some receipts could not be checked: false ones, or of nodes that gave no answer.
     AuditIncomplete = 68,
+
+    // Names: 75 to 79.
+    /// It has no name's form.
+    BadName = 75,
+    /// Somebody else has the name.
+    NameTaken = 76,
+    /// The name can be mistaken for somebody's.
+    NameConfusable = 77,
+    /// It cannot be told whose the name is.
+    NameConflict = 78,
+    /// The name is not whose it was.
+    NameChanged = 79,
 
     // This machine: 80 to 99.
     /// The configuration is not usable.

@@ -165,6 +165,25 @@ fn the_rules_between_fields_hold() {
 }
 
 #[test]
+fn work_done_in_steps_is_the_work_done_at_once() {
+    let costly = RecordDraft { work_bits: 12, ..draft() };
+    let at_once = costly.sign(&identity(1), &network()).unwrap();
+    assert!(at_once.work_bits() >= 12);
+    let mut work = costly.begin(at_once.publisher(), &network()).unwrap();
+    let mut steps = 0;
+    while !work.step(16) {
+        steps += 1;
+        assert_eq!(work.tried(), 16 * steps);
+    }
+    assert!(steps > 1, "one step is not all of it");
+    let tried = work.tried();
+    assert!(work.step(16) && work.tried() == tried, "done is done");
+    assert_eq!(work.sign(&identity(1)).unwrap(), at_once);
+    let half_done = costly.begin(at_once.publisher(), &network()).unwrap();
+    assert_eq!(half_done.sign(&identity(1)).unwrap(), at_once, "signing does what is left");
+}
+
+#[test]
 fn the_largest_record_is_as_long_as_the_layout_says() {
     let largest =
         RecordDraft { ext: vec![1; EXT_MAX].into(), body: vec![2; BODY_MAX].into(), ..draft() };

@@ -1,5 +1,6 @@
 //! Listing what is at a key: every slot's newest live version, by the word of a majority of T.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,9 +41,11 @@ pub struct ListReport {
     pub records: Vec<ValidRecord>,
     /// How many servers answered.
     pub answered: usize,
-    /// Whether something is left out: there is more than [`LIST_RECORDS_MAX`] or [`LIST_BYTES_MAX`],
-    /// or nobody gives a body.
+    /// Whether something is left out: there is more than was to be listed, or nobody gives a body.
     pub truncated: bool,
+    /// Whether there is more than was to be listed: what one server alone can bring about at a place
+    /// where it may show any number of records, but not by withholding bodies.
+    pub cut: bool,
 }
 
 /// A listing that cannot be made.
@@ -84,6 +87,24 @@ impl ListError {
 /// The versions of each slot, greatest first, each with who holds it.
 type Versions = BTreeMap<RecordId, Vec<(ValidRecord, Vec<NodeInfo>)>>;
 
+/// What is asked for of a key.
+#[derive(Clone, Copy)]
+struct Wish {
+    /// Only what this publisher signed.
+    publisher: Option<[u8; 32]>,
+    /// Only what shows so many bits of work.
+    min_work: u32,
+    /// At most so many records, those that show the most work.
+    most: usize,
+}
+
+impl Wish {
+    /// All that is there.
+    fn all_of(publisher: Option<[u8; 32]>) -> Self {
+        Wish { publisher, min_work: 0, most: LIST_RECORDS_MAX }
+    }
+}
+
 impl DhtContext {
     /// Lists what `publisher` keeps under its own label.
     ///
@@ -95,7 +116,7 @@ impl DhtContext {
         label: &[u8; 32],
     ) -> Result<ListReport, ListError> {
         let key = domain::owned_key(self.network(), publisher, label);
-        self.inner.list(key, Some(*publisher)).await
+        self.inner.list(key, Wish::all_of(Some(*publisher))).await
     }
 
     /// Lists what everyone keeps under a topic.
@@ -103,18 +124,29 @@ impl DhtContext {
     /// # Errors
     /// [`ListError`]; an empty list is none.
     pub async fn list_topic(&self, label: &[u8; 32]) -> Result<ListReport, ListError> {
-        self.inner.list(domain::topic_key(self.network(), label), None).await
+        self.inner.list(domain::topic_key(self.network(), label), Wish::all_of(None)).await
+    }
+
+    /// Lists what shows at least so many bits of work under a topic; if that is more than `most`
+    /// records, those that show the most, so that a flood of cheap ones hides none that cost more.
+    ///
+    /// # Errors
+    /// [`ListError`]; an empty list is none.
+    pub async fn list_topic_by_work(
+        &self,
+        label: &[u8; 32],
+        min_work: u32,
+        most: usize,
+    ) -> Result<ListReport, ListError> {
+        let wish = Wish { publisher: None, min_work, most };
+        self.inner.list(domain::topic_key(self.network(), label), wish).await
     }
 }
 
 impl Inner {
     /// Asks a majority of T for all heads, one of them for the bodies too, and fetches what is
     /// newer elsewhere.
-    async fn list(
-        self: &Arc<Self>,
-        key: Key,
-        publisher: Option<[u8; 32]>,
-    ) -> Result<ListReport, ListError> {
+    async fn list(self: &Arc<Self>, key: Key, wish: Wish) -> Result<ListReport, ListError> {
         let found = self.responsible_servers(&key).await;
         if found.is_empty() {
             return Err(ListError::NoPeers);
@@ -124,7 +156,9 @@ impl Inner {
         let recognised = Arc::new(Recognised::up_to(LIST_RECORDS_MAX));
         let first_whole = found.iter().position(|node| node.whole);
         let asked = found.iter().enumerate().map(|(place, node)| {
-            let find = find_all(key, publisher, Some(place) != first_whole);
+            // Bodies come with the heads only where all of them are wanted.
+            let heads_only = Some(place) != first_whole || wish.most < LIST_RECORDS_MAX;
+            let find = find_all(key, wish, heads_only);
             let listing = Arc::clone(self).list_at(node.info.clone(), find, recognised.clone());
             let whole = node.whole;
             let listing = async move { listing.await.map(|listed| (whole, listed)) };
@@ -147,7 +181,11 @@ impl Inner {
         if versions.is_empty() && !settled {
             return Err(ListError::NetworkUnsettled);
         }
-        self.bodies(versions, answered).await
+        let within = keep_most_work(&mut versions, wish);
+        let mut report = self.bodies(versions, answered).await?;
+        report.cut |= !within;
+        report.truncated |= report.cut;
+        Ok(report)
     }
 
     /// All that one server holds at a key, page by page.
@@ -189,7 +227,8 @@ impl Inner {
         versions: Versions,
         answered: usize,
     ) -> Result<ListReport, ListError> {
-        let mut truncated = versions.len() > LIST_RECORDS_MAX;
+        let mut cut = versions.len() > LIST_RECORDS_MAX;
+        let mut withheld = false;
         let slots = versions.into_values().take(LIST_RECORDS_MAX);
         let wholes = slots.map(|versions| Arc::clone(self).whole(versions));
         let mut wholes = std::pin::pin!(stream::iter(wholes).buffered(BODIES_AT_ONCE));
@@ -206,15 +245,15 @@ impl Inner {
                 // One whose holders hide it must not hide the others.
                 Err(error) => {
                     tracing::debug!(%error, "a listing leaves out a record");
-                    truncated = true;
+                    withheld = true;
                 }
             }
             if bytes > LIST_BYTES_MAX {
-                truncated = true;
+                cut = true;
                 break;
             }
         }
-        Ok(ListReport { records, answered, truncated })
+        Ok(ListReport { records, answered, truncated: cut || withheld, cut })
     }
 
     /// The greatest version of one slot whose body can be had.
@@ -236,17 +275,35 @@ impl Inner {
 }
 
 /// A request for the first page of what is at a key.
-fn find_all(key: Key, publisher: Option<[u8; 32]>, heads_only: bool) -> Find {
+fn find_all(key: Key, wish: Wish, heads_only: bool) -> Find {
     Find {
         key,
-        publisher: publisher.map(PublisherKey),
+        publisher: wish.publisher.map(PublisherKey),
         slots: None,
         after: None,
         heads_only,
-        min_work: 0,
+        min_work: wish.min_work,
         limit: u32::try_from(PAGE_RECORDS).unwrap_or(u32::MAX),
         want_closer: false,
     }
+}
+
+/// Leaves out the slots that show too little work, whatever servers say, and the cheapest of too
+/// many; whether there were few enough.
+fn keep_most_work(versions: &mut Versions, wish: Wish) -> bool {
+    let bits = |versions: &[(ValidRecord, Vec<NodeInfo>)]| {
+        versions.first().map_or(0, |(newest, _)| newest.work_bits())
+    };
+    versions.retain(|_, versions| bits(versions) >= wish.min_work);
+    if versions.len() <= wish.most {
+        return true;
+    }
+    let mut shown: Vec<_> = versions.iter().map(|(id, versions)| (bits(versions), *id)).collect();
+    shown.sort_unstable_by_key(|(bits, _)| Reverse(*bits));
+    for (_, id) in shown.into_iter().skip(wish.most) {
+        versions.remove(&id);
+    }
+    false
 }
 
 /// Adds what one server showed to the versions of each slot, greatest first, with its body if one

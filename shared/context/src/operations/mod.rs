@@ -8,10 +8,12 @@ mod locate;
 mod put;
 mod store_on;
 mod version;
+mod work;
 mod witnesses;
 
 pub use get::{GetError, GetOptions, GetReport};
 pub use list::{LIST_BYTES_MAX, LIST_RECORDS_MAX, ListError, ListReport};
 pub use locate::{Holding, Slot};
-pub use witnesses::WITNESSES_MAX;
 pub use put::{Delete, Put, PutError, PutReport};
+pub use witnesses::WITNESSES_MAX;
+pub use work::Work;

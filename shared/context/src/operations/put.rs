@@ -18,6 +18,7 @@ use dht_kad::{ErrorNumber, Refusal, ValidRecord};
 use thiserror::Error;
 
 use super::version::{Expected, Wanted};
+use super::work::{Work, sign_in_steps};
 use crate::context::{DhtContext, Inner};
 
 /// How often a put is signed again because another writer came first. Each time costs two round
@@ -158,19 +159,7 @@ impl DhtContext {
     /// # Errors
     /// [`PutError`].
     pub async fn put(&self, signer: &dyn RecordSigner, put: Put) -> Result<PutReport, PutError> {
-        let content = put.space == Space::Content;
-        let wanted = Wanted {
-            space: put.space,
-            kind: Kind::Value,
-            label: if content { [0; 32] } else { put.label },
-            slot: if content { 0 } else { put.slot },
-            retention: Some(put.retention),
-            body: put.body,
-            expected_seq: put.expected_seq.filter(|_| !content),
-            quorum: put.quorum,
-            first_version: put.first_version || content,
-        };
-        self.inner.write(signer, wanted).await
+        self.inner.put(signer, put, Work::default()).await
     }
 
     /// Signs a tombstone over what is in a slot, and puts it.
@@ -196,7 +185,7 @@ impl DhtContext {
             quorum: delete.quorum,
             first_version: false,
         };
-        self.inner.write(signer, wanted).await
+        self.inner.write(signer, wanted, Work::default()).await
     }
 
     /// Puts a record that is signed already, unchanged.
@@ -216,16 +205,38 @@ impl DhtContext {
 }
 
 impl Inner {
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        signer: &dyn RecordSigner,
+        put: Put,
+        work: Work<'_>,
+    ) -> Result<PutReport, PutError> {
+        let content = put.space == Space::Content;
+        let wanted = Wanted {
+            space: put.space,
+            kind: Kind::Value,
+            label: if content { [0; 32] } else { put.label },
+            slot: if content { 0 } else { put.slot },
+            retention: Some(put.retention),
+            body: put.body,
+            expected_seq: put.expected_seq.filter(|_| !content),
+            quorum: put.quorum,
+            first_version: put.first_version || content,
+        };
+        self.write(signer, wanted, work).await
+    }
+
     async fn write(
         self: &Arc<Self>,
         signer: &dyn RecordSigner,
         wanted: Wanted,
+        work: Work<'_>,
     ) -> Result<PutReport, PutError> {
         let publisher = signer.publisher();
         let network = self.config.network.clone();
         let id = wanted.id(&network, publisher);
         let mut reread = !wanted.first_version;
-        let mut work_bits = 0;
+        let mut work_bits = work.bits;
         let mut attempt = 0;
         let mut expected = Expected { seq: wanted.expected_seq, own_attempts: Vec::new() };
         loop {
@@ -236,7 +247,7 @@ impl Inner {
                 false => None,
             };
             let draft = self.draft(&wanted, predecessor, &expected, work_bits)?;
-            let record = draft.sign(signer, &network)?;
+            let record = sign_in_steps(&draft, signer, &network, work).await?;
             let error = match self.store_on(&found, &record, &expected, wanted.quorum).await {
                 Ok(outcome) => return Ok(PutReport { record, outcome }),
                 Err(error) => error,

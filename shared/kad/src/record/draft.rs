@@ -60,6 +60,20 @@ pub enum DraftError {
     TooMuchWork(u32),
 }
 
+/// A draft on its way to a record: the work asked for is done step by step, then it is signed.
+///
+/// Work takes up to seconds, and whoever does it on a thread that also answers others steps aside
+/// between the steps.
+#[derive(Clone, Debug)]
+pub struct DraftWork {
+    network: NetworkName,
+    signed_bytes: BytesMut,
+    body: Bytes,
+    needed: u32,
+    tried: u64,
+    done: bool,
+}
+
 impl RecordDraft {
     /// Does the work asked for, and signs.
     ///
@@ -70,6 +84,18 @@ impl RecordDraft {
         signer: &dyn RecordSigner,
         network: &NetworkName,
     ) -> Result<ValidRecord, DraftError> {
+        self.begin(&signer.publisher(), network)?.sign(signer)
+    }
+
+    /// Begins to do the work asked for, for a record of this publisher.
+    ///
+    /// # Errors
+    /// [`DraftError`] if a field breaks a rule of the layout, or too much work is asked for.
+    pub fn begin(
+        &self,
+        publisher: &[u8; 32],
+        network: &NetworkName,
+    ) -> Result<DraftWork, DraftError> {
         if self.work_bits > WORK_BITS_MAX {
             return Err(DraftError::TooMuchWork(self.work_bits));
         }
@@ -80,7 +106,7 @@ impl RecordDraft {
         let mut bytes = BytesMut::with_capacity(HEAD_MIN + self.ext.len() + self.body.len());
         bytes.put_slice(&[LAYOUT_VERSION, self.space as u8, self.kind as u8, self.retention as u8]);
         bytes.put_slice(&self.label);
-        bytes.put_slice(&signer.publisher());
+        bytes.put_slice(publisher);
         for number in [self.slot, self.seq, self.created_at.0, self.guard_until.0, 0] {
             bytes.put_u64(number);
         }
@@ -88,26 +114,56 @@ impl RecordDraft {
         bytes.put_slice(&self.ext);
         let body_hash: [u8; HASH_LEN] = *blake3::hash(&self.body).as_bytes();
         bytes.put_slice(&body_hash);
-        self.work(&mut bytes, network);
-        let signature: [u8; SIGNATURE_LEN] = signer.sign_message(&signed_message(network, &bytes));
-        bytes.put_slice(&signature);
-        bytes.put_slice(&self.body);
-        let record = ParsedRecord::parse(bytes.freeze())?;
-        Ok(record.trust_own_store(network))
+        Ok(DraftWork {
+            network: network.clone(),
+            signed_bytes: bytes,
+            body: self.body.clone(),
+            needed: self.work_bits,
+            tried: 0,
+            done: self.work_bits == 0,
+        })
+    }
+}
+
+impl DraftWork {
+    /// Tries so many more nonces, counted up from 1; whether the work is done.
+    pub fn step(&mut self, nonces: u64) -> bool {
+        let end = self.tried.saturating_add(nonces);
+        while !self.done && self.tried < end {
+            self.tried += 1;
+            if let Some(field) = self.signed_bytes.get_mut(WORK_AT) {
+                field.copy_from_slice(&self.tried.to_be_bytes());
+            }
+            self.done = work_bits(&self.network, &self.signed_bytes) >= self.needed;
+        }
+        self.done
     }
 
-    /// Counts the nonce up, from 1, until the hash shows the work asked for.
-    fn work(&self, signed_bytes: &mut BytesMut, network: &NetworkName) {
-        if self.work_bits == 0 {
-            return;
-        }
-        for nonce in 1..u64::MAX {
-            if let Some(field) = signed_bytes.get_mut(WORK_AT) {
-                field.copy_from_slice(&nonce.to_be_bytes());
-            }
-            if work_bits(network, signed_bytes) >= self.work_bits {
-                return;
-            }
-        }
+    /// How many nonces were tried so far. 2 to the power of [`needed`](Self::needed) have to be on
+    /// average, however many were already.
+    #[must_use]
+    pub fn tried(&self) -> u64 {
+        self.tried
+    }
+
+    /// The leading zero bits to show.
+    #[must_use]
+    pub fn needed(&self) -> u32 {
+        self.needed
+    }
+
+    /// Does what is left of the work, and signs. The signer is to be the publisher that the work was
+    /// begun for.
+    ///
+    /// # Errors
+    /// [`DraftError`] if a field breaks a rule of the layout.
+    pub fn sign(mut self, signer: &dyn RecordSigner) -> Result<ValidRecord, DraftError> {
+        while !self.step(u64::MAX) {}
+        let message = signed_message(&self.network, &self.signed_bytes);
+        let signature: [u8; SIGNATURE_LEN] = signer.sign_message(&message);
+        self.signed_bytes.put_slice(&signature);
+        self.signed_bytes.put_slice(&self.body);
+        let record = ParsedRecord::parse(self.signed_bytes.freeze())?;
+        Ok(record.trust_own_store(&self.network))
     }
 }

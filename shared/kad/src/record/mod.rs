@@ -18,7 +18,7 @@ mod precedence;
 mod signer;
 mod valid;
 
-pub use draft::{DraftError, RecordDraft, WORK_BITS_MAX};
+pub use draft::{DraftError, DraftWork, RecordDraft, WORK_BITS_MAX};
 pub use layout::{Kind, Retention, Space};
 pub use parsed::{MalformedRecord, ParsedRecord};
 pub use precedence::Precedence;
