@@ -16,6 +16,7 @@ mod get_content;
 mod identity;
 mod list;
 mod lookup;
+mod name;
 mod peers;
 mod ping;
 mod print;
@@ -83,6 +84,9 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Follow a publisher's label (not built yet).
     Watch(WatchArgs),
+    /// Claim names, and find out whose they are.
+    #[command(subcommand)]
+    Name(name::NameCommand),
     /// Ask a peer how it is.
     Ping(ping::PingArgs),
     /// Find the nodes closest to a key.
@@ -151,6 +155,7 @@ impl Command {
                 ErrorNumber::NotBuiltYet,
                 "watch is not built yet; use get, again and again".to_owned(),
             )),
+            Command::Name(command) => Box::pin(command.run(session)).await,
             Command::Ping(args) => args.run(session).await,
             Command::Lookup(args) => args.run(session).await,
             Command::Peers => peers::run(session).await,
@@ -203,6 +208,13 @@ mod tests {
             "audit file",
             "audit file --prune --json",
             &format!("watch {id} label"),
+            "name claim alice",
+            "name renew",
+            "name renew alice --json",
+            "name release alice",
+            "name lookup alice",
+            &format!("name reverse {id}"),
+            &format!("name trust alice {id}"),
             &format!("ping {id}@example.org:4433"),
             &format!("lookup {id}"),
             "peers",
@@ -232,6 +244,12 @@ mod tests {
             "delete label --space content",
             "audit",
             "audit one two",
+            "name",
+            "name claim",
+            "name lookup",
+            "name reverse alice",
+            "name trust alice",
+            "name trust alice bob",
             "lookup abcd",
             "ping nowhere",
             "--timeout 0 peers",

@@ -4,7 +4,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use dht_client::{Client, ErrorNumber, Identity, NetworkName, PeerAddress};
+use dht_client::entropy::Entropy;
+use dht_client::profile::Profile;
+use dht_client::{Client, ClientError, ErrorNumber, Identity, NetworkName, PeerAddress};
 
 use super::Globals;
 use super::failure::Failure;
@@ -45,6 +47,25 @@ impl Session {
         self.start(Some(identity), None)
     }
 
+    /// A client that acts for this identity, and remembers in the profile beside the identity's file.
+    pub(crate) fn member(&self, identity: Identity) -> Result<Client, Failure> {
+        let mut path = self.identity_path()?.into_os_string();
+        path.push(".profile");
+        let (owner, entropy) = (identity.public_key(), Entropy::system());
+        let profile = Profile::open(Path::new(&path), &owner, self.network(), &entropy)
+            .map_err(ClientError::from)?;
+        self.start_with(Some(identity), Some(profile), None)
+    }
+
+    /// A client that remembers what it reads if there is an identity to remember it for.
+    pub(crate) fn reader_who_remembers(&self) -> Result<Client, Failure> {
+        match self.identity() {
+            Ok(identity) => self.member(identity),
+            Err(_) if self.globals.identity.is_none() => self.reader(),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// The identity in its file.
     pub(crate) fn identity(&self) -> Result<Identity, Failure> {
         Ok(Identity::load(&self.identity_path()?)?)
@@ -77,6 +98,15 @@ impl Session {
         identity: Option<Identity>,
         beside: Option<&PeerAddress>,
     ) -> Result<Client, Failure> {
+        self.start_with(identity, None, beside)
+    }
+
+    fn start_with(
+        &self,
+        identity: Option<Identity>,
+        profile: Option<Profile>,
+        beside: Option<&PeerAddress>,
+    ) -> Result<Client, Failure> {
         let globals = &self.globals;
         let mut builder = Client::builder(globals.network.clone()).timeout(globals.timeout);
         let beside = beside.filter(|_| globals.bootstrap.is_empty());
@@ -88,6 +118,9 @@ impl Session {
         }
         if let Some(identity) = identity {
             builder = builder.identity(identity);
+        }
+        if let Some(profile) = profile {
+            builder = builder.profile(profile);
         }
         let client = builder.start()?;
         Ok(self.client.get_or_init(|| client).clone())

@@ -140,7 +140,11 @@ mod tests {
             assert_eq!(of(&signed(change)), None, "{number}");
         }
         let other_form = signed(|draft| draft.body = Bytes::from_static(b"\x01al1ceb"));
-        assert_eq!(of(&other_form).unwrap().name().as_str(), "al1ceb", "names of one skeleton meet");
+        assert_eq!(
+            of(&other_form).unwrap().name().as_str(),
+            "al1ceb",
+            "names of one skeleton meet"
+        );
         assert_eq!(of(&claim.record().head_only()), None);
     }
 
@@ -148,8 +152,13 @@ mod tests {
     fn a_renewal_supersedes_and_follows_exactly() {
         let network: NetworkName = "test".parse().unwrap();
         let first = signed(|_| ());
-        let next =
-            draft(&"alice.b".parse().unwrap(), Some(&first), &network, &NameWork::uniform(0), UnixMs(5));
+        let next = draft(
+            &"alice.b".parse().unwrap(),
+            Some(&first),
+            &network,
+            &NameWork::uniform(0),
+            UnixMs(5),
+        );
         assert_eq!(next.seq, first.seq() + 1);
         assert!(next.created_at > first.created_at(), "whatever this machine's clock says");
         assert_eq!(next.guard_until, first.keep_until());

@@ -50,7 +50,8 @@ pub enum NameError {
     /// It is not whose it was.
     #[error(
         "«{name}» was {} when you trusted it and is {} now; find out why, then say whom you trust with `dht-client name trust`",
-        hex::encode(trusted), hex::encode(found)
+        hex::encode(trusted),
+        hex::encode(found)
     )]
     Changed {
         /// The name.

@@ -20,7 +20,7 @@
 //! | `claim`, `evidence`, `reverse` | the three records of a name |
 //! | `rank` | whose a name is: a pure function |
 //! | `trust` | what a reader remembers |
-//! | `read`, `write` | looking up; claiming, renewing and releasing |
+//! | `read`, `write`, `renewal` | looking up; claiming, renewing and releasing; renewing by itself |
 //!
 //! # What each can do
 //!
@@ -59,6 +59,7 @@ mod evidence;
 mod form;
 mod rank;
 mod read;
+mod renewal;
 mod reverse;
 mod rules;
 mod trust;
@@ -66,9 +67,7 @@ mod write;
 
 pub use claim::Claim;
 pub use error::NameError;
-pub use form::{
-    LOOKALIKES, NAME_CHARS_MAX, NAME_CHARS_MIN, Name, NameFault, RESERVED, Skeleton,
-};
+pub use form::{LOOKALIKES, NAME_CHARS_MAX, NAME_CHARS_MIN, Name, NameFault, RESERVED, Skeleton};
 pub use rank::{Ranking, Standing};
 pub use read::{FoundName, ReverseName};
 pub use rules::{JUDGES_MAX, Judges, NameRules, NameWork};

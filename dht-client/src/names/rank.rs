@@ -126,12 +126,7 @@ impl Witnessed {
 
 /// The claim that a kept generation is, if it is one of `claim`: the same name by the same identity, not
 /// later than the stored one.
-fn generation(
-    kept: &Kept,
-    claim: &Claim,
-    network: &NetworkName,
-    work: &NameWork,
-) -> Option<Claim> {
+fn generation(kept: &Kept, claim: &Claim, network: &NetworkName, work: &NameWork) -> Option<Claim> {
     let stored = claim.record();
     if kept.record == *stored.bytes() {
         return Some(claim.clone());

@@ -129,7 +129,10 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`] if its entries, or a name's place, cannot be read.
-    pub async fn reverse_names(&self, identity: &[u8; 32]) -> Result<Vec<ReverseName>, ClientError> {
+    pub async fn reverse_names(
+        &self,
+        identity: &[u8; 32],
+    ) -> Result<Vec<ReverseName>, ClientError> {
         let label = reverse::names_label(self.network(), identity);
         let listed = self.list(identity, &label).await?;
         let names: BTreeSet<Name> = listed
@@ -180,14 +183,8 @@ impl Client {
             let Some((claim, evidence)) = claim? else { continue };
             let (network, judges) = (self.network(), &scene.judges);
             let claimant = *claim.identity();
-            let standing = Standing::of(
-                claim,
-                evidence.as_ref(),
-                network,
-                &rules.work,
-                judges,
-                self.now(),
-            );
+            let standing =
+                Standing::of(claim, evidence.as_ref(), network, &rules.work, judges, self.now());
             scene.standings.push(standing);
             scene.evidence.extend(evidence.map(|evidence| (claimant, evidence)));
             // Others have their turn between the checks of two claims.

@@ -37,8 +37,7 @@ pub(super) fn decode(network: &NetworkName, slot: u64, body: &[u8]) -> Option<Na
     let (version, text) = body.split_first()?;
     let text = str::from_utf8(text).ok()?;
     let name: Name = text.parse().ok()?;
-    let fits =
-        *version == VERSION && name.as_str() == text && name_slot(network, &name) == slot;
+    let fits = *version == VERSION && name.as_str() == text && name_slot(network, &name) == slot;
     fits.then_some(name)
 }
 

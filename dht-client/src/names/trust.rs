@@ -73,11 +73,7 @@ pub(super) fn trust(
 }
 
 /// Writes a row if there is room; whether there was.
-fn set(
-    transaction: &WriteTransaction,
-    name: &Name,
-    trusted: Trusted,
-) -> Result<bool, TableFault> {
+fn set(transaction: &WriteTransaction, name: &Name, trusted: Trusted) -> Result<bool, TableFault> {
     let mut table = transaction.open_table(TRUSTED)?;
     let known = table.get(name.as_str())?.is_some();
     if !known && table.len()? >= TRUSTED_MAX {

@@ -24,7 +24,7 @@ use super::error::NameError;
 use super::evidence::Evidence;
 use super::form::Name;
 use super::rank::{Ranking, Standing, rank};
-use super::read::{FoundName, Scene, confusable, conflict};
+use super::read::{FoundName, Scene, conflict, confusable};
 use super::reverse;
 use super::rules::Judges;
 use crate::client::Client;
@@ -349,10 +349,5 @@ fn is_overtaken(refusal: &Refusal) -> bool {
 
 /// A record beside the claim.
 fn topic(label: [u8; 32], slot: u64, body: Bytes) -> Put {
-    Put {
-        space: Space::Topic,
-        slot,
-        retention: Retention::Days365,
-        ..Put::owned(label, body)
-    }
+    Put { space: Space::Topic, slot, retention: Retention::Days365, ..Put::owned(label, body) }
 }

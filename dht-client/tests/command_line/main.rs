@@ -8,6 +8,7 @@
 )]
 
 mod live;
+mod names;
 mod offline;
 mod program;
 mod receipts;

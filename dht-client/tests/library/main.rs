@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
+mod names;
 mod people;
 #[path = "../servers/mod.rs"]
 mod servers;

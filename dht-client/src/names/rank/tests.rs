@@ -1,10 +1,10 @@
 //! Claims that were really signed, judged by receipts that were, and properties of the moments alone.
 
-use ed25519_dalek::{Signer, SigningKey};
 use dht_kad::ValidRecord;
 use dht_kad::message::Receipt;
 use dht_kad::record::RecordSigner;
 use dht_kad::time::{DAY_MS, SECOND_MS};
+use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
 
 use super::super::claim::draft;
@@ -97,8 +97,10 @@ fn holder(ranking: &Ranking) -> [u8; 32] {
 #[test]
 fn who_was_first_has_the_name_in_whatever_order_they_are_looked_at() {
     let judges = judges(101..=105);
-    let (first, second) =
-        (Claimant::new(1, "alice", day(0), 101..=105), Claimant::new(2, "alice", day(1), 101..=105));
+    let (first, second) = (
+        Claimant::new(1, "alice", day(0), 101..=105),
+        Claimant::new(2, "alice", day(1), 101..=105),
+    );
     for claimants in [[&first, &second], [&second, &first]] {
         assert_eq!(holder(&ranked(&claimants, &judges, day(2))), first.key.publisher());
     }

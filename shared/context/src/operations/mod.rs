@@ -8,8 +8,8 @@ mod locate;
 mod put;
 mod store_on;
 mod version;
-mod work;
 mod witnesses;
+mod work;
 
 pub use get::{GetError, GetOptions, GetReport};
 pub use list::{LIST_BYTES_MAX, LIST_RECORDS_MAX, ListError, ListReport};

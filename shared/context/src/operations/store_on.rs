@@ -83,7 +83,12 @@ impl Inner {
     }
 
     /// What a server's answer is worth: nothing, if the receipt is none.
-    pub(super) fn credit(&self, record: &ValidRecord, node: &NodeId, result: NodeResult) -> NodeResult {
+    pub(super) fn credit(
+        &self,
+        record: &ValidRecord,
+        node: &NodeId,
+        result: NodeResult,
+    ) -> NodeResult {
         match &result {
             // What this very process signed, or did not.
             NodeResult::Stored(_) if *node == self.registry.own() => result,
