@@ -23,6 +23,7 @@ use dht_kad::admission::Limits;
 use dht_kad::domain;
 use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId, UnixMs};
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::bundle::Renewal;
@@ -59,6 +60,8 @@ struct Parts {
     entropy: Entropy,
     timeout: Duration,
     names: Arc<NameRules>,
+    /// Held while a name of one's own is changed.
+    name_turn: Arc<Mutex<()>>,
 }
 
 /// A running client: cheap to clone, all clones are the same one.
@@ -179,6 +182,7 @@ impl Client {
             entropy: Entropy::system(),
             timeout: DEFAULT_TIMEOUT,
             names: Arc::default(),
+            name_turn: Arc::default(),
         };
         ClientBuilder { network, bootstrap: Vec::new(), parts }
     }
@@ -239,6 +243,11 @@ impl Client {
     /// By which rules names are claimed and read.
     pub(crate) fn name_rules(&self) -> &NameRules {
         &self.parts.names
+    }
+
+    /// Whose turn it is to change names of one's own: one operation at a time.
+    pub(crate) fn name_turn(&self) -> &Mutex<()> {
+        &self.parts.name_turn
     }
 
     /// The present moment.

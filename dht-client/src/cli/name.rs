@@ -191,6 +191,7 @@ fn object(found: &FoundName) -> Value {
         "expires_at_ms": found.expires_at.0,
         "vouched": found.vouched,
         "judges": found.judges,
+        "false_evidence": found.false_evidence,
         "trusted": found.trusted,
     })
 }

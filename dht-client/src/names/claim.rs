@@ -28,7 +28,7 @@ const VERSION: u8 = 1;
 
 /// A claim that shows the work asked for: what it says is what its publisher signed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Claim {
+pub(crate) struct Claim {
     record: ValidRecord,
     name: Name,
 }
@@ -54,19 +54,19 @@ impl Claim {
 
     /// What is claimed.
     #[must_use]
-    pub fn name(&self) -> &Name {
+    pub(crate) fn name(&self) -> &Name {
         &self.name
     }
 
     /// Who claims it.
     #[must_use]
-    pub fn identity(&self) -> &[u8; 32] {
+    pub(crate) fn identity(&self) -> &[u8; 32] {
         self.record.publisher()
     }
 
     /// The record that says so.
     #[must_use]
-    pub fn record(&self) -> &ValidRecord {
+    pub(crate) fn record(&self) -> &ValidRecord {
         &self.record
     }
 }

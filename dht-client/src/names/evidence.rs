@@ -14,7 +14,7 @@
 
 use bytes::Bytes;
 use dht_kad::message::Receipt;
-use dht_kad::{NodeId, UnixMs, ValidRecord};
+use dht_kad::{NodeId, ParsedRecord, UnixMs, ValidRecord};
 
 use super::rules::JUDGES_MAX;
 use crate::fields::{FieldReader, put_short};
@@ -93,6 +93,17 @@ impl Evidence {
         Bytes::from(body)
     }
 
+    /// Adds what another installation of the identity has published meanwhile.
+    pub(crate) fn merge(&mut self, other: &Evidence, is_judge: impl Fn(&NodeId) -> bool) {
+        for theirs in &other.generations {
+            match self.generations.iter_mut().find(|own| own.record == theirs.record) {
+                Some(own) => own.extend(theirs.receipts.iter().copied(), &is_judge),
+                None => self.generations.push(theirs.clone()),
+            }
+        }
+        self.generations.sort_by_key(Kept::seq);
+    }
+
     /// The generation that `record` is, which becomes the newest if it is not here yet.
     pub(crate) fn generation(&mut self, record: &ValidRecord) -> &mut Kept {
         let known = self.generations.iter().position(|kept| kept.record == *record.bytes());
@@ -114,12 +125,24 @@ impl Kept {
         receipts: impl IntoIterator<Item = Receipt>,
         is_judge: impl Fn(&NodeId) -> bool,
     ) {
-        let kept = receipts.into_iter().map(KeptReceipt::from);
-        self.receipts.extend(kept);
+        self.extend(receipts.into_iter().map(KeptReceipt::from), is_judge);
+    }
+
+    fn extend(
+        &mut self,
+        receipts: impl IntoIterator<Item = KeptReceipt>,
+        is_judge: impl Fn(&NodeId) -> bool,
+    ) {
+        self.receipts.extend(receipts);
         self.receipts.sort_by_key(|receipt| (receipt.node_key, receipt.accepted_at));
         self.receipts.dedup_by_key(|receipt| receipt.node_key);
         self.receipts.sort_by_key(|receipt| (!is_judge(&receipt.node()), receipt.accepted_at));
         self.receipts.truncate(RECEIPTS_MAX);
+    }
+
+    /// Its place among the generations.
+    fn seq(&self) -> u64 {
+        ParsedRecord::parse(self.record.clone()).map_or(0, |record| record.seq())
     }
 }
 
@@ -202,6 +225,31 @@ mod tests {
         let many = evidence(GENERATIONS_MAX + 3, 1);
         let read = Evidence::decode(&many.encode()).unwrap();
         assert_eq!(read.generations[..], many.generations[3..]);
+    }
+
+    #[test]
+    fn what_two_installations_know_is_put_together_in_order() {
+        let claim = |seq: u64| {
+            let network = "test".parse().unwrap();
+            let mut draft = super::super::claim::draft(
+                &"alice".parse().unwrap(),
+                None,
+                &network,
+                &super::super::rules::NameWork::uniform(0),
+                UnixMs(1_000),
+            );
+            draft.seq = seq;
+            draft.sign(&ed25519_dalek::SigningKey::from_bytes(&[1; 32]), &network).unwrap()
+        };
+        let (mut one, mut other) = (Evidence::default(), Evidence::default());
+        one.generation(&claim(1)).add([receipt(1, 5)], |_| true);
+        one.generation(&claim(3)).add([receipt(1, 50)], |_| true);
+        other.generation(&claim(1)).add([receipt(2, 6)], |_| true);
+        other.generation(&claim(2)).add([receipt(2, 20)], |_| true);
+        one.merge(&other, |_| true);
+        let known: Vec<_> =
+            one.generations.iter().map(|kept| (kept.seq(), kept.receipts.len())).collect();
+        assert_eq!(known, [(1, 2), (2, 1), (3, 1)]);
     }
 
     #[test]

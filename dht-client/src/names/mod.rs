@@ -63,12 +63,12 @@ mod renewal;
 mod reverse;
 mod rules;
 mod trust;
+#[cfg(test)]
+mod vectors;
 mod write;
 
-pub use claim::Claim;
 pub use error::NameError;
 pub use form::{LOOKALIKES, NAME_CHARS_MAX, NAME_CHARS_MIN, Name, NameFault, RESERVED, Skeleton};
-pub use rank::{Ranking, Standing};
 pub use read::{FoundName, ReverseName};
 pub use rules::{JUDGES_MAX, Judges, NameRules, NameWork};
 pub use write::{ClaimedName, NameProgress};

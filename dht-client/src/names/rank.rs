@@ -37,24 +37,24 @@ use super::rules::NameWork;
 
 /// A claim and what its evidence is worth.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// What is claimed, by whom.
-    pub claim: Claim,
+    pub(crate) claim: Claim,
     /// When a majority of the judges had accepted it; absent if no majority vouches for it.
-    pub since: Option<UnixMs>,
+    pub(crate) since: Option<UnixMs>,
     /// How many judges vouch for it.
-    pub vouched: usize,
+    pub(crate) vouched: usize,
     /// How many judges there are.
-    pub judges: usize,
+    pub(crate) judges: usize,
     /// How many generations it goes back without a gap.
-    pub generations: usize,
+    pub(crate) generations: usize,
     /// How much of its evidence was false: receipts that no judge signed, generations that are none.
-    pub false_evidence: usize,
+    pub(crate) false_evidence: usize,
 }
 
 /// Whose a name is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Ranking {
+pub(crate) enum Ranking {
     /// Nobody claims it, nor what reads like it.
     Unclaimed,
     /// It is this one's.
@@ -203,7 +203,7 @@ fn chain(generations: &[Witnessed], judges: &BTreeSet<NodeId>, now: UnixMs) -> C
 
 /// Whose the name that was asked for is, by all standings at its skeleton, one an identity.
 #[must_use]
-pub fn rank(asked: &Name, standings: Vec<Standing>, tie_ms: u64) -> Ranking {
+pub(crate) fn rank(asked: &Name, standings: Vec<Standing>, tie_ms: u64) -> Ranking {
     let (mut proven, unproven): (Vec<_>, Vec<_>) =
         standings.into_iter().partition(|standing| standing.since.is_some());
     proven.sort_by_key(|standing| (standing.since, *standing.claim.identity()));

@@ -50,6 +50,9 @@ pub struct FoundName {
     pub vouched: usize,
     /// How many judges there are.
     pub judges: usize,
+    /// How much of its evidence is false, and was ignored: receipts that no judge signed, generations
+    /// that are none. Who publishes such a thing wants to deceive.
+    pub false_evidence: usize,
     /// Whether this reader's profile trusts that identity with it.
     pub trusted: bool,
 }
@@ -85,6 +88,7 @@ impl FoundName {
             since: standing.since,
             vouched: standing.vouched,
             judges: standing.judges,
+            false_evidence: standing.false_evidence,
             trusted,
         }
     }

@@ -11,8 +11,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use dht_context::{Delete, Put, PutError, Slot};
+use dht_context::{Delete, GetOptions, Put, PutError, Slot};
+use dht_kad::lookup::Consistency;
 use dht_kad::message::{NodeInfo, Receipt};
 use dht_kad::record::{DraftError, Kind, Retention, Space};
 use dht_kad::{NodeId, Refusal, ValidRecord};
@@ -76,6 +76,7 @@ impl Client {
     ) -> Result<ClaimedName, ClientError> {
         let name: Name = name.parse().map_err(NameError::from)?;
         let own = self.identity()?.public_key();
+        let _turn = self.name_turn().lock().await;
         let scene = self.scene(&name).await?;
         let held = scene.of(&own).map(|standing| standing.claim.clone());
         let renews = match held {
@@ -104,6 +105,7 @@ impl Client {
     ) -> Result<ClaimedName, ClientError> {
         let name: Name = name.parse().map_err(NameError::from)?;
         let own = self.identity()?.public_key();
+        let _turn = self.name_turn().lock().await;
         let scene = self.scene(&name).await?;
         match scene.of(&own) {
             Some(standing) if *standing.claim.name() == name => {
@@ -121,6 +123,7 @@ impl Client {
     pub async fn release_name(&self, name: &str) -> Result<(), ClientError> {
         let name: Name = name.parse().map_err(NameError::from)?;
         let own = self.identity()?.public_key();
+        let _turn = self.name_turn().lock().await;
         if let Some(standing) = self.scene(&name).await?.of(&own)
             && *standing.claim.name() != name
         {
@@ -193,7 +196,7 @@ impl Client {
         };
         let signed = !receipts.is_empty();
         self.attest(&record, receipts, &scene, &mut evidence).await?;
-        self.put(topic(label, EVIDENCE_SLOT, evidence.encode())).await?;
+        self.publish_evidence(label, evidence, &scene).await?;
         self.put(Put {
             slot: reverse::name_slot(self.network(), name),
             retention: Retention::Days365,
@@ -246,14 +249,11 @@ impl Client {
             attempt += 1;
             newest = self.limited(async { Ok(self.context.newest(slot).await?) }).await?;
             // Another installation of this identity has just done the same.
-            let theirs = newest.as_ref().filter(|newest| newest.kind() == Kind::Value);
-            if let Some(theirs) = theirs
-                && !self.is_due(theirs)
-            {
-                let whole = self.get(slot, dht_context::GetOptions::default()).await?.record;
-                let claim = Claim::of(&whole, self.network(), &self.name_rules().work);
+            if newest.as_ref().is_some_and(|newest| newest.kind() == Kind::Value) {
+                let theirs = self.get(slot, quorum()).await?.record;
+                let claim = Claim::of(&theirs, self.network(), &self.name_rules().work);
                 if claim.is_some_and(|claim| claim.name() == name) {
-                    return Ok((whole, Vec::new()));
+                    return Ok((theirs, Vec::new()));
                 }
             }
         }
@@ -291,6 +291,39 @@ impl Client {
         receipts.extend(self.limited(witness).await?.into_iter().map(|(_, receipt)| receipt));
         evidence.generation(record).add(receipts, |node| scene.judges.contains(node));
         Ok(())
+    }
+
+    /// Publishes the evidence, together with what another installation published meanwhile.
+    async fn publish_evidence(
+        &self,
+        label: [u8; 32],
+        mut evidence: Evidence,
+        scene: &Scene,
+    ) -> Result<(), ClientError> {
+        let publisher = self.identity()?.public_key();
+        let slot = Slot::Topic { publisher, label, slot: EVIDENCE_SLOT };
+        let mut attempt = 1;
+        loop {
+            let newest = self.limited(async { Ok(self.context.newest(&slot).await?) }).await?;
+            if newest.as_ref().is_some_and(|newest| newest.kind() == Kind::Value) {
+                let stored = self.get(&slot, quorum()).await?.record;
+                let stored = stored.body().and_then(|body| Evidence::decode(&body));
+                evidence.merge(&stored.unwrap_or_default(), |node| scene.judges.contains(node));
+            }
+            let put = Put {
+                space: Space::Topic,
+                slot: EVIDENCE_SLOT,
+                retention: Retention::Days365,
+                expected_seq: Some(newest.map_or(0, |newest| newest.seq())),
+                ..Put::owned(label, evidence.encode())
+            };
+            match self.put(put).await {
+                Ok(_) => return Ok(()),
+                Err(ClientError::Put(error)) if attempt < ATTEMPTS_MAX && is_conflict(&error) => {}
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
+        }
     }
 
     /// Where judges are reached that are not among the holders.
@@ -347,7 +380,15 @@ fn is_overtaken(refusal: &Refusal) -> bool {
     )
 }
 
-/// A record beside the claim.
-fn topic(label: [u8; 32], slot: u64, body: Bytes) -> Put {
-    Put { space: Space::Topic, slot, retention: Retention::Days365, ..Put::owned(label, body) }
+/// Whether another version was written meanwhile.
+fn is_conflict(error: &PutError) -> bool {
+    match error {
+        PutError::UnexpectedSeq { .. } => true,
+        PutError::Refused { refusal, .. } => is_overtaken(refusal),
+        _ => false,
+    }
+}
+
+fn quorum() -> GetOptions {
+    GetOptions { consistency: Consistency::Quorum, ..GetOptions::default() }
 }

@@ -183,7 +183,8 @@ fn a_renewal_keeps_the_place_and_is_done_when_it_is_due() {
         assert_eq!((attested.signed, attested.generations), (false, 1), "it is not due");
 
         let renewed = due.renew_name("here-to-stay", |_| ()).await.unwrap();
-        assert_eq!((renewed.signed, renewed.generations), (true, 2));
+        // By itself it may have done so already.
+        assert!(renewed.signed && renewed.generations >= 2, "{renewed:?}");
         assert!(renewed.found.expires_at > first.found.expires_at);
         let found = carol.lookup_name("here-to-stay").await.unwrap();
         assert_eq!((found.identity, found.since), (identity.public_key(), first.found.since));
@@ -192,6 +193,32 @@ fn a_renewal_keeps_the_place_and_is_done_when_it_is_due() {
         let missing = bob.renew_name("nobody-has-this", |_| ()).await.unwrap_err();
         assert_eq!(missing.number(), ErrorNumber::NotFound);
         for client in [early, due, bob, carol] {
+            client.stop().await;
+        }
+    });
+}
+
+#[test]
+fn two_installations_that_renew_at_once_keep_the_place() {
+    runtime().block_on(async {
+        let always = NameRules { renew_before_ms: 366 * DAY_MS, ..rules() };
+        let identity = Identity::generate().unwrap();
+        let early = client_by_rules(&identity, rules());
+        let first = early.claim_name("both-of-mine", |_| ()).await.unwrap();
+        let (one, other) =
+            (client_by_rules(&identity, always.clone()), client_by_rules(&identity, always));
+        for _ in 0..3 {
+            let (one, other) = tokio::join!(
+                one.renew_name("both-of-mine", |_| ()),
+                other.renew_name("both-of-mine", |_| ())
+            );
+            for renewed in [one, other] {
+                assert_eq!(renewed.unwrap().found.since, first.found.since);
+            }
+        }
+        let last = early.renew_name("both-of-mine", |_| ()).await.unwrap();
+        assert!(last.generations > 3, "{last:?}");
+        for client in [early, one, other] {
             client.stop().await;
         }
     });
