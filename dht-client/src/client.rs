@@ -24,6 +24,7 @@ use dht_kad::domain;
 use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::record::RecordSigner;
 use dht_kad::{Key, NetworkName, NodeId, UnixMs};
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::bundle::Renewal;
@@ -32,6 +33,7 @@ use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::letters::Post;
+use crate::names::NameRules;
 use crate::profile::Profile;
 use crate::writes::Writing;
 
@@ -62,6 +64,9 @@ struct Parts {
     entropy: Entropy,
     timeout: Duration,
     letters_limit: Option<u64>,
+    names: Arc<NameRules>,
+    /// Held while a name of one's own is changed.
+    name_turn: Arc<Mutex<()>>,
 }
 
 /// A running client: cheap to clone, all clones are the same one.
@@ -132,6 +137,11 @@ impl ClientBuilder {
     #[must_use]
     pub fn letters_waiting_max(mut self, letters: u64) -> Self {
         self.parts.letters_limit = Some(letters);
+    /// By which rules names are claimed and read; all of a network use the same, and the standard ones
+    /// if not given.
+    #[must_use]
+    pub fn name_rules(mut self, rules: NameRules) -> Self {
+        self.parts.names = Arc::new(rules);
         self
     }
 
@@ -185,6 +195,8 @@ impl Client {
             entropy: Entropy::system(),
             timeout: DEFAULT_TIMEOUT,
             letters_limit: None,
+            names: Arc::default(),
+            name_turn: Arc::default(),
         };
         ClientBuilder { network, bootstrap: Vec::new(), parts }
     }
@@ -276,6 +288,16 @@ impl Client {
     /// Where secrets are drawn from.
     pub(crate) fn entropy(&self) -> &Entropy {
         &self.parts.entropy
+    }
+
+    /// By which rules names are claimed and read.
+    pub(crate) fn name_rules(&self) -> &NameRules {
+        &self.parts.names
+    }
+
+    /// Whose turn it is to change names of one's own: one operation at a time.
+    pub(crate) fn name_turn(&self) -> &Mutex<()> {
+        &self.parts.name_turn
     }
 
     /// The present moment.

@@ -16,6 +16,7 @@ use crate::contacts::ContactsError;
 use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
 use crate::letters::LetterError;
+use crate::names::NameError;
 use crate::profile::ProfileError;
 use crate::sealing::SealError;
 use crate::writes::WriteError;
@@ -57,6 +58,9 @@ pub enum ClientError {
     /// Something cannot be done with letters.
     #[error(transparent)]
     Letters(#[from] LetterError),
+    /// A name is not to be had, or nobody's that can be told.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
@@ -107,6 +111,7 @@ impl ClientError {
             ClientError::Contacts(error) => error.number(),
             ClientError::Bundle(error) => error.number(),
             ClientError::Letters(error) => error.number(),
+            ClientError::Name(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
             ClientError::Cache(error) => error.number(),

@@ -52,6 +52,7 @@ mod error;
 mod fields;
 pub mod identity;
 pub mod letters;
+pub mod names;
 pub mod profile;
 pub mod receipts;
 pub mod sealing;
@@ -64,6 +65,7 @@ pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
 pub use contacts::{Contact, ContactRequest, ContactState, Contacts, ContactsError, Introduction};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};
+pub use names::{NameError, NameRules};
 
 pub use dht_context::{
     Delete, GetError, GetOptions, GetReport, ListError, ListReport, PeerAddress, Put, PutError,

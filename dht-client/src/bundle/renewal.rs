@@ -110,6 +110,8 @@ async fn renew_for_ever(client: Client) {
         match renewed.await {
             Ok(()) => {
                 retry = RETRY_FIRST;
+                // What cannot be renewed now is due tomorrow, too.
+                let _ = client.renew_due_names().await;
                 sleep(LOOK_EVERY).await;
             }
             Err(_) => {

@@ -39,7 +39,7 @@ impl ListArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         let client = session.reader()?;
         let label = client.label(&self.label);
-        let ListReport { records, answered, truncated } = match self.whose {
+        let ListReport { records, answered, truncated, .. } = match self.whose {
             Whose::Publisher(publisher) => client.list(&publisher, &label).await?,
             Whose::Topic => client.list_topic(&label).await?,
         };

@@ -18,6 +18,7 @@ mod identity;
 mod letters;
 mod list;
 mod lookup;
+mod name;
 mod peers;
 mod ping;
 mod print;
@@ -110,6 +111,9 @@ enum Command {
     Ack(letters::AckArgs),
     /// Show what became of the letters that were sent.
     Outbox,
+    /// Claim names, and find out whose they are.
+    #[command(subcommand)]
+    Name(name::NameCommand),
     /// Ask a peer how it is.
     Ping(ping::PingArgs),
     /// Find the nodes closest to a key.
@@ -187,6 +191,7 @@ impl Command {
             Command::Inbox(args) => args.run(session).await,
             Command::Ack(args) => args.run(session).await,
             Command::Outbox => letters::outbox(session).await,
+            Command::Name(command) => Box::pin(command.run(session)).await,
             Command::Ping(args) => args.run(session).await,
             Command::Lookup(args) => args.run(session).await,
             Command::Peers => peers::run(session).await,
@@ -256,6 +261,13 @@ mod tests {
             "audit file",
             "audit file --prune --json",
             &format!("watch {id} label"),
+            "name claim alice",
+            "name renew",
+            "name renew alice --json",
+            "name release alice",
+            "name lookup alice",
+            &format!("name reverse {id}"),
+            &format!("name trust alice {id}"),
             &format!("ping {id}@example.org:4433"),
             &format!("lookup {id}"),
             "send bob hello",
@@ -312,6 +324,12 @@ mod tests {
             "queue --drop 0",
             "queue --flush --drop 1",
             "audit one two",
+            "name",
+            "name claim",
+            "name lookup",
+            "name reverse alice",
+            "name trust alice",
+            "name trust alice bob",
             "lookup abcd",
             "send",
             "send bob",

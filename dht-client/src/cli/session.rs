@@ -70,6 +70,15 @@ impl Session {
         Ok((identity, profile.map_err(ClientError::from)?))
     }
 
+    /// A client that remembers what it reads if there is an identity to remember it for.
+    pub(crate) fn reader_who_remembers(&self) -> Result<Client, Failure> {
+        match self.own() {
+            Ok((identity, profile)) => self.start(Some(identity), Some(profile), None),
+            Err(_) if self.globals.identity.is_none() => self.reader(),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// The identity in its file.
     pub(crate) fn identity(&self) -> Result<Identity, Failure> {
         opened(&self.identity_path()?, self.password_file())

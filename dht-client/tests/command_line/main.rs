@@ -11,6 +11,7 @@ mod identities;
 mod contacts;
 mod letters;
 mod live;
+mod names;
 mod offline;
 mod program;
 mod queue;

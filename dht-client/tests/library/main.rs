@@ -11,6 +11,7 @@ mod bundles;
 mod contacts;
 mod letters;
 mod cache;
+mod names;
 mod people;
 mod protocol_doc;
 #[path = "../servers/mod.rs"]

@@ -2,7 +2,7 @@
 
 use dht_client::entropy::Entropy;
 use dht_client::profile::Profile;
-use dht_client::{Client, ClientBuilder, Identity};
+use dht_client::{Client, ClientBuilder, Identity, NameRules};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::servers::{NETWORK, servers};
@@ -14,10 +14,17 @@ pub(crate) fn runtime() -> Runtime {
 
 /// A client of the shared servers for this identity, with a profile that is forgotten with it.
 pub(crate) fn client_of(identity: &Identity) -> Client {
+    client_by_rules(identity, NameRules::default())
+}
+
+/// Likewise, with rules of its own for names.
+pub(crate) fn client_by_rules(identity: &Identity, rules: NameRules) -> Client {
     let network = NETWORK.parse().unwrap();
     let entropy = Entropy::system();
     let profile = Profile::in_memory(&identity.public_key(), &network, &entropy).unwrap();
-    client_with(identity, profile)
+    let builder =
+        Client::builder(network).identity(identity.clone()).profile(profile).name_rules(rules);
+    started(builder)
 }
 
 /// A client of the shared servers for this identity, with this profile.

@@ -79,7 +79,7 @@ mod walk;
 pub use config::{ContextConfig, Timing};
 pub use context::{DhtContext, Foundations};
 pub use operations::{
-    Delete, GetError, GetOptions, GetReport, ListError, ListReport, Put, PutError, PutReport, Slot,
-    SlotsReport, Work,
+    Delete, GetError, GetOptions, GetReport, LIST_RECORDS_MAX, ListError, ListReport, Put,
+    PutError, PutReport, Slot, SlotsReport, Work,
 };
 pub use peer_address::PeerAddress;

@@ -96,7 +96,7 @@ error_numbers! {
     /// The answer does not fit the request.
     WrongAnswer = 46,
 
-    // The network: 60 to 79.
+    // The network: 60 to 74.
     /// No connection could be made.
     Unreachable = 60,
     /// No answer came in time.
@@ -117,6 +117,18 @@ error_numbers! {
     AuditIncomplete = 68,
     /// It waits in the write queue until the network takes it.
     Queued = 69,
+
+    // Names: 75 to 79.
+    /// It has no name's form.
+    BadName = 75,
+    /// Somebody else has the name.
+    NameTaken = 76,
+    /// The name can be mistaken for somebody's.
+    NameConfusable = 77,
+    /// It cannot be told whose the name is.
+    NameConflict = 78,
+    /// The name is not whose it was.
+    NameChanged = 79,
 
     // This machine: 80 to 99.
     /// The configuration is not usable.

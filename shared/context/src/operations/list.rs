@@ -42,9 +42,11 @@ pub struct ListReport {
     pub records: Vec<ValidRecord>,
     /// How many servers answered.
     pub answered: usize,
-    /// Whether something is left out: there is more than [`LIST_RECORDS_MAX`] or [`LIST_BYTES_MAX`],
-    /// or nobody gives a body.
+    /// Whether something is left out: there is more than was to be listed, or nobody gives a body.
     pub truncated: bool,
+    /// Whether there is more than was to be listed: what one server alone can bring about at a place
+    /// where it may show any number of records, but not by withholding bodies.
+    pub cut: bool,
 }
 
 /// A listing that cannot be made.
@@ -215,7 +217,8 @@ impl Inner {
         }
         let within = keep_most_work(&mut versions, wish);
         let mut report = self.bodies(versions, answered).await?;
-        report.truncated |= !within;
+        report.cut |= !within;
+        report.truncated |= report.cut;
         Ok(report)
     }
 
@@ -261,7 +264,8 @@ impl Inner {
         versions: Versions,
         answered: usize,
     ) -> Result<ListReport, ListError> {
-        let mut truncated = versions.len() > LIST_RECORDS_MAX;
+        let mut cut = versions.len() > LIST_RECORDS_MAX;
+        let mut withheld = false;
         let slots = versions.into_values().take(LIST_RECORDS_MAX);
         let wholes = slots.map(|versions| Arc::clone(self).whole(versions));
         let mut wholes = std::pin::pin!(stream::iter(wholes).buffered(BODIES_AT_ONCE));
@@ -278,15 +282,15 @@ impl Inner {
                 // One whose holders hide it must not hide the others.
                 Err(error) => {
                     tracing::debug!(%error, "a listing leaves out a record");
-                    truncated = true;
+                    withheld = true;
                 }
             }
             if bytes > LIST_BYTES_MAX {
-                truncated = true;
+                cut = true;
                 break;
             }
         }
-        Ok(ListReport { records, answered, truncated })
+        Ok(ListReport { records, answered, truncated: cut || withheld, cut })
     }
 
     /// The greatest version of one slot whose body can be had.

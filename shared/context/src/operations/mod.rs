@@ -12,6 +12,7 @@ mod put;
 mod put_batch;
 mod store_on;
 mod version;
+mod witnesses;
 mod work;
 
 pub use get::{GetError, GetOptions, GetReport};
@@ -20,4 +21,5 @@ pub use list_slots::{RANGES_MAX, SlotsReport};
 pub use locate::{Holding, Slot};
 pub use prepared::{Attempts, Prepared};
 pub use put::{Delete, Put, PutError, PutReport};
+pub use witnesses::WITNESSES_MAX;
 pub use work::Work;

@@ -104,7 +104,7 @@ impl Inner {
 
     /// Stores a record at one server, which may be this one; its receipt is not verified yet. Where an
     /// earlier attempt of the same put has got to, that is the version to replace.
-    async fn store_at(
+    pub(super) async fn store_at(
         self: Arc<Self>,
         node: NodeInfo,
         record: ValidRecord,

@@ -62,6 +62,28 @@ impl Inner {
         id: &RecordId,
         of_all: bool,
     ) -> Result<Option<Predecessor>, PutError> {
+        let held = self.heads(found, id, of_all).await?;
+        let newest = held.iter().max_by_key(|record| record.precedence());
+        Ok(newest.map(|record| {
+            let holders = held.iter().filter(|other| other.digest() == record.digest()).count();
+            Predecessor {
+                precedence: record.precedence(),
+                created_at: record.created_at(),
+                retention: record.retention(),
+                // A tombstone that a minority has is a delete that did not succeed yet.
+                deleted: record.kind() == Kind::Tombstone
+                    && holders >= quorum_of(found.len().min(K)),
+            }
+        }))
+    }
+
+    /// The heads of a slot that a majority of T, or all of T that answer, hold: one a holder.
+    pub(super) async fn heads(
+        self: &Arc<Self>,
+        found: &[AnsweredNode],
+        id: &RecordId,
+        of_all: bool,
+    ) -> Result<Vec<ValidRecord>, PutError> {
         let needed = quorum_of(found.iter().filter(|node| node.whole).count());
         let recognised = Arc::new(Recognised::default());
         let asked = found.iter().map(|node| -> BoxFuture<'static, Result<Holding, AskError>> {
@@ -81,24 +103,13 @@ impl Inner {
             answered >= needed && !of_all
         })
         .await;
-        if answered < needed {
-            return match found.len() {
-                0 => Err(PutError::NoPeers),
-                targets => Err(PutError::QuorumNotReached { stored: 0, quorum: needed, targets }),
-            };
-        }
-        let newest = held.iter().max_by_key(|record| record.precedence());
-        Ok(newest.map(|record| {
-            let holders = held.iter().filter(|other| other.digest() == record.digest()).count();
-            Predecessor {
-                precedence: record.precedence(),
-                created_at: record.created_at(),
-                retention: record.retention(),
-                // A tombstone that a minority has is a delete that did not succeed yet.
-                deleted: record.kind() == Kind::Tombstone
-                    && holders >= quorum_of(found.len().min(K)),
+        match (answered >= needed, found.len()) {
+            (true, _) => Ok(held),
+            (false, 0) => Err(PutError::NoPeers),
+            (false, targets) => {
+                Err(PutError::QuorumNotReached { stored: 0, quorum: needed, targets })
             }
-        }))
+        }
     }
 
     /// What to sign so that it supersedes the predecessor.
