@@ -35,6 +35,7 @@ use crate::stats::{Stats, StatsSnapshot};
 use crate::store::{RecordStore, StoreUsage};
 use crate::transport::{DialError, Transport};
 use crate::verify::{Signer, Verifier};
+use crate::watch::Hub;
 
 /// What a context stands on: everything that differs between the world and a simulation.
 pub struct Foundations {
@@ -100,6 +101,9 @@ impl DhtContext {
         let membership = Arc::new(Membership::new(saved.len(), config.solo, config.timing.settle));
         let stats = Arc::new(Stats::default());
         let replication = Arc::new(Replication::new(registry.own(), &config));
+        let chance = Chance::from_seed(on.seed);
+        let device_tag = u32::try_from(chance.below(1 << 24)).unwrap_or(0);
+        let watches = Hub::start(&*on.store, config.watch, || chance.below(u64::MAX));
         let server = Arc::new(Server {
             mode: config.mode,
             version: config.version.clone(),
@@ -114,6 +118,7 @@ impl DhtContext {
             stats: Arc::clone(&stats),
             allowances: Allowances::new(),
             answers: Answers::default(),
+            watches,
         });
         let connections = Connections::new(
             on.transport,
@@ -129,8 +134,6 @@ impl DhtContext {
             config.mode,
             config.timing.request,
         );
-        let chance = Chance::from_seed(on.seed);
-        let device_tag = u32::try_from(chance.below(1 << 24)).unwrap_or(0);
         let inner = Arc::new(Inner {
             config,
             registry,
@@ -156,9 +159,10 @@ impl DhtContext {
 
     /// Stops: refuses further puts, finishes those under way, hands over what others may lack of
     /// what was put here last ([`Timing::handover`](crate::Timing::handover) limits how long that may
-    /// take), saves the peers, flushes the store and closes all connections.
+    /// take), tells those who watch, saves the peers, flushes the store and closes all connections.
     pub async fn stop(&self) {
         self.inner.hand_over().await;
+        self.inner.server.watches.end();
         self.inner.save_peers().await;
         self.inner.save_progress().await;
         self.inner.store.close().await;
@@ -249,7 +253,8 @@ impl DhtContext {
     pub fn stats(&self) -> StatsSnapshot {
         let (peers, table, connections) = self.inner.registry.sizes();
         let replication = self.inner.replication.read();
-        StatsSnapshot { peers, table, connections, replication, ..self.inner.stats.read() }
+        let watches = self.inner.server.watches.figures();
+        StatsSnapshot { peers, table, connections, replication, watches, ..self.inner.stats.read() }
     }
 
     /// What the store keeps.

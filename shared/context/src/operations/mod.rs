@@ -11,5 +11,6 @@ mod version;
 
 pub use get::{GetError, GetOptions, GetReport};
 pub use list::{LIST_BYTES_MAX, LIST_RECORDS_MAX, ListError, ListReport};
+pub(crate) use locate::alive;
 pub use locate::{Holding, Slot};
 pub use put::{Delete, Put, PutError, PutReport};

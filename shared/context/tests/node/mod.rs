@@ -20,7 +20,7 @@ use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
 use dht_context::registry::SavedPeer;
 use dht_context::resolver::SystemResolver;
 use dht_context::store::{
-    Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
+    CommitObserver, Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
 use dht_context::verify::{InlineSigner, InlineVerifier, Signer};
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
@@ -207,6 +207,14 @@ impl RecordStore for LyingStore {
 
     fn note_clock(&self, agrees: Option<bool>) {
         self.kept.note_clock(agrees);
+    }
+
+    fn incarnation(&self) -> Option<u64> {
+        self.kept.incarnation()
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64 {
+        self.kept.observe(observer)
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {
