@@ -29,6 +29,7 @@ use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::profile::Profile;
+use crate::watch::Watching;
 
 /// How long an operation may take unless the builder says otherwise, joining the network included.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +65,7 @@ pub struct Client {
     pub(crate) context: DhtContext,
     bootstrap: Arc<[PeerAddress]>,
     parts: Parts,
+    pub(crate) watching: Watching,
 }
 
 /// A peer that was pinged.
@@ -123,7 +125,7 @@ impl ClientBuilder {
     /// # Errors
     /// [`ClientError`] if the configuration cannot be used, or no socket or entropy is to be had.
     pub fn start(self) -> Result<Client, ClientError> {
-        let network = self.network;
+        let network = self.network.clone();
         let mut config = ContextConfig::new(network.clone(), Mode::Client, self.bootstrap.clone());
         config.version = concat!("dht-client ", env!("CARGO_PKG_VERSION")).to_owned();
         config.check()?;
@@ -146,13 +148,14 @@ impl ClientBuilder {
             seed,
         };
         let context = DhtContext::start(config, foundations)?;
-        Ok(Client { context, bootstrap: self.bootstrap.into(), parts: self.parts })
+        Ok(self.over(context))
     }
 
     /// Uses a node that runs already, such as one of a simulation; its bootstrap peers are its own.
     #[must_use]
     pub fn over(self, context: DhtContext) -> Client {
-        Client { context, bootstrap: self.bootstrap.into(), parts: self.parts }
+        let watching = Watching::default();
+        Client { context, bootstrap: self.bootstrap.into(), parts: self.parts, watching }
     }
 }
 

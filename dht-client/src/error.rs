@@ -14,6 +14,7 @@ use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
 use crate::profile::ProfileError;
 use crate::sealing::SealError;
+use crate::watch::WatchError;
 
 /// Why the client did not do what it was asked for: one sentence, which says what to do next.
 #[derive(Debug, Error)]
@@ -70,6 +71,9 @@ pub enum ClientError {
     /// A listing failed.
     #[error(transparent)]
     List(#[from] ListError),
+    /// Something cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
 }
 
 impl ClientError {
@@ -92,6 +96,7 @@ impl ClientError {
             ClientError::Put(error) => error.number(),
             ClientError::Get(error) => error.number(),
             ClientError::List(error) => error.number(),
+            ClientError::Watch(error) => error.number(),
         }
     }
 }

@@ -50,11 +50,13 @@ pub mod identity;
 pub mod profile;
 pub mod receipts;
 pub mod sealing;
+pub mod watch;
 
 pub use audit::Audited;
 pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};
+pub use watch::{Change, Watch, WatchError};
 
 pub use dht_context::{
     Delete, GetError, GetOptions, GetReport, ListError, ListReport, PeerAddress, Put, PutError,

@@ -22,6 +22,7 @@ mod print;
 mod put;
 mod session;
 mod stats;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,8 +82,8 @@ enum Command {
     Delete(delete::DeleteArgs),
     /// Challenge nodes to prove that they keep what they gave receipts for; prints who kept what.
     Audit(audit::AuditArgs),
-    /// Follow a publisher's label (not built yet).
-    Watch(WatchArgs),
+    /// Print what a publisher, or everyone, keeps under a label, and then every change of it.
+    Watch(watch::WatchArgs),
     /// Ask a peer how it is.
     Ping(ping::PingArgs),
     /// Find the nodes closest to a key.
@@ -93,16 +94,6 @@ enum Command {
     Stats,
     /// Measure operations, and check what they return.
     Bench(bench::BenchArgs),
-}
-
-/// Arguments of `watch`.
-#[derive(Args)]
-struct WatchArgs {
-    /// Whose records.
-    #[arg(value_parser = arguments::publisher)]
-    publisher: [u8; 32],
-    /// The application's own name for it.
-    label: String,
 }
 
 /// Runs the command line; the exit status is 0 or the number of the error.
@@ -147,10 +138,7 @@ impl Command {
             Command::List(args) => args.run(session).await,
             Command::Delete(args) => args.run(session).await,
             Command::Audit(args) => args.run(session).await,
-            Command::Watch(WatchArgs { publisher: _, label: _ }) => Err(Failure::new(
-                ErrorNumber::NotBuiltYet,
-                "watch is not built yet; use get, again and again".to_owned(),
-            )),
+            Command::Watch(args) => args.run(session).await,
             Command::Ping(args) => args.run(session).await,
             Command::Lookup(args) => args.run(session).await,
             Command::Peers => peers::run(session).await,
@@ -203,6 +191,8 @@ mod tests {
             "audit file",
             "audit file --prune --json",
             &format!("watch {id} label"),
+            &format!("watch {id} label --topic --slot 3 --state mine --count 2"),
+            "watch topic label --json",
             &format!("ping {id}@example.org:4433"),
             &format!("lookup {id}"),
             "peers",
@@ -232,6 +222,9 @@ mod tests {
             "delete label --space content",
             "audit",
             "audit one two",
+            "watch label",
+            "watch topic label --count 0",
+            &format!("watch {id} label --slot -1"),
             "lookup abcd",
             "ping nowhere",
             "--timeout 0 peers",

@@ -4,7 +4,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use dht_client::{Client, ErrorNumber, Identity, NetworkName, PeerAddress};
+use dht_client::entropy::Entropy;
+use dht_client::profile::Profile;
+use dht_client::{Client, ClientError, ErrorNumber, Identity, NetworkName, PeerAddress};
 
 use super::Globals;
 use super::failure::Failure;
@@ -32,17 +34,27 @@ impl Session {
 
     /// A client that only reads, or pings.
     pub(crate) fn reader(&self) -> Result<Client, Failure> {
-        self.start(None, None)
+        self.start(None, None, None)
     }
 
     /// A client that asks `peer` first if it is told of nobody else.
     pub(crate) fn reader_beside(&self, peer: &PeerAddress) -> Result<Client, Failure> {
-        self.start(None, Some(peer))
+        self.start(None, None, Some(peer))
     }
 
     /// A client that signs with this identity.
     pub(crate) fn writer(&self, identity: Identity) -> Result<Client, Failure> {
-        self.start(Some(identity), None)
+        self.start(Some(identity), None, None)
+    }
+
+    /// A client that has the identity's profile, which lies beside the identity's file.
+    pub(crate) fn rememberer(&self) -> Result<Client, Failure> {
+        let identity = self.identity()?;
+        let mut path = self.identity_path()?.into_os_string();
+        path.push(".profile");
+        let (owner, network) = (identity.public_key(), self.network());
+        let profile = Profile::open(path.as_ref(), &owner, network, &Entropy::system());
+        self.start(Some(identity), Some(profile.map_err(ClientError::from)?), None)
     }
 
     /// The identity in its file.
@@ -75,6 +87,7 @@ impl Session {
     fn start(
         &self,
         identity: Option<Identity>,
+        profile: Option<Profile>,
         beside: Option<&PeerAddress>,
     ) -> Result<Client, Failure> {
         let globals = &self.globals;
@@ -88,6 +101,9 @@ impl Session {
         }
         if let Some(identity) = identity {
             builder = builder.identity(identity);
+        }
+        if let Some(profile) = profile {
+            builder = builder.profile(profile);
         }
         let client = builder.start()?;
         Ok(self.client.get_or_init(|| client).clone())

@@ -13,3 +13,4 @@ mod program;
 mod receipts;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod watch;

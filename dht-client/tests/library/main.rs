@@ -11,3 +11,4 @@ mod people;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod values;
+mod watch;

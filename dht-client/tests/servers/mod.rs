@@ -49,7 +49,7 @@ pub(crate) fn servers() -> &'static [Server; 3] {
 }
 
 /// A server that asks `first`, or is the first.
-fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
+pub(crate) fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
     let bootstrap: Vec<_> = first.into().into_iter().map(Into::into).collect();
     let network: dht_kad::NetworkName = NETWORK.parse().unwrap();
     let mut config = ContextConfig::new(network.clone(), Mode::Server, bootstrap);

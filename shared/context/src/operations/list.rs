@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dht_kad::domain;
 use dht_kad::message::{Find, NodeInfo, PAGE_RECORDS, PublisherKey};
 use dht_kad::put::quorum_of;
+use dht_kad::record::Kind;
 use dht_kad::{ErrorNumber, Key, RecordId, ValidRecord};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
@@ -105,16 +106,43 @@ impl DhtContext {
     pub async fn list_topic(&self, label: &[u8; 32]) -> Result<ListReport, ListError> {
         self.inner.list(domain::topic_key(self.network(), label), None).await
     }
+
+    /// The newest version of every slot at a key, by the word of a majority of T: live values with
+    /// their bodies, and the heads of what was deleted.
+    ///
+    /// # Errors
+    /// [`ListError`]; that nothing is there is none.
+    pub async fn newest_at(
+        &self,
+        key: Key,
+        publisher: Option<[u8; 32]>,
+    ) -> Result<Vec<ValidRecord>, ListError> {
+        let (versions, answered) = self.inner.versions_at(key, publisher).await?;
+        let newest = versions.values().filter_map(|versions| versions.first());
+        let deleted = newest.map(|(record, _)| record).filter(|r| r.kind() == Kind::Tombstone);
+        let mut records: Vec<_> = deleted.cloned().collect();
+        records.extend(self.inner.bodies(versions, answered).await?.records);
+        Ok(records)
+    }
 }
 
 impl Inner {
-    /// Asks a majority of T for all heads, one of them for the bodies too, and fetches what is
-    /// newer elsewhere.
+    /// What is there, and alive: what is newer elsewhere than where bodies were shown is fetched.
     async fn list(
         self: &Arc<Self>,
         key: Key,
         publisher: Option<[u8; 32]>,
     ) -> Result<ListReport, ListError> {
+        let (versions, answered) = self.versions_at(key, publisher).await?;
+        self.bodies(versions, answered).await
+    }
+
+    /// Asks a majority of T for all heads, one of them for the bodies too; says how many answered.
+    async fn versions_at(
+        self: &Arc<Self>,
+        key: Key,
+        publisher: Option<[u8; 32]>,
+    ) -> Result<(Versions, usize), ListError> {
         let found = self.responsible_servers(&key).await;
         if found.is_empty() {
             return Err(ListError::NoPeers);
@@ -147,7 +175,7 @@ impl Inner {
         if versions.is_empty() && !settled {
             return Err(ListError::NetworkUnsettled);
         }
-        self.bodies(versions, answered).await
+        Ok((versions, answered))
     }
 
     /// All that one server holds at a key, page by page.

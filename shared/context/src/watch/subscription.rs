@@ -75,7 +75,7 @@ impl Subscription {
         let frame = self.frames.next().await.ok_or(AskError::Ended(self.node))??;
         match codec::decode_response(&frame) {
             Ok(Response::Watched(Watched::Changed { records, cursor })) => {
-                let records = self.verified(records).await;
+                let records = verified(&self.inner, &self.keys, records).await;
                 self.cursor = cursor;
                 Ok(News::Changed(records))
             }
@@ -87,35 +87,35 @@ impl Subscription {
             _ => Err(AskError::WrongAnswer(self.node)),
         }
     }
+}
 
-    /// Those of the records that are what was asked for, signed and alive.
-    async fn verified(&self, records: Vec<RecordBytes>) -> Vec<ValidRecord> {
-        let now = self.inner.clock.now();
-        let parsed = |RecordBytes(bytes)| {
-            let record = ParsedRecord::parse(bytes).ok();
-            if record.is_none() {
-                self.inner.stats.note_lie();
-            }
-            // It may have waited to be read until it ended.
-            record.filter(|record| alive(record, now))
-        };
-        let batch: Vec<_> = records.into_iter().filter_map(parsed).collect();
-        let mut verified = Vec::with_capacity(batch.len());
-        for result in self.inner.verifier.verify(batch).await {
-            match result {
-                Ok(record) if self.asked_for(&record) => verified.push(record),
-                _ => self.inner.stats.note_lie(),
-            }
+/// Those of the records that are what was asked for, signed and alive.
+async fn verified(inner: &Inner, keys: &[WatchKey], records: Vec<RecordBytes>) -> Vec<ValidRecord> {
+    let now = inner.clock.now();
+    let parsed = |RecordBytes(bytes)| {
+        let record = ParsedRecord::parse(bytes).ok();
+        if record.is_none() {
+            inner.stats.note_lie();
         }
-        verified
+        // It may have waited to be read until it ended.
+        record.filter(|record| alive(record, now))
+    };
+    let batch: Vec<_> = records.into_iter().filter_map(parsed).collect();
+    let mut verified = Vec::with_capacity(batch.len());
+    for result in inner.verifier.verify(batch).await {
+        match result {
+            Ok(record) if asked_for(keys, &record) => verified.push(record),
+            _ => inner.stats.note_lie(),
+        }
     }
+    verified
+}
 
-    fn asked_for(&self, record: &ValidRecord) -> bool {
-        let id = record.id();
-        let wanted = |watched: &WatchKey| {
-            watched.key == id.key
-                && watched.publisher.is_none_or(|publisher| publisher.0 == id.publisher)
-        };
-        self.keys.iter().any(wanted)
-    }
+fn asked_for(keys: &[WatchKey], record: &ValidRecord) -> bool {
+    let id = record.id();
+    let wanted = |watched: &WatchKey| {
+        watched.key == id.key
+            && watched.publisher.is_none_or(|publisher| publisher.0 == id.publisher)
+    };
+    keys.iter().any(wanted)
 }
