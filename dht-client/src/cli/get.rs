@@ -20,7 +20,8 @@ pub(crate) struct GetArgs {
     /// Which of the records under this label.
     #[arg(long, value_name = "N", default_value_t = 0)]
     slot: u64,
-    /// How many holders are asked: one, default (three) or quorum (sees every acknowledged put).
+    /// How many holders are asked: one, default (five, drawn by lot) or quorum (a majority of those
+    /// responsible, which sees what a majority acknowledged).
     #[arg(long, value_name = "HOW", default_value = "default", value_parser = arguments::consistency)]
     consistency: Consistency,
     /// Where it was put.

@@ -12,7 +12,8 @@ use super::{arguments, get};
 pub(crate) struct GetContentArgs {
     /// The content's key, which `put --space content` prints.
     key: Key,
-    /// How many holders are asked: one, default (three) or quorum (sees every acknowledged put).
+    /// How many holders are asked: one, default (five, drawn by lot) or quorum (a majority of those
+    /// responsible, which sees what a majority acknowledged).
     #[arg(long, value_name = "HOW", default_value = "default", value_parser = arguments::consistency)]
     consistency: Consistency,
 }

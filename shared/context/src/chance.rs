@@ -22,9 +22,14 @@ impl Chance {
         draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Any number.
+    pub fn number(&self) -> u64 {
+        self.with(|rng| rng.next_u64())
+    }
+
     /// A number below `bound`, or 0 if `bound` is 0.
     pub fn below(&self, bound: u64) -> u64 {
-        self.with(|rng| rng.next_u64()).checked_rem(bound).unwrap_or(0)
+        self.number().checked_rem(bound).unwrap_or(0)
     }
 
     /// Between half of `span` and all of it: what keeps many nodes from acting at once.

@@ -176,7 +176,8 @@ impl DhtContext {
 
     /// Leaves the network for good: refuses puts from now on, hands over all that it holds to those
     /// that it belongs to without this node and, if all of it was confirmed, tells its neighbours so.
-    /// The node still answers until it is [stopped](Self::stop). `progress` is told after each pass
+    /// If not, or if this is dropped before its end, the node takes puts again and goes on as before.
+    /// It still answers until it is [stopped](Self::stop). `progress` is told after each pass
     /// over all records how far that has come.
     pub async fn leave(&self, progress: impl FnMut(&LeaveReport)) -> LeaveReport {
         self.inner.leave(progress).await

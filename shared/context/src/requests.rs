@@ -279,8 +279,9 @@ impl Requests {
             }
             _ => self.heard(heard, Mode::Server),
         }
-        if let Response::Nodes(Nodes { whole, .. }) | Response::Found(Found { whole, .. }) =
-            &response
+        if let Response::Pong(Pong { whole, .. })
+        | Response::Nodes(Nodes { whole, .. })
+        | Response::Found(Found { whole, .. }) = &response
         {
             self.registry.note_whole(&peer, *whole);
         }

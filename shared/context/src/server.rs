@@ -23,7 +23,6 @@ use dht_kad::message::{
     Receipt, Reconcile, RecordBytes, Request, Response, Store, StoreResults, Stored, TYPE_FIND,
     TYPE_STORE,
 };
-use dht_kad::routing::K;
 use dht_kad::{NetworkName, ParsedRecord, Refusal, ValidRecord};
 use futures_util::stream::BoxStream;
 use tokio::time::Instant;
@@ -167,6 +166,7 @@ impl Server {
             mode: self.mode,
             version: self.version.clone(),
             settled: self.membership.is_settled(),
+            whole: self.replication.is_whole(),
             observed: asker.addr,
             clock: self.clock.now(),
         })
@@ -174,7 +174,7 @@ impl Server {
 
     fn nodes(&self, asker: Asker, find: &FindNode) -> Response {
         Response::Nodes(Nodes {
-            nodes: self.registry.closest(&find.target, K, Some(&asker.id)),
+            nodes: self.registry.to_name(&find.target, Some(&asker.id)),
             settled: self.membership.is_settled(),
             whole: self.replication.is_whole(),
         })
@@ -186,7 +186,7 @@ impl Server {
             Err(refusal) => return Response::Refused(refusal),
         };
         let closer = if find.want_closer {
-            self.registry.closest(&find.key, K, Some(&asker.id))
+            self.registry.to_name(&find.key, Some(&asker.id))
         } else {
             Vec::new()
         };

@@ -34,6 +34,12 @@ pub const CLASS_PERCENT: [u64; 3] = [10, 50, 60];
 /// a full store can still delete and heal.
 pub const RESERVE_PERCENT: u64 = 5;
 
+/// How many times the quotas of a publisher and a key repair may fill. What was acknowledged found room
+/// within them at a majority of its holders, so k holders with the same quotas have together
+/// acknowledged less than twice what one of them takes, however differently they filled. What is
+/// beyond that was promised to nobody, and one neighbour could make up any amount of it.
+pub const REPAIR_QUOTAS: u64 = 2;
+
 /// From this part of a class's share on, in percent, work is asked for.
 const WORK_FROM_PERCENT: u64 = 75;
 /// The bits of work asked for when that part is reached: a millisecond.
@@ -49,9 +55,10 @@ pub enum Path {
         /// Compare and swap: only if this seq is stored, 0 meaning none.
         expected_seq: Option<u64>,
     },
-    /// Another holder hands it on unchanged. Only the whole store's limit binds, so that holders do
-    /// not stay different because their quotas filled differently: whom a node takes repair from,
-    /// and how much of it, is for the caller to decide.
+    /// Another holder that should hold the same shows it. No work is asked for, and there is room
+    /// beyond that of a put, since holders' quotas fill in different orders: [`REPAIR_QUOTAS`] times a
+    /// publisher's and a key's, and the reserve beside a class's share. What an honest holder acknowledged fits;
+    /// what a false one makes up is bound.
     Repair,
     /// A holder that need not be a neighbour offers it. The order of versions decides as in repair,
     /// and room and work as in a put: anybody may offer anything that is signed.
@@ -195,6 +202,16 @@ impl Amount {
     #[must_use]
     pub fn minus(self, bytes: u64) -> Self {
         Amount { records: self.records.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
+    }
+
+    fn and(self, more: Amount) -> Self {
+        let records = self.records.saturating_add(more.records);
+        Amount { records, bytes: self.bytes.saturating_add(more.bytes) }
+    }
+
+    fn times(self, times: u64) -> Self {
+        let records = self.records.saturating_mul(times);
+        Amount { records, bytes: self.bytes.saturating_mul(times) }
     }
 
     fn within(self, limit: Amount) -> bool {
@@ -341,11 +358,11 @@ fn check_room(
         kept.plus(bytes)
     };
     let full = |scope| Err(Refusal::Full { scope });
+    let repair = path == Path::Repair;
     // A tombstone of what is not here adds a row like any value; free of quotas, a made-up key pair
     // could fill the store with them.
     let deletes = record.kind() == Kind::Tombstone && existing.is_some();
-    let privileged = path == Path::Repair || deletes;
-    let open_total = if privileged {
+    let open_total = if repair || deletes {
         limits.total
     } else {
         limits.total.percent(100_u64.saturating_sub(limits.reserve_percent))
@@ -353,20 +370,25 @@ fn check_room(
     if !after(usage.total, |_, _| true).within(open_total) {
         return full(FullScope::Total);
     }
-    if privileged {
+    if deletes {
         return Ok(());
     }
-    if !after(usage.publisher, |old, new| old.publisher == new.publisher).within(limits.publisher) {
+    let quota = |limit: Amount| if repair { limit.times(REPAIR_QUOTAS) } else { limit };
+    let publisher = quota(limits.publisher);
+    if !after(usage.publisher, |old, new| old.publisher == new.publisher).within(publisher) {
         return full(FullScope::Publisher);
     }
-    if !after(usage.key, |old, new| old.key == new.key).within(limits.key) {
+    if !after(usage.key, |old, new| old.key == new.key).within(quota(limits.key)) {
         return full(FullScope::Key);
     }
     let share = class_limit(limits, written.charge.class);
-    if !after(usage.class, |old, new| old.class == new.class).within(share) {
+    let reserve = limits.total.percent(limits.reserve_percent);
+    let room = if repair { share.and(reserve) } else { share };
+    if !after(usage.class, |old, new| old.class == new.class).within(room) {
         return full(FullScope::Class);
     }
-    let needed = work_needed(usage.class, share);
+    // It was worked for, if at all, as much as was asked for where it was put.
+    let needed = if repair { 0 } else { work_needed(usage.class, share) };
     if needed > 0 && record.work_bits() < needed {
         return Err(Refusal::WorkTooLow { needed });
     }

@@ -105,7 +105,7 @@ fn honest_chain() -> impl Strategy<Value = Vec<ValidRecord>> {
 
 /// Whoever may offer anything could fill a store with what a put would be refused.
 #[test]
-fn an_offer_is_bound_by_the_room_that_a_put_has_and_repair_is_not() {
+fn an_offer_is_bound_by_the_room_that_a_put_has() {
     let none = Amount { records: 0, bytes: 0 };
     let tight = Limits { publisher: none, ..Limits::default_for(1 << 30) };
     let record = sign(&draft());
@@ -113,7 +113,67 @@ fn an_offer_is_bound_by_the_room_that_a_put_has_and_repair_is_not() {
     let full = Err(Refusal::Full { scope: FullScope::Publisher });
     assert_eq!(by(Path::Offered), full);
     assert_eq!(by(STORE), full);
-    assert!(by(Path::Repair).is_ok());
+}
+
+/// How many records of one publisher at one key in one class a store takes on top of each other.
+fn taken(limits: &Limits, path: Path) -> (u64, Refusal) {
+    let record = sign(&draft());
+    let bytes = Existing::of(&record).charge.bytes;
+    let mut used = Amount::default();
+    loop {
+        let usage = Usage { publisher: used, key: used, class: used, total: used };
+        match plan_put(None, &record, path, &usage, limits, NOW) {
+            Ok(_) => used = used.plus(bytes),
+            Err(refusal) => return (used.records, refusal),
+        }
+    }
+}
+
+#[test]
+fn a_neighbour_fills_twice_a_quota_and_the_reserve_beside_a_class_and_no_more() {
+    let bytes = Existing::of(&sign(&draft())).charge.bytes;
+    let records = |records| Amount { records, bytes: u64::MAX };
+    let in_bytes = |records: u64| Amount { records: u64::MAX, bytes: records * bytes };
+    for limit in [records(10), in_bytes(10)] {
+        let publisher = Limits { publisher: limit, ..no_limits() };
+        let key = Limits { key: limit, ..no_limits() };
+        for (limits, scope) in [(publisher, FullScope::Publisher), (key, FullScope::Key)] {
+            assert_eq!(taken(&limits, Path::Offered), (10, Refusal::Full { scope }));
+            assert_eq!(taken(&limits, Path::Repair), (20, Refusal::Full { scope }));
+        }
+    }
+    let classes = [in_bytes(40); 3];
+    let limits = Limits { classes, total: in_bytes(100), reserve_percent: 5, ..no_limits() };
+    let full = Refusal::Full { scope: FullScope::Class };
+    assert_eq!(taken(&limits, Path::Repair), (45, full), "and no work is asked for");
+    assert_eq!(taken(&limits, STORE), (30, Refusal::WorkTooLow { needed: 10 }));
+    let limits = Limits { total: in_bytes(42), ..limits };
+    assert_eq!(taken(&limits, Path::Repair), (42, Refusal::Full { scope: FullScope::Total }));
+}
+
+/// Holders with one quota took different records in a different order; each record was acknowledged
+/// by a majority. Whoever comes to hold them all can take them all by repair.
+#[test]
+fn all_that_majorities_acknowledged_within_their_quotas_fits_by_repair() {
+    const HOLDERS: u64 = 20;
+    const QUOTA: u64 = 100;
+    let mut room = [QUOTA; HOLDERS as usize];
+    let mut acknowledged = 0;
+    // Those with the most room left acknowledge the next: nothing fits more.
+    loop {
+        room.sort_unstable_by(|a, b| b.cmp(a));
+        let majority = &mut room[..HOLDERS as usize / 2 + 1];
+        if majority.contains(&0) {
+            break;
+        }
+        majority.iter_mut().for_each(|left| *left -= 1);
+        acknowledged += 1;
+    }
+    assert!(acknowledged > QUOTA, "more than one of them has room for");
+    let limit = Amount { records: QUOTA, bytes: u64::MAX };
+    let limits = Limits { publisher: limit, key: limit, ..no_limits() };
+    let (fits, _) = taken(&limits, Path::Repair);
+    assert!(acknowledged <= fits, "{acknowledged} acknowledged, {fits} fit");
 }
 
 proptest! {

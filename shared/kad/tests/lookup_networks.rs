@@ -39,6 +39,8 @@ enum Kind {
     Honest,
     Dead,
     Liar,
+    /// Names only the others of its kind.
+    Conspirator,
 }
 
 /// Nodes whose tables know everybody that there is room for.
@@ -47,6 +49,8 @@ struct Network {
     infos: BTreeMap<NodeId, NodeInfo>,
     tables: BTreeMap<NodeId, RoutingTable>,
     kinds: BTreeMap<NodeId, Kind>,
+    /// Those that are not whole, as everybody knows.
+    new: BTreeSet<NodeId>,
 }
 
 impl Network {
@@ -69,7 +73,7 @@ impl Network {
             tables.insert(*own, table);
         }
         let kinds = infos.keys().map(|id| (*id, Kind::Honest)).collect();
-        Network { k, infos, tables, kinds }
+        Network { k, infos, tables, kinds, new: BTreeSet::new() }
     }
 
     fn ids(&self) -> Vec<NodeId> {
@@ -77,7 +81,7 @@ impl Network {
     }
 
     fn config(&self) -> LookupConfig {
-        LookupConfig { k: self.k, new_per_answer: self.k, ..LookupConfig::default() }
+        LookupConfig { k: self.k, ..LookupConfig::default() }
     }
 
     /// Who is truly closest.
@@ -91,7 +95,7 @@ impl Network {
     /// What a node starts from: its table if it is a server, else a few that it was told of.
     fn seeds(&self, own: &NodeId, target: &Key, rng: &mut ChaCha20Rng) -> Vec<NodeInfo> {
         let ids = match self.tables.get(own) {
-            Some(table) => table.closest(target, self.k),
+            Some(table) => table.to_name(target, None, |id| !self.new.contains(id)),
             None => (0..3).map(|_| self.ids()[below(rng, self.infos.len())]).collect(),
         };
         ids.iter().map(|id| self.infos[id].clone()).collect()
@@ -116,11 +120,15 @@ impl Network {
         match self.kinds.get(from).copied().unwrap_or(Kind::Dead) {
             Kind::Dead => None,
             Kind::Honest => {
-                let closest = self.tables[from].closest(target, self.k + 1);
-                let others = closest.iter().filter(|id| *id != asker).take(self.k);
-                Some(others.map(|id| self.infos[id].clone()).collect())
+                let is_whole = |id: &NodeId| !self.new.contains(id);
+                let named = self.tables[from].to_name(target, Some(asker), is_whole);
+                Some(named.iter().map(|id| self.infos[id].clone()).collect())
             }
             Kind::Liar => Some(self.lies(from, asker, target, rng)),
+            Kind::Conspirator => {
+                let ring = self.kinds.iter().filter(|(_, kind)| **kind == Kind::Conspirator);
+                Some(ring.map(|(id, _)| self.infos[id].clone()).collect())
+            }
         }
     }
 
@@ -156,7 +164,7 @@ impl Network {
 /// Either lookup, as the driver sees it.
 trait Machine {
     fn step(&mut self) -> Step;
-    fn answered(&mut self, from: &NodeId, nodes: Vec<NodeInfo>);
+    fn answered(&mut self, from: &NodeId, nodes: Vec<NodeInfo>, says: Condition);
     fn failed(&mut self, from: &NodeId);
     fn slow(&mut self, from: &NodeId);
 }
@@ -165,8 +173,8 @@ impl Machine for ClosestLookup {
     fn step(&mut self) -> Step {
         self.next()
     }
-    fn answered(&mut self, from: &NodeId, nodes: Vec<NodeInfo>) {
-        self.on_answer(from, nodes, WELL);
+    fn answered(&mut self, from: &NodeId, nodes: Vec<NodeInfo>, says: Condition) {
+        self.on_answer(from, nodes, says);
     }
     fn failed(&mut self, from: &NodeId) {
         self.on_failure(from);
@@ -190,8 +198,8 @@ impl Machine for Get<'_> {
             ValueStep::Done => Step::Done,
         }
     }
-    fn answered(&mut self, from: &NodeId, nodes: Vec<NodeInfo>) {
-        self.lookup.on_answer(from, self.holders.contains(from), nodes, WELL);
+    fn answered(&mut self, from: &NodeId, nodes: Vec<NodeInfo>, says: Condition) {
+        self.lookup.on_answer(from, self.holders.contains(from), nodes, says);
     }
     fn failed(&mut self, from: &NodeId) {
         self.lookup.on_failure(from);
@@ -239,7 +247,10 @@ fn drive(
                     slow.swap_remove(at - brisk.len())
                 };
                 match network.answer(&id, asker, target, rng) {
-                    Some(nodes) => machine.answered(&id, nodes),
+                    Some(nodes) => {
+                        let whole = !network.new.contains(&id);
+                        machine.answered(&id, nodes, Condition { whole, ..WELL });
+                    }
                     None => machine.failed(&id),
                 }
             }
@@ -356,6 +367,63 @@ proptest! {
     }
 }
 
+/// Attackers ground their names to be the closest to a key, and all show an old version of what is
+/// there: a third of T. Who asks the closest first sees nothing else.
+#[test]
+fn a_third_of_t_that_conspires_is_seldom_all_that_a_default_get_hears() {
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    let (mut fooled, mut requests) = (0, 0);
+    let (networks, reads) = (10, 300);
+    for _ in 0..networks {
+        let mut network = Network::new(150, 20, &mut rng);
+        let key = random_key(&mut rng);
+        let hostile: BTreeSet<NodeId> = network.closest(&key, 7).into_iter().collect();
+        for id in &hostile {
+            network.kinds.insert(*id, Kind::Conspirator);
+        }
+        let holders: BTreeSet<NodeId> = network.closest(&key, 20).into_iter().collect();
+        for _ in 0..reads {
+            let reader = network.asker(&mut rng);
+            let outcome = get(&network, &reader, &key, Consistency::Default, &holders, 0, &mut rng);
+            requests += outcome.asked;
+            fooled += usize::from(outcome.holders.iter().all(|id| hostile.contains(id)));
+        }
+    }
+    let all = networks * reads;
+    assert!(fooled * 100 < all, "{fooled} of {all} reads saw the attackers alone");
+    assert!(requests < 11 * all, "{requests} requests for {all} reads");
+}
+
+/// Twenty-five newcomers are closer to a key than all who were there before and hold what lies there.
+/// Whoever named the k closest alone would name newcomers alone.
+#[test]
+fn more_newcomers_than_k_next_to_a_key_hide_nobody_who_is_whole() {
+    let mut rng = ChaCha20Rng::seed_from_u64(25);
+    for size in [46, 60, 120, 250] {
+        let mut network = Network::new(size, 20, &mut rng);
+        let key = random_key(&mut rng);
+        let closest = network.closest(&key, 45);
+        network.new = closest[..25].iter().copied().collect();
+        let t = &closest[25..];
+        for _ in 0..20 {
+            let asker = network.asker(&mut rng);
+            let (lookup, asked) = find_closest(&network, &asker, &key, &mut rng);
+            let result = lookup.result();
+            let whole = result.closest.iter().filter(|node| node.whole).map(|node| node.info.id);
+            let found: Vec<NodeId> = whole.collect();
+            let mut others = t.to_vec();
+            others.retain(|id| *id != asker);
+            assert!(found.starts_with(&others), "{} of {} found", found.len(), others.len());
+            assert!(asked.len() <= 60, "{} requests", asked.len());
+            let holders = t.iter().copied().collect();
+            for consistency in [Consistency::One, Consistency::Default, Consistency::Quorum] {
+                let outcome = get(&network, &asker, &key, consistency, &holders, 2, &mut rng);
+                assert!(outcome.conclusive && !outcome.holders.is_empty(), "{outcome:?}");
+            }
+        }
+    }
+}
+
 fn get(
     network: &Network,
     reader: &NodeId,
@@ -366,7 +434,8 @@ fn get(
     rng: &mut ChaCha20Rng,
 ) -> ValueOutcome {
     let seeds = network.seeds(reader, key, rng);
-    let lookup = ValueLookup::new(*key, *reader, seeds, consistency, network.config());
+    let chance = rng.next_u64();
+    let lookup = ValueLookup::new(*key, *reader, seeds, consistency, network.config(), chance);
     let mut get = Get { lookup, holders };
     let asked = drive(&mut get, network, reader, key, slow_in_8, rng);
     let outcome = get.lookup.outcome().unwrap();

@@ -151,10 +151,22 @@ impl World {
     /// # Errors
     /// [`Failure::Expected`] if it runs already, or refuses its configuration.
     pub fn start(&mut self, id: HostId, ask: &[HostId]) -> Result<(), Failure> {
+        self.start_as(Mode::Server, id, ask)
+    }
+
+    /// Starts a host's node as one that only asks, as an application's client is.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_client(&mut self, id: HostId, ask: &[HostId]) -> Result<(), Failure> {
+        self.start_as(Mode::Client, id, ask)
+    }
+
+    fn start_as(&mut self, mode: Mode, id: HostId, ask: &[HostId]) -> Result<(), Failure> {
         let bootstrap: Vec<_> = self.addrs(ask.iter().filter(|other| **other != id));
         let bootstrap: Vec<_> = bootstrap.into_iter().map(PeerAddress::from).collect();
-        let solo = bootstrap.is_empty();
-        let config = ContextConfig::new(self.network_name.clone(), Mode::Server, bootstrap);
+        let solo = bootstrap.is_empty() && mode == Mode::Server;
+        let config = ContextConfig::new(self.network_name.clone(), mode, bootstrap);
         let mut config = ContextConfig { solo, timing: self.timing, ..config };
         if let Some(fault) = self.settings.fault {
             fault.distort(&mut config);

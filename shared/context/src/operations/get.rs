@@ -1,11 +1,10 @@
-//! Getting a record: three holders by default, the greatest version wins.
+//! Getting a record: five holders by default, drawn by lot; the greatest version wins.
 
 use std::sync::Arc;
 
 use dht_kad::lookup::{Condition, Consistency, LookupConfig, ValueLookup, Want};
 use dht_kad::message::{Mode, NodeInfo};
 use dht_kad::record::Kind;
-use dht_kad::routing::K;
 use dht_kad::{ErrorNumber, NodeId, RecordId, ValidRecord};
 use futures_util::future::BoxFuture;
 use thiserror::Error;
@@ -120,10 +119,10 @@ impl Inner {
     ) -> Result<Newest, GetError> {
         let id = *id;
         let own = self.registry.own();
-        let seeds = self.registry.closest(&id.key, K, None);
+        let seeds = self.registry.to_name(&id.key, None);
         let alone = seeds.is_empty() && self.config.mode == Mode::Server;
-        let config = LookupConfig::default();
-        let mut machine = ValueLookup::new(id.key, own, seeds, options.consistency, config);
+        let (config, chance) = (LookupConfig::default(), self.chance.number());
+        let mut machine = ValueLookup::new(id.key, own, seeds, options.consistency, config, chance);
         let recognised = Arc::new(Recognised::default());
         let mut holders = self.own_holding(&id, &recognised).await;
         let quorum = options.consistency == Consistency::Quorum;

@@ -159,7 +159,7 @@ impl Inner {
     ) -> ClosestResult {
         let key = *key;
         let own = self.registry.own();
-        let mut seeds = self.registry.closest(&key, K, None);
+        let mut seeds = self.registry.to_name(&key, None);
         seeds.extend(named);
         let config = LookupConfig::default();
         let mut machine = ClosestLookup::new(key, own, seeds, config, all_count);
@@ -223,7 +223,7 @@ impl Inner {
         Ok(Found {
             records: page.records.into_iter().map(RecordBytes).collect(),
             next: page.next,
-            closer: self.registry.closest(&find.key, K, None),
+            closer: self.registry.to_name(&find.key, None),
             settled: self.membership.is_settled(),
             whole: self.replication.is_whole(),
         })

@@ -47,6 +47,8 @@ pub(super) struct Peer {
     pub(super) mode: Option<Mode>,
     /// Whether it said last that it holds what it should.
     pub(super) whole: bool,
+    /// When it said so.
+    pub(super) said_whole: Option<Instant>,
     pub(super) connection: Option<Held>,
     pub(super) rtt: Option<Duration>,
     pub(super) failures: u32,

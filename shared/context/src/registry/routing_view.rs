@@ -116,14 +116,13 @@ impl PeerRegistry {
         }
     }
 
-    /// Up to `count` servers closest to `target`, closest first, without `except`.
+    /// The servers to name to who looks for those closest to `target`, this node itself included:
+    /// see [`RoutingTable::to_name`](dht_kad::routing::RoutingTable::to_name). Without `except`.
     #[must_use]
-    pub fn closest(&self, target: &Key, count: usize, except: Option<&NodeId>) -> Vec<NodeInfo> {
+    pub fn to_name(&self, target: &Key, except: Option<&NodeId>) -> Vec<NodeInfo> {
         let state = self.lock();
-        let wanted = count.saturating_add(usize::from(except.is_some()));
-        let ids = state.table.closest(target, wanted);
-        let others = ids.iter().filter(|id| Some(*id) != except);
-        others.filter_map(|id| Some(state.peers.get(id)?.info(*id))).take(count).collect()
+        let ids = state.table.to_name(target, except, |id| state.says_whole(id));
+        ids.iter().filter_map(|id| Some(state.peers.get(id)?.info(*id))).collect()
     }
 
     /// Where a peer can be reached, as far as is known.
@@ -162,6 +161,7 @@ impl PeerRegistry {
     pub fn note_whole(&self, id: &NodeId, whole: bool) {
         if let Some(peer) = self.lock().peers.get_mut(id) {
             peer.whole = whole;
+            peer.said_whole = Some(Instant::now());
         }
     }
 
@@ -184,13 +184,21 @@ impl PeerRegistry {
         ids.filter_map(|id| Some(state.peers.get(&id)?.info(id))).collect()
     }
 
-    /// Servers that were not heard for `span`, longest unheard first.
+    /// Servers that were not heard for `span`, longest unheard first, and those that have not said
+    /// for as long whether they hold what they should, and did not when they said it last.
     #[must_use]
     pub fn unheard_for(&self, span: Duration) -> Vec<NodeInfo> {
         let before = self.ago(span);
         let state = self.lock();
-        let unheard = state.table.unheard_since(before).into_iter();
-        unheard.filter_map(|id| Some(state.peers.get(&id)?.info(id))).collect()
+        let unheard = state.table.unheard_since(before);
+        let silent = |id: &NodeId| {
+            let peer = state.peers.get(id);
+            let long_ago = |peer: &Peer| peer.said_whole.is_none_or(|at| at.elapsed() >= span);
+            peer.is_some_and(|peer| !peer.whole && long_ago(peer)) && !unheard.contains(id)
+        };
+        let unsaid = state.table.ids().into_iter().filter(silent);
+        let due: Vec<NodeId> = unheard.iter().copied().chain(unsaid).collect();
+        due.into_iter().filter_map(|id| Some(state.peers.get(&id)?.info(id))).collect()
     }
 
     /// A random key in each bucket that was not looked up for `span`.

@@ -6,19 +6,22 @@
 //!   └────────────── what did not come, as long as something new does ◀───────────────┘
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dht_kad::admission::{Existing, Path, row_key};
+use dht_kad::admission::{Existing, FUTURE_TOLERANCE_MS, Path, row_key};
 use dht_kad::message::reconcile::Wanted;
 use dht_kad::message::{NodeInfo, Reconcile, Reconciled, RecordBytes};
 use dht_kad::reconcile::descent::batches;
 use dht_kad::reconcile::{Group, short};
-use dht_kad::{ParsedRecord, Refusal, ValidRecord};
+use dht_kad::refusal::FullScope;
+use dht_kad::time::HOUR_MS;
+use dht_kad::{ParsedRecord, Refusal, UnixMs, ValidRecord};
 use tokio::time::Instant;
 
+use super::figures::count;
 use super::round::RoundError;
 use crate::context::Inner;
 use crate::store::Submission;
@@ -40,8 +43,10 @@ const TURN_RECORDS: usize = 16;
 /// So many records for which there is no room, and the rest is not fetched now: a full store still
 /// hears of deletes, and does not fetch in vain for ever.
 const WITHOUT_ROOM_MAX: u64 = 2_048;
-/// The most versions remembered as superseded, at 8 bytes each.
-const SUPERSEDED_MAX: usize = 65_536;
+/// The most versions remembered as unwanted, at some 30 bytes each.
+const UNWANTED_MAX: usize = 65_536;
+/// So long a version is not fetched again that exceeded a quota: many rounds; then room may have come back.
+const NO_ROOM_FOR_MS: u64 = HOUR_MS;
 
 /// What fetching some records came to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -50,11 +55,12 @@ pub(crate) struct FetchReport {
     pub(crate) asked: u64,
     /// How many of them this node holds now.
     pub(crate) stored: u64,
-    /// How many came and are of no use: something newer is here, or they have ended.
+    /// How many came and are not wanted: something newer is here, they have ended or not begun, or
+    /// they exceed a quota.
     pub(crate) useless: u64,
     /// How many did not come because the holder does not have them any more.
     pub(crate) gone: u64,
-    /// How many came for which this node has no room.
+    /// How many came for which this node has no room, or which exceed a quota.
     pub(crate) without_room: u64,
     /// How many false records came.
     pub(crate) lies: u64,
@@ -64,28 +70,38 @@ pub(crate) struct FetchReport {
     pub(crate) stopped: Option<RoundError>,
 }
 
-/// The first bytes of the digests of versions that came and had been replaced here. A version that is
-/// superseded once is so for good, so it need not be fetched again from a holder that is behind.
+/// Versions that other holders have and this node does not want for now, by the first bytes of their
+/// digests, and until when: so that they are not fetched again in every round with a holder that has
+/// them.
+///
+/// - What came and had been replaced here: superseded once is superseded for good.
+/// - What exceeded a quota: for [`NO_ROOM_FOR_MS`].
+/// - What was made in the future: until it may have been made.
 #[derive(Debug, Default)]
-pub(crate) struct Superseded(Mutex<BTreeSet<u64>>);
+pub(crate) struct Unwanted(Mutex<BTreeMap<u64, UnixMs>>);
 
-impl Superseded {
-    /// Whether this version was seen to be superseded.
-    pub(crate) fn knows(&self, short: u64) -> bool {
-        self.shorts().contains(&short)
-    }
-
-    /// Remembers a version; all others are forgotten when there are too many, which costs one more
-    /// fetch of each.
-    fn note(&self, short: u64) {
-        let mut shorts = self.shorts();
-        if shorts.len() >= SUPERSEDED_MAX {
-            shorts.clear();
+impl Unwanted {
+    /// Whether this version is not wanted now.
+    pub(crate) fn knows(&self, short: u64, now: UnixMs) -> bool {
+        let mut versions = self.versions();
+        let until = versions.get(&short).copied();
+        if until.is_some_and(|until| until <= now) {
+            versions.remove(&short);
         }
-        shorts.insert(short);
+        until.is_some_and(|until| until > now)
     }
 
-    fn shorts(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+    /// Remembers a version until some moment; all others are forgotten when there are too many,
+    /// which costs one more fetch of each.
+    fn note(&self, short: u64, until: UnixMs) {
+        let mut versions = self.versions();
+        if versions.len() >= UNWANTED_MAX {
+            versions.clear();
+        }
+        versions.insert(short, until);
+    }
+
+    fn versions(&self) -> MutexGuard<'_, BTreeMap<u64, UnixMs>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,7 +116,7 @@ impl Inner {
         path: Path,
         until: Instant,
     ) -> FetchReport {
-        let mut report = FetchReport { asked: count(&wanted), ..FetchReport::default() };
+        let mut report = FetchReport { asked: items(&wanted), ..FetchReport::default() };
         for batch in batches(wanted) {
             if let Err(error) = self.fetch_batch(peer, batch, (path, until), &mut report).await {
                 report.stopped = Some(error);
@@ -129,14 +145,14 @@ impl Inner {
                 self.stats.note_lie();
                 return Err(RoundError::WrongAnswer(peer.id));
             };
-            let before = count(&missing);
+            let before = items(&missing);
             let (records, lies) = self.checked_records(records, &mut missing).await;
             report.lies += lies;
             self.keep(records, path, report).await?;
             if report.lies >= LIES_MAX {
                 return Err(RoundError::WrongAnswer(peer.id));
             }
-            if count(&missing) == before {
+            if items(&missing) == before {
                 // An answer without any of them: they were replaced there, or have ended.
                 report.gone += if lies == 0 { before } else { 0 };
                 return Ok(());
@@ -156,7 +172,7 @@ impl Inner {
         let bytes: usize = answered.iter().map(|record| record.0.len()).sum();
         self.replication.figures.fetched_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         // More than were asked for are lies that need no look.
-        let most = usize::try_from(count(missing)).unwrap_or(usize::MAX);
+        let most = usize::try_from(items(missing)).unwrap_or(usize::MAX);
         let mut answered = answered.into_iter().take(most);
         let mut records = Vec::new();
         loop {
@@ -190,36 +206,63 @@ impl Inner {
             if place % TURN_RECORDS == TURN_RECORDS - 1 {
                 tokio::task::yield_now().await;
             }
-            match result {
-                Ok(_) => {}
-                // Others may be smaller than what they replace, or delete it.
-                Err(Refusal::Full { .. } | Refusal::WorkTooLow { .. })
-                    if report.without_room < WITHOUT_ROOM_MAX =>
-                {
-                    report.without_room += 1;
-                    continue;
-                }
-                Err(refusal) if is_of_the_record(&refusal) => {
-                    tracing::debug!(%refusal, "a record that another holder keeps is of no use");
-                    report.useless += 1;
-                    continue;
-                }
-                Err(refusal) => {
+            if let Err(refusal) = result {
+                if let Err(refusal) = self.note_refused(record, refusal, path, report) {
                     refused = Some(refusal);
-                    continue;
                 }
+                continue;
             }
             let held = self.server.held(record.id()).await.map_err(RoundError::Store)?;
             match held {
                 Some(held) if held == record.precedence() => report.stored += 1,
                 Some(held) if held > record.precedence() => {
-                    self.replication.superseded.note(short(record.digest()));
+                    self.replication.unwanted.note(short(record.digest()), UnixMs(u64::MAX));
                     report.useless += 1;
                 }
                 _ => tracing::warn!("a record that the store took cannot be read back"),
             }
         }
         refused.map_or(Ok(()), |refusal| Err(RoundError::Store(refusal)))
+    }
+
+    /// Counts a record that the store refused, and remembers it where it would be refused again.
+    ///
+    /// # Errors
+    /// The refusal, if nothing more is to be fetched now.
+    fn note_refused(
+        &self,
+        record: &ValidRecord,
+        refusal: Refusal,
+        path: Path,
+        report: &mut FetchReport,
+    ) -> Result<(), Refusal> {
+        let unwanted = |until| self.replication.unwanted.note(short(record.digest()), until);
+        match refusal {
+            // Others may be smaller than what they replace, or delete it.
+            Refusal::Full { scope } if report.without_room < WITHOUT_ROOM_MAX => {
+                report.without_room += 1;
+                count(&self.replication.figures.without_room);
+                // A store that is full lacks what it has no room for; what exceeds the quotas of
+                // repair was promised by nobody. What was only offered may still come by repair.
+                if path == Path::Repair && scope != FullScope::Total {
+                    unwanted(self.clock.now().after(NO_ROOM_FOR_MS));
+                    report.useless += 1;
+                }
+            }
+            Refusal::WorkTooLow { .. } if report.without_room < WITHOUT_ROOM_MAX => {
+                report.without_room += 1;
+                count(&self.replication.figures.without_room);
+            }
+            refusal if is_of_the_record(&refusal) => {
+                tracing::debug!(%refusal, "a record that another holder keeps is of no use");
+                if matches!(refusal, Refusal::FromTheFuture { .. }) {
+                    unwanted(UnixMs(record.created_at().since(UnixMs(FUTURE_TOLERANCE_MS))));
+                }
+                report.useless += 1;
+            }
+            refusal => return Err(refusal),
+        }
+        Ok(())
     }
 }
 
@@ -252,6 +295,6 @@ fn is_of_the_record(refusal: &Refusal) -> bool {
     )
 }
 
-fn count(wanted: &[Wanted]) -> u64 {
+fn items(wanted: &[Wanted]) -> u64 {
     wanted.iter().map(|wanted| wanted.shorts.len() as u64).sum()
 }

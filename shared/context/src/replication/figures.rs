@@ -18,6 +18,8 @@ pub struct Figures {
     pub(crate) served_bytes: AtomicU64,
     /// Records fetched, stored and read back.
     pub(crate) fetched: AtomicU64,
+    /// Records fetched for which there was no room, or which exceeded a quota.
+    pub(crate) without_room: AtomicU64,
     /// Records sent to other holders.
     pub(crate) served: AtomicU64,
     /// Rounds that came to their end.
@@ -43,6 +45,8 @@ pub struct ReplicationFigures {
     pub served_bytes: u64,
     /// Records fetched, stored and read back.
     pub fetched: u64,
+    /// Records fetched for which there was no room, or which exceeded a quota.
+    pub without_room: u64,
     /// Records sent to other holders.
     pub served: u64,
     /// Rounds that came to their end.
@@ -75,6 +79,7 @@ impl Figures {
             fetched_bytes: read(&self.fetched_bytes),
             served_bytes: read(&self.served_bytes),
             fetched: read(&self.fetched),
+            without_room: read(&self.without_room),
             served: read(&self.served),
             rounds_ok: read(&self.rounds_ok),
             rounds_failed: read(&self.rounds_failed),

@@ -5,7 +5,8 @@
 //!         ─▶ offered to all of them at once, again and again, while they fetch
 //!         ─▶ a quorum holds each, or the limit has passed, or nobody answers
 //! leave:  puts refused ─▶ passes over all that is here, as over what belongs elsewhere
-//!         ─▶ a quorum of the others holds each, or nothing has moved for long ─▶ «I am leaving»
+//!         ─▶ a quorum of the others holds each ─▶ «I am leaving»
+//!         ─▶ nothing has moved for long, or nobody waits for it any more ─▶ puts are taken again
 //! ```
 //!
 //! Reads, comparisons and fetches are answered all the while. A node that has nothing to hand over
@@ -52,6 +53,23 @@ pub struct LeaveReport {
     pub not_confirmed: u64,
 }
 
+/// A leave under way. It is undone when this is dropped, unless it came to its end.
+struct Leaving<'a>(&'a Replication);
+
+impl Leaving<'_> {
+    /// All was handed over: this node takes no puts any more.
+    fn for_good(&self) {
+        self.0.begin_end();
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.state().leaving = false;
+        self.0.wake.notify_one();
+    }
+}
+
 /// An item on its way to a quorum.
 struct Pending {
     offered: Offered,
@@ -66,6 +84,12 @@ impl Replication {
     pub(crate) fn begin_end(&self) {
         self.state().ending = true;
         self.wake.notify_one();
+    }
+
+    /// This node takes no puts and repairs nothing while it hands over what it holds.
+    fn begin_leaving(&self) -> Leaving<'_> {
+        self.state().leaving = true;
+        Leaving(self)
     }
 
     /// What publishers put here of which no round has shown that a quorum of the others holds it.
@@ -166,12 +190,12 @@ impl Inner {
     }
 
     /// Hands over everything. If that came to its end, the neighbours are told that this node leaves
-    /// for good.
+    /// for good; if not, or if this is dropped, the node goes on as before.
     pub(crate) async fn leave(
         self: &Arc<Self>,
         mut progress: impl FnMut(&LeaveReport),
     ) -> LeaveReport {
-        self.replication.begin_end();
+        let leaving = self.replication.begin_leaving();
         let (mut report, mut moved_at) = (LeaveReport::default(), Instant::now());
         loop {
             let everywhere = vec![Prefix::all()];
@@ -194,6 +218,7 @@ impl Inner {
             tokio::time::sleep(PASS_AGAIN).await;
         }
         if report.not_confirmed == 0 {
+            leaving.for_good();
             self.say_leaving().await;
         }
         report

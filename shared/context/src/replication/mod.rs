@@ -76,7 +76,7 @@ use whole::Whole;
 pub struct Replication {
     pub(crate) figures: Figures,
     pub(crate) pace: Pace,
-    pub(crate) superseded: fetch::Superseded,
+    pub(crate) unwanted: fetch::Unwanted,
     whole: Whole,
     state: Mutex<State>,
     /// Something is to be done that was not before. Only the schedule waits for it.
@@ -95,8 +95,11 @@ struct State {
     unconfirmed: u64,
     /// Other keys belong here than before: what lies here is to be looked through.
     range_changed: bool,
-    /// This node stops or leaves: it takes no puts, and repairs nothing any more.
+    /// This node stops, or has left: it takes no puts, and repairs nothing any more.
     ending: bool,
+    /// This node hands over all that it holds, to leave: it takes no puts, and repairs nothing
+    /// meanwhile.
+    leaving: bool,
 }
 
 /// What one comparison with one neighbour came to.
@@ -107,7 +110,8 @@ pub struct RoundReport {
     /// All of it was compared, and all of what lacked that the neighbour still had was fetched;
     /// otherwise the round ended at its bounds, or something could not be told apart yet.
     pub complete: bool,
-    /// Versions that the neighbour holds, which this node should and did not.
+    /// Versions that the neighbour holds, which this node should and did not, those left out that it
+    /// does not want: superseded ones, those not yet made, those that exceed a quota.
     pub lacked: u64,
     /// Of those, how many this node holds now.
     pub fetched: u64,
@@ -136,11 +140,12 @@ impl Replication {
             unconfirmed: 0,
             range_changed: false,
             ending: false,
+            leaving: false,
         };
         Replication {
             figures: Figures::default(),
             pace: Pace::new(config.repair_bytes_per_sec),
-            superseded: fetch::Superseded::default(),
+            unwanted: fetch::Unwanted::default(),
             whole: Whole::default(),
             state: Mutex::new(state),
             wake: Notify::new(),
@@ -169,7 +174,7 @@ impl Replication {
     /// comes. False if too much waits already, or if this node stops.
     pub fn want(&self, holder: NodeId, wanted: Vec<Wanted>) -> bool {
         let mut state = self.state();
-        let taken = !state.ending && state.wants.add(holder, wanted);
+        let taken = !state.is_ending() && state.wants.add(holder, wanted);
         drop(state);
         if taken {
             self.wake.notify_one();
@@ -188,8 +193,13 @@ impl Replication {
         self.state().recent.note(accepted);
     }
 
-    /// Whether this node stops, and takes no puts any more.
+    /// Whether this node stops or leaves, and takes no puts.
     pub(crate) fn is_ending(&self) -> bool {
+        self.state().is_ending()
+    }
+
+    /// Whether this node repairs nothing any more, whatever comes.
+    fn has_ended(&self) -> bool {
         self.state().ending
     }
 
@@ -231,6 +241,10 @@ impl Replication {
 }
 
 impl State {
+    fn is_ending(&self) -> bool {
+        self.ending || self.leaving
+    }
+
     /// Works out anew who should hold what; returns by how many half bytes slots are told apart.
     fn count_holders(&mut self, own: NodeId, chance: &Chance, now: Instant) -> usize {
         let neighbourhood = Neighbourhood::new(own, &self.members.holders(), K);

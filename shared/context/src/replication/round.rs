@@ -251,7 +251,8 @@ impl Round<'_> {
         };
         let (mut shorts, lacked_there) = lacking(theirs, &ours);
         self.descent.note_lacked_there(lacked_there);
-        shorts.retain(|short| !self.inner.replication.superseded.knows(*short));
+        let now = self.inner.clock.now();
+        shorts.retain(|short| !self.inner.replication.unwanted.knows(*short, now));
         if !shorts.is_empty() {
             self.report.lacked += shorts.len() as u64;
             self.waiting += shorts.len();

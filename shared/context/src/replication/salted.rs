@@ -138,8 +138,8 @@ impl Inner {
             _ => return Err(AskError::WrongAnswer(peer.id)),
         };
         let ours: BTreeSet<u64> = items.iter().map(Item::short).collect();
-        let superseded = &self.replication.superseded;
-        let lacks = |short: &u64| !ours.contains(short) && !superseded.knows(*short);
+        let (unwanted, now) = (&self.replication.unwanted, self.clock.now());
+        let lacks = |short: &u64| !ours.contains(short) && !unwanted.knows(*short, now);
         let shorts: Vec<u64> = theirs.into_iter().filter(lacks).collect();
         if !shorts.is_empty() {
             let wanted = vec![Wanted { part: part.clone(), shorts }];

@@ -95,7 +95,11 @@ impl Inner {
             salted_due: now + self.chance.jittered(self.config.timing.repair_soon),
             save_due: now + SAVE_EVERY,
         };
-        while !self.replication.is_ending() {
+        while !self.replication.has_ended() {
+            if self.replication.is_ending() {
+                self.replication.wake.notified().await;
+                continue;
+            }
             if !self.membership.is_settled() {
                 self.await_settled().await;
             }

@@ -52,11 +52,21 @@ impl Holder {
         number: u8,
         wrap: impl FnOnce(MemoryStore) -> Arc<dyn RecordStore>,
     ) -> Self {
+        Self::start_within(wire, number, Limits::default_for(1 << 30), wrap)
+    }
+
+    /// A holder whose store is wrapped and has these limits.
+    pub(crate) fn start_within(
+        wire: &Arc<Wire>,
+        number: u8,
+        limits: Limits,
+        wrap: impl FnOnce(MemoryStore) -> Arc<dyn RecordStore>,
+    ) -> Self {
         let key = NodeKey::from_seed([number; 32]);
         let transport = wire.bind(key.id());
         let info = NodeInfo { id: key.id(), addrs: transport.local_addrs() };
         let clock = Arc::new(ManualClock::new(START));
-        let kept = MemoryStore::new(network(), clock.clone(), Limits::default_for(1 << 30));
+        let kept = MemoryStore::new(network(), clock.clone(), limits);
         let store = wrap(kept);
         let config = ContextConfig::new(network(), Mode::Server, Vec::new());
         let foundations = Foundations {

@@ -1,13 +1,14 @@
 //! A holder that answers nonsense or lies: the asker survives it, stores nothing, and counts it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use dht_context::clock::{Clock, ManualClock};
 use dht_context::node_key::NodeKey;
 use dht_context::replication::{RoundError, RoundReport};
 use dht_context::transport::{Answer, Asker, Service, Transport};
-use dht_kad::admission::Existing;
+use dht_kad::admission::{Amount, Existing, FUTURE_TOLERANCE_MS, Limits};
 use dht_kad::codec::{decode_request, encode_response};
 use dht_kad::message::reconcile::{GroupPrint, PARTS_MAX, PartAnswer, PartAsk, SHORTS_MAX};
 use dht_kad::message::{
@@ -15,7 +16,7 @@ use dht_kad::message::{
 };
 use dht_kad::reconcile::{Cut, Group, Prefix, Print, short};
 use dht_kad::record::{RecordDraft, Retention};
-use dht_kad::time::DAY_MS;
+use dht_kad::time::{DAY_MS, HOUR_MS};
 use dht_kad::{Refusal, UnixMs, ValidRecord};
 
 use crate::holders::{Holder, START, draft, identity, sign, values, within};
@@ -33,6 +34,7 @@ impl Service for Liar {
                 mode: Mode::Server,
                 version: "liar".into(),
                 settled: true,
+                whole: true,
                 observed: asker.addr,
                 clock: ManualClock::new(START).now(),
             }),
@@ -261,4 +263,75 @@ async fn the_same_record_twice_counts_once() {
     let report = within(here.context.compare_with(&info, &[Prefix::all()])).await.unwrap();
     assert_eq!((report.lacked, report.fetched, here.count()), (1, 1, 1));
     assert_eq!(here.context.stats().lies, 1);
+}
+
+/// Holds nothing but these records, all of one group and publisher, and counts how often it is asked
+/// for records.
+fn floods(records: Vec<ValidRecord>, fetches: Arc<AtomicUsize>) -> Script {
+    let group = Group::of(&Existing::of(&records[0]));
+    let shorts: Vec<u64> = records.iter().map(|record| short(record.digest())).collect();
+    let all = print(records.len() as u64, 1);
+    Box::new(move |question| match question {
+        Reconcile::Whole(_) => Reconciled::Groups(vec![GroupPrint { group, print: all }]),
+        Reconcile::Parts(parts) => {
+            let answer = |_: &PartAsk| PartAnswer::Items(shorts.clone());
+            Reconciled::Parts(parts.iter().map(answer).collect())
+        }
+        Reconcile::Records(wanted) => {
+            fetches.fetch_add(1, Ordering::Relaxed);
+            let asked: Vec<u64> =
+                wanted.iter().flat_map(|wanted| wanted.shorts.iter().copied()).collect();
+            let named = |record: &&ValidRecord| asked.contains(&short(record.digest()));
+            let sent = records.iter().filter(named).map(|record| record.bytes().clone());
+            Reconciled::Records(sent.map(RecordBytes).collect())
+        }
+        _ => Reconciled::Noted,
+    })
+}
+
+/// A neighbour shows as many records of one publisher as it likes to make up.
+#[tokio::test(start_paused = true)]
+async fn a_neighbour_cannot_fill_a_store_beyond_twice_a_quota() {
+    let wire = Arc::new(Wire::default());
+    let publisher = Amount { records: 10, bytes: u64::MAX };
+    let limits = Limits { publisher, ..Limits::default_for(1 << 30) };
+    let here = Holder::start_within(&wire, 1, limits, |store| Arc::new(store));
+    let made_up: Vec<ValidRecord> = (0..30).map(|number| sign(&draft(number))).collect();
+    let fetches = Arc::new(AtomicUsize::new(0));
+    let info = liar(&wire, floods(made_up, fetches.clone()));
+    let compare =
+        async || within(here.context.compare_with(&info, &[Prefix::all()])).await.unwrap();
+
+    let report = compare().await;
+    assert_eq!((report.fetched, report.lacked, report.complete), (20, 20, true));
+    assert_eq!(here.count(), 20);
+    assert_eq!(here.context.stats().replication.without_room, 10);
+    let asked = fetches.load(Ordering::Relaxed);
+    let again = compare().await;
+    assert_eq!((again.fetched, again.lacked, again.complete), (0, 0, true));
+    assert_eq!(fetches.load(Ordering::Relaxed), asked, "what had no room is not fetched again");
+
+    here.clock.set(START.after(HOUR_MS));
+    assert_eq!(compare().await.fetched, 0);
+    assert_eq!(fetches.load(Ordering::Relaxed), asked + 1, "room may have come back meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_in_the_future_is_fetched_again_when_it_may_be_taken_and_not_before() {
+    let wire = Arc::new(Wire::default());
+    let here = Holder::start(&wire, 1);
+    let created_at = START.after(2 * HOUR_MS);
+    let early = sign(&RecordDraft { created_at, ..draft(1) });
+    let fetches = Arc::new(AtomicUsize::new(0));
+    let info = liar(&wire, floods(vec![early.clone()], fetches.clone()));
+    let compare =
+        async || within(here.context.compare_with(&info, &[Prefix::all()])).await.unwrap();
+    for _ in 0..3 {
+        let report = compare().await;
+        assert_eq!((report.fetched, report.lacked, report.complete), (0, 0, true));
+    }
+    assert_eq!(fetches.load(Ordering::Relaxed), 1, "once, to see that it is too early");
+    here.clock.set(UnixMs(created_at.0 - FUTURE_TOLERANCE_MS));
+    assert_eq!(compare().await.fetched, 1);
+    assert!(here.holds(&early).await);
 }

@@ -11,6 +11,7 @@
 mod answers;
 mod holders;
 mod hostile;
+mod leaving;
 mod rounds;
 mod tampered;
 mod wire;

@@ -1,7 +1,7 @@
 //! [`ClosestLookup`]: who are the k servers closest to a place?
 
 use super::LookupConfig;
-use super::walk::{Move, Walk};
+use super::walk::{Move, Order, Walk};
 use crate::id::{Key, NodeId};
 use crate::message::NodeInfo;
 
@@ -70,15 +70,20 @@ impl ClosestLookup {
         config: LookupConfig,
         all_count: bool,
     ) -> Self {
-        ClosestLookup { walk: Walk::new(target, own, seeds, config), all_count }
+        ClosestLookup {
+            walk: Walk::new(target, own, seeds, config, Order::ClosestFirst),
+            all_count,
+        }
     }
 
     /// What to do next; to be called until it says [`Step::Wait`] or [`Step::Done`]. Nobody is
     /// named twice.
     #[expect(clippy::should_implement_trait, reason = "a step is no item: waiting is not the end")]
     pub fn next(&mut self) -> Step {
-        match self.walk.peek() {
-            Move::Ask(distance) => self.walk.ask(&distance).map_or(Step::Done, Step::Ask),
+        match self.walk.peek(usize::MAX) {
+            Move::Ask { distance, by_lot } => {
+                self.walk.ask(&distance, by_lot).map_or(Step::Done, Step::Ask)
+            }
             Move::Wait => Step::Wait,
             Move::Done { .. } => Step::Done,
         }

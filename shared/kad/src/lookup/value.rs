@@ -3,15 +3,29 @@
 //! It is the walk of [`lookup`](super) with reasons to end early. The caller keeps and verifies the
 //! records that come with the answers; the machine only hears whether there were any.
 //!
-//! | consistency | ends with holders | or, whatever they hold, with |
-//! |---|---|---|
-//! | one | at the first | a majority of T |
-//! | default | at [`DEFAULT_HOLDERS`] among the k closest known | a majority of T |
-//! | quorum | never | a majority of T |
+//! | consistency | asks | ends with holders | or, whatever they hold, with |
+//! |---|---|---|---|
+//! | one | the closest first | at the first | a majority of T |
+//! | default | by lot | at [`DEFAULT_HOLDERS`] drawn from the k closest known | a majority of T |
+//! | quorum | by lot | never | a majority of T |
 //!
-//! A majority of T is enough for each, since it sees every acknowledged put; without a holder, it
+//! A majority of T is enough for each, since it meets what a majority acknowledged
+//! ([`lookup`](super) says when exactly); without a holder, it
 //! is the proof that nothing was acknowledged. Where it cannot be told from the answers, the walk
 //! goes on to its end. Among small networks this asks no more than half of the servers and one.
+//!
+//! # Whom a default get believes
+//! Whoever grinds names close to a key is closer to it than all honest servers. If the closest were
+//! asked first, three such attackers could show the same old version to everybody. So who is asked
+//! is drawn by lot from the k closest known, anew for each lookup: the holders are a random sample of T.
+//! The lots are a keyed hash of the names, under a seed that only the asker knows.
+//!
+//! A walk by lots alone would take half again as many hops to come near the key. So one of the questions under
+//! way goes to the closest server known, until the closest of all has answered: it knows all others
+//! there. It may well be an attacker, and leads only: it does not count towards the holders, unless its
+//! lot was the lowest, too. From then on no more than one more are asked at once than holders are lacking: so a
+//! default get of a record that all have takes two requests more than it counts holders, and does not
+//! wait for the slowest.
 //!
 //! One server is asked for the records, the others for heads only, until one that was asked for the
 //! records has some: a body is sent once as a rule, and the heads tell whether it is the latest.
@@ -23,23 +37,27 @@ use thiserror::Error;
 
 use super::LookupConfig;
 use super::closest::Condition;
-use super::walk::{Move, Walk};
+use super::walk::{Move, Order, Walk};
 use crate::id::{Key, NodeId};
 use crate::message::NodeInfo;
 
-/// Holders that a get asks by default: with one that is stale and one that withholds what it has,
-/// the third has the latest.
-pub const DEFAULT_HOLDERS: usize = 3;
+/// Holders that a get draws by default. With 7 of the 20 closest hostile, which is a third, those drawn
+/// are all hostile in one of 738 reads: C(7,5) / C(20,5) = 0.14%. Of four drawn that would be 0.7%, of
+/// three 3%.
+pub const DEFAULT_HOLDERS: usize = 5;
+
+/// Asked beyond the holders that are lacking: one straggler holds nothing up.
+const SPARE: usize = 1;
 
 /// How sure a get is to see the latest version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Consistency {
     /// The first holder's word is enough.
     One,
-    /// The latest of [`DEFAULT_HOLDERS`] holders.
+    /// The latest of [`DEFAULT_HOLDERS`] holders, drawn by lot.
     #[default]
     Default,
-    /// The latest of a majority: sees every acknowledged put.
+    /// The latest of a majority of T.
     Quorum,
 }
 
@@ -112,7 +130,8 @@ enum Body {
 
 impl ValueLookup {
     /// Starts from `seeds`: the closest servers that the own table knows. `own` is never asked; a
-    /// server looks into its own store besides.
+    /// server looks into its own store besides. The lots are drawn from `chance`, which is to be new for
+    /// each lookup, and known to nobody else.
     #[must_use]
     pub fn new(
         key: Key,
@@ -120,8 +139,13 @@ impl ValueLookup {
         seeds: Vec<NodeInfo>,
         consistency: Consistency,
         config: LookupConfig,
+        chance: u64,
     ) -> Self {
-        let walk = Walk::new(key, own, seeds, config);
+        let order = match consistency {
+            Consistency::One => Order::ClosestFirst,
+            Consistency::Default | Consistency::Quorum => Order::ByLot(chance),
+        };
+        let walk = Walk::new(key, own, seeds, config, order);
         let mut lookup =
             ValueLookup { walk, consistency, holders: Vec::new(), body: Body::Wanted, ended: None };
         lookup.conclude();
@@ -135,8 +159,14 @@ impl ValueLookup {
         if self.ended.is_some() {
             return ValueStep::Done;
         }
-        let Move::Ask(distance) = self.walk.peek() else { return ValueStep::Wait };
-        let Some(node) = self.walk.ask(&distance) else { return ValueStep::Wait };
+        let at_once = match self.consistency {
+            Consistency::Default => self.lacking().saturating_add(SPARE),
+            Consistency::One | Consistency::Quorum => usize::MAX,
+        };
+        let Move::Ask { distance, by_lot } = self.walk.peek(at_once) else {
+            return ValueStep::Wait;
+        };
+        let Some(node) = self.walk.ask(&distance, by_lot) else { return ValueStep::Wait };
         let want = match self.body {
             Body::Wanted => Want::Record,
             // The first holder ends it, so each one has to bring the records along.
@@ -198,19 +228,24 @@ impl ValueLookup {
         }
     }
 
-    fn conclude(&mut self) {
-        let enough_holders = match self.consistency {
-            Consistency::One => !self.holders.is_empty(),
+    /// How many holders it takes yet to end.
+    fn lacking(&self) -> usize {
+        match self.consistency {
+            Consistency::One => usize::from(self.holders.is_empty()),
             // Others on the way may have held it when the network was smaller, and missed since what
             // became of it.
             Consistency::Default => {
-                self.walk.among_closest(|id| self.holders.contains(id)) >= DEFAULT_HOLDERS
+                let drawn = self.walk.drawn_of_closest(|id| self.holders.contains(id));
+                DEFAULT_HOLDERS.saturating_sub(drawn)
             }
-            Consistency::Quorum => false,
-        };
-        if enough_holders || self.walk.majority_answered() {
+            Consistency::Quorum => usize::MAX,
+        }
+    }
+
+    fn conclude(&mut self) {
+        if self.lacking() == 0 || self.walk.majority_answered() {
             self.ended = Some(true);
-        } else if let Move::Done { exhausted } = self.walk.peek() {
+        } else if let Move::Done { exhausted } = self.walk.peek(usize::MAX) {
             self.ended = Some(self.walk.any_settled() && !exhausted);
         }
     }

@@ -9,11 +9,25 @@ use crate::id::{Distance, Key, NodeId};
 use crate::message::{ADDRS_MAX, NodeInfo};
 use crate::put::quorum_of;
 
+/// Whom a walk asks next, of the k closest known that it has not asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// Always the closest.
+    ClosestFirst,
+    /// The closest one at a time, until the closest of all has answered; beside it, and from then on,
+    /// whoever has the lowest lot. Lots follow from this seed, which nobody else may know.
+    ByLot(u64),
+}
+
 /// What a walk can do now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Move {
     /// Ask the candidate at this distance.
-    Ask(Distance),
+    Ask {
+        distance: Distance,
+        /// It is its lot, and not only its place: nobody could know that it would be asked.
+        by_lot: bool,
+    },
     /// An answer has to come first.
     Wait,
     /// It is over: because the k closest have answered, or because the requests are used up.
@@ -50,6 +64,9 @@ struct Candidate {
     addrs: Vec<(usize, SocketAddr)>,
     /// How many answers it took, one after the other, to hear of it.
     hops: usize,
+    lot: u64,
+    /// Asked because of its lot.
+    by_lot: bool,
     phase: Phase,
 }
 
@@ -59,6 +76,7 @@ pub(super) struct Walk {
     target: Key,
     own: NodeId,
     config: LookupConfig,
+    order: Order,
     /// By distance, which names a candidate as well as its id does.
     candidates: BTreeMap<Distance, Candidate>,
     asked: usize,
@@ -73,12 +91,14 @@ impl Walk {
         own: NodeId,
         seeds: Vec<NodeInfo>,
         config: LookupConfig,
+        order: Order,
     ) -> Self {
         let config = LookupConfig { k: config.k.max(1), alpha: config.alpha.max(1), ..config };
         let mut walk = Walk {
             target,
             own,
             config,
+            order,
             candidates: BTreeMap::new(),
             asked: 0,
             failed: 0,
@@ -99,53 +119,74 @@ impl Walk {
         self.failed
     }
 
-    /// What comes next. Among the k closest that have not failed, whoever is unasked is asked. A
-    /// slow one keeps its place, since the walk is not over before it answers or fails, but lends
-    /// it to the next candidate meanwhile, so that its failure costs no second wait.
-    pub(super) fn peek(&self) -> Move {
+    /// What comes next. Among the k closest that have not failed, whoever is unasked is asked, in the
+    /// walk's order, while fewer than `at_once` and α are under way. A slow one keeps its place, since
+    /// the walk is not over before it answers or fails, but lends it to the next candidate meanwhile,
+    /// so that its failure costs no second wait.
+    pub(super) fn peek(&self, at_once: usize) -> Move {
         let mut places = self.config.k;
-        let mut waiting = false;
+        let (mut waiting, mut arrived) = (false, None);
+        let (mut closest, mut lowest) = (None, None);
         for (distance, candidate) in &self.candidates {
             if places == 0 {
                 break;
             }
             match candidate.phase {
-                Phase::Failed | Phase::Answered { counts: false, .. } => continue,
+                Phase::Failed => continue,
+                Phase::Answered { counts: false, .. } => {
+                    arrived.get_or_insert(true);
+                    continue;
+                }
                 Phase::Asked { slow: true } => {
                     waiting = true;
                     continue;
                 }
-                Phase::Asked { slow: false } => waiting = true,
-                Phase::Answered { .. } => {}
-                Phase::Known if self.asked >= self.config.max_requests => {
-                    let answers_may_come = self.in_flight > 0;
-                    return if answers_may_come {
-                        Move::Wait
-                    } else {
-                        Move::Done { exhausted: true }
-                    };
+                Phase::Asked { slow: false } => {
+                    waiting = true;
+                    arrived.get_or_insert(false);
+                }
+                Phase::Answered { .. } => {
+                    arrived.get_or_insert(true);
                 }
                 Phase::Known => {
-                    let brisk = self.in_flight.saturating_sub(self.in_flight_slow);
-                    return if brisk < self.config.alpha {
-                        Move::Ask(*distance)
-                    } else {
-                        Move::Wait
-                    };
+                    // Whether the closest of all is this one, which is to be asked.
+                    let leads = arrived.is_none();
+                    arrived.get_or_insert(false);
+                    closest = closest.or(Some((*distance, leads)));
+                    let lot = (candidate.lot, *distance);
+                    lowest = Some(lowest.map_or(lot, |lowest| lot.min(lowest)));
                 }
             }
             places -= 1;
         }
-        if waiting { Move::Wait } else { Move::Done { exhausted: false } }
+        let (Some((closest, leads)), Some((_, lowest))) = (closest, lowest) else {
+            return if waiting { Move::Wait } else { Move::Done { exhausted: false } };
+        };
+        if self.asked >= self.config.max_requests {
+            let answers_may_come = self.in_flight > 0;
+            return if answers_may_come { Move::Wait } else { Move::Done { exhausted: true } };
+        }
+        let arrived = arrived.unwrap_or(false);
+        let at_once =
+            if arrived { self.config.alpha.min(at_once.max(1)) } else { self.config.alpha };
+        if self.in_flight.saturating_sub(self.in_flight_slow) >= at_once {
+            return Move::Wait;
+        }
+        match self.order {
+            Order::ClosestFirst => Move::Ask { distance: closest, by_lot: false },
+            Order::ByLot(_) if leads => Move::Ask { distance: closest, by_lot: closest == lowest },
+            Order::ByLot(_) => Move::Ask { distance: lowest, by_lot: true },
+        }
     }
 
     /// Marks the candidate at this distance as asked and says where it is.
-    pub(super) fn ask(&mut self, distance: &Distance) -> Option<NodeInfo> {
+    pub(super) fn ask(&mut self, distance: &Distance, by_lot: bool) -> Option<NodeInfo> {
         let candidate = self
             .candidates
             .get_mut(distance)
             .filter(|candidate| candidate.phase == Phase::Known)?;
         candidate.phase = Phase::Asked { slow: false };
+        candidate.by_lot = by_lot;
         self.asked += 1;
         self.in_flight += 1;
         Some(candidate.info())
@@ -210,8 +251,12 @@ impl Walk {
         closest.map(|candidate| candidate.hops).max().unwrap_or(0)
     }
 
-    /// Those who belong to T once the walk is over, and those before the last of them who answered
-    /// and do not count, no more than k of these.
+    /// Whom a put goes to once the walk is over, closest first: the k closest that answered and count,
+    /// which is T, and the k closest of those that answered and do not count, as far as they are closer
+    /// than the last of T. These will belong to T when they are whole, so what is put now should lie
+    /// there; they come between the others in the order of distance, and each says by `whole` which it
+    /// is. If fewer than k count, the list goes on to the last that answered. Whoever failed, or has not
+    /// answered, is not in it.
     pub(super) fn answered_up_to_last_that_counts(&self) -> Vec<AnsweredNode> {
         let mut nodes = Vec::new();
         let (mut places, mut uncounted) = (self.config.k, self.config.k);
@@ -239,10 +284,11 @@ impl Walk {
         counted.take(self.config.k).any(|settled| settled)
     }
 
-    /// How many of the k closest known that count, or still may, are such.
-    pub(super) fn among_closest(&self, such: impl Fn(&NodeId) -> bool) -> usize {
+    /// How many of the k closest known that count, or still may, were asked by their lot and are such.
+    pub(super) fn drawn_of_closest(&self, such: impl Fn(&NodeId) -> bool) -> usize {
         let alive = self.candidates.values().filter(|candidate| candidate.phase.may_count());
-        alive.take(self.config.k).filter(|candidate| such(&candidate.id)).count()
+        let closest = alive.take(self.config.k);
+        closest.filter(|candidate| candidate.by_lot && such(&candidate.id)).count()
     }
 
     /// Whether a majority of T has answered, by the argument in the module's documentation.
@@ -274,10 +320,13 @@ impl Walk {
             return;
         }
         let distance = self.target.distance(node.id.key());
+        let order = self.order;
         let candidate = self.candidates.entry(distance).or_insert_with(|| Candidate {
             id: node.id,
             addrs: Vec::new(),
             hops,
+            lot: order.lot_of(&node.id),
+            by_lot: false,
             phase: Phase::Known,
         });
         candidate.merge(node.addrs);
@@ -292,6 +341,20 @@ impl Walk {
         if let Some(distance) = unasked.map(|(distance, _)| *distance) {
             self.candidates.remove(&distance);
         }
+    }
+}
+
+impl Order {
+    /// A server's lot in this walk; who does not know the seed cannot choose a name for it.
+    fn lot_of(self, id: &NodeId) -> u64 {
+        let Order::ByLot(seed) = self else { return 0 };
+        let mut key = [0; blake3::KEY_LEN];
+        for (place, byte) in key.iter_mut().zip(seed.to_be_bytes()) {
+            *place = byte;
+        }
+        let mut lot = [0; 8];
+        blake3::Hasher::new_keyed(&key).update(id.as_bytes()).finalize_xof().fill(&mut lot);
+        u64::from_be_bytes(lot)
     }
 }
 

@@ -32,7 +32,7 @@ pub const FRAME_HEADER: usize = 6;
 pub const PAGE_BYTES: usize = FRAME_MAX / 2;
 /// The most records in one page or batch.
 pub const PAGE_RECORDS: usize = 256;
-/// The most nodes in one answer: two buckets, so that a larger k stays possible.
+/// The most nodes in one answer: the k closest, and k that are whole where none of these is.
 pub const NODES_MAX: usize = 40;
 /// The most addresses of one node in an answer: dual stack, public and private.
 pub const ADDRS_MAX: usize = 4;
@@ -101,6 +101,8 @@ pub struct Pong {
     pub version: String,
     /// Whether the answerer's routing table can be relied on.
     pub settled: bool,
+    /// Whether it holds what it should, as far as it knows: one that has just joined does not yet.
+    pub whole: bool,
     /// Where the answerer sees the asker.
     pub observed: SocketAddr,
     /// The answerer's clock.
@@ -117,7 +119,8 @@ pub struct FindNode {
 /// The answer to [`FindNode`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Nodes {
-    /// Up to k servers, closest first, without the asker.
+    /// The k closest servers, and farther ones that are whole where some of these are not, closest
+    /// first, without the asker.
     #[serde(deserialize_with = "bounded::list::<_, _, NODES_MAX>")]
     pub nodes: Vec<NodeInfo>,
     /// Whether the answerer's routing table can be relied on.

@@ -8,6 +8,7 @@ use super::TableConfig;
 use super::bucket::{Bucket, Peer};
 use super::prefix::Prefix;
 use crate::id::{Distance, ID_LEN, Key, NodeId};
+use crate::message::NODES_MAX;
 use crate::time::UnixMs;
 
 /// The most buckets there can be. A further one would hold the own id alone.
@@ -144,6 +145,35 @@ impl RoutingTable {
             closest.extend(ranked.iter().take(wanted).map(|(_, id)| *id));
         }
         closest
+    }
+
+    /// Whom to name to somebody who asks for the servers closest to `target`: the k closest of the
+    /// table; and where some of these are not whole, as far as is known, the next closest that are, until
+    /// k whole ones are named, or [`NODES_MAX`] in all. Closest first, without `except`.
+    ///
+    /// The k closest alone would not do: where k servers have just joined next to a place, nobody
+    /// would hear of those that hold what lies there.
+    #[must_use]
+    pub fn to_name(
+        &self,
+        target: &Key,
+        except: Option<&NodeId>,
+        is_whole: impl Fn(&NodeId) -> bool,
+    ) -> Vec<NodeId> {
+        let k = self.config.k;
+        let mut named = self.closest(target, k.saturating_add(usize::from(except.is_some())));
+        named.retain(|id| Some(id) != except);
+        named.truncate(k);
+        let whole = named.iter().filter(|id| is_whole(id)).count();
+        if named.len() < k || whole == named.len() {
+            return named;
+        }
+        let farther = self.closest(target, usize::MAX).into_iter().skip(k);
+        let wanted = |id: &NodeId| Some(id) != except && !named.contains(id) && is_whole(id);
+        let places = (k - whole).min(NODES_MAX.saturating_sub(k));
+        let more: Vec<NodeId> = farther.filter(wanted).take(places).collect();
+        named.extend(more);
+        named
     }
 
     /// The peers that were last heard before `before`, longest unheard first: ask them, and remove

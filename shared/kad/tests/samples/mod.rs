@@ -250,11 +250,13 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         mode: Mode::Server,
         version: "dht-bootstrap 0.1.0".to_owned(),
         settled: true,
+        whole: true,
         observed: "192.0.2.1:250".parse().unwrap(),
         clock: NOW,
     };
     let observed = "[2001:db8::1]:251".parse().unwrap();
-    let pong_v6 = Pong { mode: Mode::Client, settled: false, observed, ..pong.clone() };
+    let pong_v6 =
+        Pong { mode: Mode::Client, settled: false, whole: false, observed, ..pong.clone() };
     let nodes = Nodes { nodes: vec![node(1), node(2)], settled: true, whole: false };
     let found = Found {
         records: vec![record_bytes(), RecordBytes(sign(&draft()).head_bytes())],

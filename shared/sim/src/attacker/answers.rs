@@ -55,6 +55,7 @@ impl Answers {
                 mode: Mode::Server,
                 version: "attacker".to_owned(),
                 settled: true,
+                whole: true,
                 observed: asker.addr,
                 clock: self.clock.now(),
             }),

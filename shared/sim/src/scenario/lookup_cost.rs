@@ -1,14 +1,19 @@
-//! [`LookupCost`]: what a lookup takes in a network of this size.
+//! [`LookupCost`]: what a lookup and a get take in a network of this size.
 
 use std::time::Duration;
 
 use dht_context::Timing;
+use dht_context::operations::PutReport;
 use dht_kad::Key;
+use dht_kad::lookup::Consistency;
 use dht_kad::routing::K;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
-use super::Scenario;
-use super::moves::{READY_WITHIN, minutes};
+use super::moves::{READY_WITHIN, minutes, unexpected, write_all};
+use super::{Errand, Scenario, Writers};
+use crate::dice::Dice;
+use crate::transport::Purpose;
 use crate::world::{Failure, HostId, World};
 
 /// Nodes that begin with each other; the others come in groups of this size.
@@ -19,10 +24,12 @@ const BETWEEN: Duration = Duration::from_secs(2);
 const TOLD_OF: usize = 3;
 /// Lookups of random keys through random nodes.
 const LOOKUPS: usize = 500;
+/// Records that are put and then got, each through a random node.
+const RECORDS: usize = 200;
 /// Of a hundred of the truly k closest so many are found on average.
 const FOUND_PERCENT: usize = 99;
 
-/// Hops and requests of lookups.
+/// Hops and requests of lookups, and requests of gets.
 pub struct LookupCost;
 
 impl Scenario for LookupCost {
@@ -31,8 +38,8 @@ impl Scenario for LookupCost {
     }
 
     fn about(&self) -> &'static str {
-        "random keys are looked up through random nodes: the closest nodes are found, and the \
-         hops and requests that it takes are noted"
+        "random keys are looked up through random nodes, and records put and got: the closest \
+         nodes and every record are found, and the hops and requests that it takes are noted"
     }
 
     fn run<'a>(&'a self, world: &'a mut World) -> BoxFuture<'a, Result<(), Failure>> {
@@ -82,6 +89,34 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     world.note(format!("{found} of {all} truly closest nodes found"));
     if found * 100 < all * FOUND_PERCENT {
         return Err(Failure::Expected(format!("only {found} of {all} closest nodes are found")));
+    }
+    get_records(world, &mut dice).await
+}
+
+/// Puts records, gets each by every consistency, and notes the requests that a get takes.
+async fn get_records(world: &mut World, dice: &mut Dice) -> Result<(), Failure> {
+    let mut writers = Writers::new(world.seed());
+    let errands = (0..RECORDS).map(|_| writers.draw_put()).collect();
+    let all: Vec<HostId> = (0..world.host_count()).collect();
+    let puts: Vec<(Errand, PutReport)> = write_all(world, dice, &all, errands).await?;
+    for consistency in [Consistency::One, Consistency::Default, Consistency::Quorum] {
+        let before = world.network().sent_in_all();
+        let (mut holders, began) = (0, Instant::now());
+        for (errand, _) in &puts {
+            let Errand::Put(identity, put) = errand else { continue };
+            let user = world.user(dice.place(world.host_count()))?;
+            let slot = user.slot_of(identity, put);
+            let got = user.get(&slot, consistency).await.map_err(|error| unexpected(&error))?;
+            holders += got.holders;
+        }
+        let requests =
+            world.network().sent_in_all().requests(Purpose::Gets) - before.requests(Purpose::Gets);
+        let each = |count: u64| count as f64 / puts.len().max(1) as f64;
+        let (asked, held) = (each(requests), each(holders as u64));
+        let took = began.elapsed().as_millis() / puts.len().max(1) as u128;
+        world.note(format!(
+            "a get by {consistency}: {asked:.1} requests, {held:.1} holders, {took} ms"
+        ));
     }
     Ok(())
 }

@@ -63,7 +63,6 @@ impl Writers {
     /// The next thing to write: mostly new values of every space, class and size, with some second
     /// versions and deletes among them.
     pub fn draw(&mut self) -> Errand {
-        self.drawn += 1;
         let deletes = self.dice.permille(DELETES_PERMILLE);
         if deletes || self.dice.permille(OVERWRITES_PERMILLE) {
             let place = self.dice.place(self.slots.len());
@@ -78,7 +77,7 @@ impl Writers {
                 };
             }
         }
-        self.new_value()
+        self.draw_put()
     }
 
     /// Notes what succeeded, so that it may be taken up again.
@@ -89,7 +88,9 @@ impl Writers {
         }
     }
 
-    fn new_value(&mut self) -> Errand {
+    /// The next new value, of any space, class and size.
+    pub fn draw_put(&mut self) -> Errand {
+        self.drawn += 1;
         let secret = self.seed.derive("identity", self.dice.below(IDENTITIES));
         let space = match self.dice.below(4) {
             0 => Space::Topic,
