@@ -17,9 +17,11 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 /// The next change's body; nothing for a delete.
 async fn next(watch: &mut Watch) -> Option<String> {
     let change = within(watch.next()).await.unwrap();
-    change.record.body().filter(|_| !change.is_delete()).map(|body| {
-        String::from_utf8(body.to_vec()).unwrap()
-    })
+    change
+        .record
+        .body()
+        .filter(|_| !change.is_delete())
+        .map(|body| String::from_utf8(body.to_vec()).unwrap())
 }
 
 fn slot(number: u64, label: [u8; 32], text: &str) -> Put {

@@ -187,7 +187,7 @@ async fn a_watch_goes_on_from_its_cursor_without_loss_or_repetition() {
     assert!(again.resumed());
     put(&server, &value(1, 401, 1)).await;
     let all = told_in_all(&mut again, 401).await;
-    let mut slots: Vec<_> = all.iter().map(ValidRecord::slot).collect();
+    let mut slots: Vec<_> = all.iter().map(|record| record.slot()).collect();
     assert_eq!(slots.pop(), Some(401), "what is new comes after what was missed");
     slots.sort_unstable();
     assert_eq!(slots, (1..=400).collect::<Vec<_>>());
@@ -255,9 +255,9 @@ async fn who_reads_too_slowly_is_cut_off_and_delays_nobody() {
     let cursor = lazy.cursor();
     let mut again = slow.context.subscribe(&info, vec![topic(1)], Some(cursor)).await.unwrap();
     let rest = told_in_all(&mut again, usize::try_from(slot).unwrap() - before).await;
-    assert!(rest.iter().all(ValidRecord::has_body), "it comes back with its cursor");
+    assert!(rest.iter().all(|record| record.has_body()), "it comes back with its cursor");
     let missed = u64::try_from(before).unwrap()..slot;
-    let mut slots: Vec<_> = rest.iter().map(ValidRecord::slot).collect();
+    let mut slots: Vec<_> = rest.iter().map(|record| record.slot()).collect();
     slots.sort_unstable();
     assert_eq!(slots, missed.collect::<Vec<_>>());
 }

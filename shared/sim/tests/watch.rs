@@ -42,7 +42,12 @@ fn watched(context: &DhtContext) -> Vec<WatchKey> {
     vec![WatchKey { key, publisher: None }]
 }
 
-async fn subscribe(world: &World, from: HostId, to: HostId, cursor: Option<Cursor>) -> Subscription {
+async fn subscribe(
+    world: &World,
+    from: HostId,
+    to: HostId,
+    cursor: Option<Cursor>,
+) -> Subscription {
     let context = world.user(from).unwrap().context().clone();
     context.subscribe(&node(world, to), watched(&context), cursor).await.unwrap()
 }

@@ -30,7 +30,7 @@ const PAGES_A_TURN: usize = 16;
 pub(super) struct Feed {
     watcher: Watcher,
     store: Arc<dyn RecordStore>,
-    keys: Vec<WatchKey>,
+    keys: Arc<[WatchKey]>,
     step: Step,
 }
 
@@ -64,8 +64,8 @@ impl Hub {
         watch: Watch,
         store: Arc<dyn RecordStore>,
     ) -> Result<BoxStream<'static, Bytes>, Refusal> {
-        let keys = distinct(watch.keys);
-        let watcher = self.admit(asker, &keys)?;
+        let keys: Arc<[WatchKey]> = distinct(watch.keys).into();
+        let watcher = self.admit(asker, Arc::clone(&keys))?;
         let feed = Feed { watcher, store, keys, step: Step::Greet(watch.cursor) };
         let frames = stream::unfold(feed, |mut feed| async move {
             let frame = feed.next().await?;

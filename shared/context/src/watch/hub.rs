@@ -3,12 +3,13 @@
 //! One lock guards all of it, and nobody holds it for longer than it takes to put one commit's records
 //! into the queues of those who watch their keys. The store's writer calls it, so it calls no store.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dht_kad::message::watch::{Cursor, WatchKey};
-use dht_kad::message::{PAGE_BYTES, PAGE_RECORDS};
+use dht_kad::message::{PAGE_BYTES, PAGE_RECORDS, PublisherKey};
 use dht_kad::{Key, NodeId, Refusal, ValidRecord};
 use tokio::sync::Notify;
 
@@ -32,22 +33,24 @@ struct State {
     next_id: WatcherId,
     watchers: BTreeMap<WatcherId, Entry>,
     by_asker: BTreeMap<NodeId, WatcherId>,
-    by_key: BTreeMap<Key, Vec<Interest>>,
+    by_key: BTreeSet<Interest>,
     /// No more watchers are taken.
     ended: bool,
     figures: WatchFigures,
 }
 
 /// Who is interested in a key, and in whose records there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Interest {
+    key: Key,
     watcher: WatcherId,
-    publisher: Option<[u8; 32]>,
+    publisher: Option<PublisherKey>,
 }
 
 /// One watcher.
 struct Entry {
     asker: NodeId,
-    keys: Vec<WatchKey>,
+    keys: Arc<[WatchKey]>,
     /// In the order of commits.
     queue: VecDeque<Waiting>,
     queued_bytes: usize,
@@ -110,7 +113,7 @@ impl Hub {
     pub(super) fn admit(
         self: &Arc<Self>,
         asker: NodeId,
-        keys: &[WatchKey],
+        keys: Arc<[WatchKey]>,
     ) -> Result<Watcher, Refusal> {
         let mut state = self.state();
         if state.ended {
@@ -130,14 +133,13 @@ impl Hub {
         }
         let id = state.next_id;
         state.next_id += 1;
-        for watched in keys {
-            let publisher = watched.publisher.map(|publisher| publisher.0);
-            state.by_key.entry(watched.key).or_default().push(Interest { watcher: id, publisher });
-        }
+        let interests = keys.iter().map(|watched| Interest::of(watched, id));
+        state.by_key.extend(interests);
+        state.figures.keys += keys.len();
         let wake = Arc::new(Notify::new());
         let entry = Entry {
             asker,
-            keys: keys.to_vec(),
+            keys,
             queue: VecDeque::new(),
             queued_bytes: 0,
             end: None,
@@ -145,7 +147,6 @@ impl Hub {
         };
         state.watchers.insert(id, entry);
         state.by_asker.insert(asker, id);
-        state.figures.keys += keys.len();
         Ok(Watcher { hub: Arc::clone(self), id, wake, from: state.shown_to })
     }
 
@@ -180,8 +181,8 @@ impl CommitObserver for Hub {
         let State { by_key, watchers, figures, .. } = &mut *state;
         for record in records {
             let id = record.id();
-            for interest in by_key.get(&id.key).into_iter().flatten() {
-                if interest.publisher.is_none_or(|publisher| publisher == id.publisher)
+            for interest in by_key.range(Interest::all_of(&id.key)) {
+                if interest.publisher.is_none_or(|publisher| publisher.0 == id.publisher)
                     && let Some(entry) = watchers.get_mut(&interest.watcher)
                 {
                     entry.queue(commit_no, record.bytes(), &self.limits, figures);
@@ -222,15 +223,24 @@ impl State {
         if self.by_asker.get(&entry.asker) == Some(&id) {
             self.by_asker.remove(&entry.asker);
         }
-        for watched in &entry.keys {
-            let Some(interests) = self.by_key.get_mut(&watched.key) else { continue };
-            interests.retain(|interest| interest.watcher != id);
-            if interests.is_empty() {
-                self.by_key.remove(&watched.key);
-            }
+        for watched in entry.keys.iter() {
+            self.by_key.remove(&Interest::of(watched, id));
         }
         self.figures.keys -= entry.keys.len();
         self.figures.queued_bytes -= entry.queued_bytes;
+    }
+}
+
+impl Interest {
+    fn of(watched: &WatchKey, watcher: WatcherId) -> Self {
+        Interest { key: watched.key, watcher, publisher: watched.publisher }
+    }
+
+    /// Where those lie that are about one key.
+    fn all_of(key: &Key) -> RangeInclusive<Interest> {
+        let last = Some(PublisherKey([0xff; 32]));
+        let end = |watcher, publisher| Interest { key: *key, watcher, publisher };
+        end(0, None)..=end(WatcherId::MAX, last)
     }
 }
 
@@ -323,5 +333,87 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.hub.state().forget(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::MemoryStore;
+    use dht_kad::admission::Limits;
+
+    fn hub(limits: WatchLimits) -> Arc<Hub> {
+        let network = "test".parse().unwrap();
+        let store = MemoryStore::new(network, Arc::new(SystemClock), Limits::default_for(1 << 20));
+        Hub::start(&store, limits, || 7)
+    }
+
+    fn keys(from: u64, count: u64) -> Arc<[WatchKey]> {
+        let key = |number| WatchKey {
+            key: Key(*blake3::hash(&u64::to_be_bytes(number)).as_bytes()),
+            publisher: None,
+        };
+        (from..from + count).map(key).collect()
+    }
+
+    /// Kilobytes of memory that this process holds.
+    #[cfg(target_os = "linux")]
+    fn resident_kib() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_watched_key_takes_less_than_350_bytes() {
+        let hub = hub(WatchLimits::default());
+        let before = resident_kib();
+        let watchers: Vec<_> = (0..256_u64)
+            .map(|number| {
+                let asker = NodeId::from_public_key(&[u8::try_from(number).unwrap(); 32]);
+                hub.admit(asker, keys(number * 1_024, 1_024)).ok().unwrap()
+            })
+            .collect();
+        let bytes = (resident_kib() - before) * 1_024 / (256 * 1_024);
+        println!("{bytes} bytes for each watched key");
+        assert!(bytes < 350, "{bytes}");
+        assert_eq!(hub.figures().keys, 256 * 1_024);
+        drop(watchers);
+        assert_eq!(hub.figures(), WatchFigures::default());
+        assert!(hub.state().by_key.is_empty() && hub.state().by_asker.is_empty());
+    }
+
+    #[test]
+    fn a_commit_that_does_not_fit_a_frame_is_shown_as_a_whole_only_with_its_end() {
+        let hub = hub(WatchLimits { queue_records: 600, ..WatchLimits::default() });
+        let watcher = hub.admit(NodeId::from_bytes([1; 32]), keys(0, 1)).ok().unwrap();
+        let mut state = hub.state();
+        let State { watchers, figures, .. } = &mut *state;
+        let entry = watchers.get_mut(&watcher.id).unwrap();
+        for number in 0..600 {
+            let commit_no = if number < 10 { 4 } else { 9 };
+            entry.queue(commit_no, &Bytes::from_static(b"record"), &hub.limits, figures);
+        }
+        drop(state);
+        let mut frames = Vec::new();
+        while let Due::Records(records, commit_no) = watcher.due() {
+            frames.push((records.len(), commit_no));
+        }
+        assert_eq!(frames, [(256, 8), (256, 8), (88, 9)]);
+        assert_eq!(hub.figures().queued_bytes, 0);
+        assert_eq!(hub.figures().shown, 600);
+    }
+
+    #[test]
+    fn after_an_interruption_everybody_has_to_come_back() {
+        let hub = hub(WatchLimits::default());
+        let watcher = hub.admit(NodeId::from_bytes([1; 32]), keys(0, 1)).ok().unwrap();
+        hub.interrupted(12);
+        assert!(matches!(watcher.due(), Due::End(End::Refused(Refusal::Busy))));
+        let again = hub.admit(NodeId::from_bytes([1; 32]), keys(0, 1)).ok().unwrap();
+        assert_eq!(again.from, 12);
+        assert!(matches!(again.due(), Due::Nothing));
     }
 }
