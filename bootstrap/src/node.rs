@@ -233,6 +233,7 @@ fn read_status(context: DhtContext, store: Arc<RocksStore>) -> ReadStatus {
             dials_failed: stats.dials_failed,
             lies: stats.lies,
             replication: stats.replication,
+            watches: stats.watches,
         }
     })
 }

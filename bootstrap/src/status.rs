@@ -4,6 +4,7 @@ use std::fmt;
 
 use dht_context::replication::ReplicationFigures;
 use dht_context::stats::CountsSnapshot;
+use dht_context::watch::WatchFigures;
 use serde::{Deserialize, Serialize};
 
 /// A node's state at a moment. Times are in milliseconds or, where named so, seconds.
@@ -53,6 +54,8 @@ pub struct NodeStatus {
     pub lies: u64,
     /// The copies of what it holds: how they stand, and what keeping them cost.
     pub replication: ReplicationFigures,
+    /// Who watches it, and what they were shown.
+    pub watches: WatchFigures,
 }
 
 impl fmt::Display for NodeStatus {
@@ -73,6 +76,12 @@ impl fmt::Display for NodeStatus {
         }
         writeln!(f, ", {} commits", self.commit_no)?;
         write_replication(f, &self.replication)?;
+        let WatchFigures { streams, keys, shown, cut, refused, .. } = self.watches;
+        writeln!(
+            f,
+            "watched   {keys} keys by {streams} watchers; {shown} changes shown, \
+             {cut} slow watchers cut off, {refused} refused"
+        )?;
         for (way, counted) in [("asked", &self.asked), ("answered", &self.answered)] {
             for (kind, counts) in counted {
                 writeln!(

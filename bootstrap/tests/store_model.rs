@@ -126,7 +126,7 @@ impl Pair {
         self.keys.extend(batch.iter().map(|submission| submission.record.id().key));
         let expected: Vec<_> = batch
             .iter()
-            .map(|sent| self.rows.put(&sent.record, sent.path, now).map(|(stored, _)| stored))
+            .map(|sent| self.rows.put(&sent.record, sent.path, now, 0).map(|(stored, _)| stored))
             .collect();
         assert_eq!(self.store.submit(batch).await, expected);
         self.agree_on_amounts();

@@ -35,6 +35,7 @@ use crate::identity::Identity;
 use crate::letters::Post;
 use crate::names::NameRules;
 use crate::profile::Profile;
+use crate::watch::Watching;
 use crate::writes::Writing;
 
 /// How long an operation may take unless the builder says otherwise, joining the network included.
@@ -79,6 +80,7 @@ pub struct Client {
     post: Post,
     writer: Writing,
     cache: Cache,
+    pub(crate) watching: Watching,
 }
 
 /// A peer that was pinged.
@@ -137,6 +139,9 @@ impl ClientBuilder {
     #[must_use]
     pub fn letters_waiting_max(mut self, letters: u64) -> Self {
         self.parts.letters_limit = Some(letters);
+        self
+    }
+
     /// By which rules names are claimed and read; all of a network use the same, and the standard ones
     /// if not given.
     #[must_use]
@@ -151,7 +156,7 @@ impl ClientBuilder {
     /// # Errors
     /// [`ClientError`] if the configuration cannot be used, or no socket or entropy is to be had.
     pub fn start(self) -> Result<Client, ClientError> {
-        let network = self.network;
+        let network = self.network.clone();
         let mut config = ContextConfig::new(network.clone(), Mode::Client, self.bootstrap.clone());
         config.version = concat!("dht-client ", env!("CARGO_PKG_VERSION")).to_owned();
         config.check()?;
@@ -246,6 +251,7 @@ impl Client {
             post: Post::new(),
             writer,
             cache: Cache::default(),
+            watching: Watching::default(),
         };
         client.with_renewal(Renewal::of(&client))
     }

@@ -19,6 +19,7 @@ use crate::letters::LetterError;
 use crate::names::NameError;
 use crate::profile::ProfileError;
 use crate::sealing::SealError;
+use crate::watch::WatchError;
 use crate::writes::WriteError;
 
 /// Why the client did not do what it was asked for: one sentence, which says what to do next.
@@ -94,6 +95,9 @@ pub enum ClientError {
     /// A listing failed.
     #[error(transparent)]
     List(#[from] ListError),
+    /// Something cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
 }
 
 impl ClientError {
@@ -122,6 +126,7 @@ impl ClientError {
             ClientError::Put(error) => error.number(),
             ClientError::Get(error) => error.number(),
             ClientError::List(error) => error.number(),
+            ClientError::Watch(error) => error.number(),
         }
     }
 }

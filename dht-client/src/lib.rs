@@ -57,6 +57,7 @@ pub mod profile;
 pub mod receipts;
 pub mod sealing;
 mod secret_box;
+pub mod watch;
 pub mod writes;
 
 pub use audit::Audited;
@@ -66,6 +67,7 @@ pub use contacts::{Contact, ContactRequest, ContactState, Contacts, ContactsErro
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};
 pub use names::{NameError, NameRules};
+pub use watch::{Change, Watch, WatchError};
 
 pub use dht_context::{
     Delete, GetError, GetOptions, GetReport, ListError, ListReport, PeerAddress, Put, PutError,

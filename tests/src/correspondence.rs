@@ -93,7 +93,8 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         writer.send_all(&to, &letters).await.map_err(|error| failed("Alice sends", &error))?;
         if u64::from(burst) == cut_at {
             let (one, mut other) = servers.split_at(servers.len() / 2);
-            let other: Vec<_> = std::mem::take(&mut other).iter().copied().chain([alice.host]).collect();
+            let other: Vec<_> =
+                std::mem::take(&mut other).iter().copied().chain([alice.host]).collect();
             world.split(one, &other);
             healed_at = Some(Instant::now() + CUT);
         }

@@ -11,7 +11,7 @@ use dht_context::store::Submission;
 use dht_kad::admission::{Existing, Limits, Plan, RowChanges, plan_put, row_key};
 use dht_kad::message::Stored;
 use dht_kad::reconcile::{Group, RowKey};
-use dht_kad::{NetworkName, Refusal, UnixMs};
+use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
 use rocksdb::WriteBatch;
 
 use super::database::{Database, Fault, Reach};
@@ -41,6 +41,7 @@ pub(super) struct CommitPlan<'a> {
     slots: BTreeMap<RowKey, Option<Held>>,
     batch: WriteBatch,
     set_changes: Vec<SetChange>,
+    written: Vec<ValidRecord>,
 }
 
 /// What one commit comes to.
@@ -49,6 +50,8 @@ pub(super) struct Commit {
     pub(super) batch: WriteBatch,
     /// What the set that fingerprints are kept of loses and gains, once they are written.
     pub(super) set_changes: Vec<SetChange>,
+    /// The versions that it writes, in their order.
+    pub(super) written: Vec<ValidRecord>,
 }
 
 /// What a slot holds.
@@ -68,8 +71,16 @@ impl<'a> CommitPlan<'a> {
     ) -> Self {
         // Here, as a commit that refuses everything and a sweep read counters as well.
         usage.trim();
-        let (slots, batch) = (BTreeMap::new(), WriteBatch::default());
-        CommitPlan { grounds, commit_no, usage, marks, slots, batch, set_changes: Vec::new() }
+        CommitPlan {
+            grounds,
+            commit_no,
+            usage,
+            marks,
+            slots: BTreeMap::new(),
+            batch: WriteBatch::default(),
+            set_changes: Vec::new(),
+            written: Vec::new(),
+        }
     }
 
     /// Takes a record, or says why not. A fault changes nothing.
@@ -153,7 +164,7 @@ impl<'a> CommitPlan<'a> {
         self.set_state(state::COMMIT_NO, &commit_no)?;
         let marks = self.marks.encode();
         self.set_state(state::SWEEP, &marks)?;
-        Ok(Commit { batch: self.batch, set_changes: self.set_changes })
+        Ok(Commit { batch: self.batch, set_changes: self.set_changes, written: self.written })
     }
 
     fn held(&self, slot: &RowKey) -> Result<Option<Held>, Fault> {
@@ -199,6 +210,7 @@ impl<'a> CommitPlan<'a> {
         let before = held.map(|held| &held.existing);
         self.set_changes.extend(SetChange::between(slot, before, Some(written)));
         self.slots.insert(*slot, Some(Held { existing: *written, row }));
+        self.written.push(changes.record.clone());
         Ok(())
     }
 

@@ -36,7 +36,9 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use dht_context::clock::Clock;
 use dht_context::registry::SavedPeer;
-use dht_context::store::{Fetch, Page, PageQuery, RecordStore, StoreUsage, Submission};
+use dht_context::store::{
+    CommitObserver, Fetch, Page, PageQuery, RecordStore, StoreUsage, Submission,
+};
 use dht_kad::admission::Limits;
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal};
@@ -288,6 +290,15 @@ impl RecordStore for RocksStore {
 
     fn note_clock(&self, agrees: Option<bool>) {
         self.shared.clock.set_agrees(agrees);
+    }
+
+    fn incarnation(&self) -> Option<u64> {
+        let [a, b, c, d, e, f, g, h, ..] = self.incarnation;
+        Some(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64 {
+        self.shared.observe(observer)
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

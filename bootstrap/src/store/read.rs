@@ -200,6 +200,10 @@ impl Pager<'_> {
         if self.query.slots.is_some_and(|(first, last)| !(first..=last).contains(&number)) {
             return Ok(false);
         }
+        let by = row.commit_no;
+        if self.query.written.is_some_and(|(after, to)| by <= after || by > to) {
+            return Ok(false);
+        }
         if self.query.min_work == 0 {
             return Ok(true);
         }

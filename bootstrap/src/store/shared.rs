@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dht_context::registry::SavedPeer;
-use dht_context::store::{Page, PageQuery, StoreUsage};
+use dht_context::store::{CommitObserver, Page, PageQuery, StoreUsage};
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal};
 use tokio::sync::watch;
@@ -49,6 +49,8 @@ pub(super) struct Shared {
     fingerprints: Mutex<Fingerprints>,
     /// The resolution of the fingerprints that is wished for.
     pub(super) resolution: AtomicUsize,
+    /// Whom the writer tells of its commits.
+    observer: Mutex<Option<Arc<dyn CommitObserver>>>,
     /// Holds the data directory until the writer has ended.
     directory: Mutex<Option<File>>,
     pub(super) ended: watch::Sender<bool>,
@@ -78,6 +80,7 @@ impl Shared {
             progress: Mutex::new(progress),
             fingerprints: Mutex::default(),
             resolution: AtomicUsize::new(0),
+            observer: Mutex::default(),
             directory: Mutex::new(Some(directory)),
             ended: watch::Sender::new(false),
         }
@@ -148,6 +151,21 @@ impl Shared {
 
     pub(super) fn usage(&self) -> StoreUsage {
         *lock(&self.usage)
+    }
+
+    /// Tells this observer of the commits after the last one, which it returns.
+    pub(super) fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64 {
+        let mut held = lock(&self.observer);
+        *held = Some(observer);
+        self.usage().commit_no
+    }
+
+    /// Tells the observer, if there is one. The writer has shown the commit's number in `usage` before:
+    /// so no commit is neither told of nor the last one when somebody began to observe.
+    pub(super) fn tell_observer(&self, tell: impl FnOnce(&dyn CommitObserver)) {
+        if let Some(observer) = lock(&self.observer).as_deref() {
+            tell(observer);
+        }
     }
 
     /// Takes note of what was saved.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It takes whatever has gathered while the last commit was on its way to the disk, so that one
-//! fdatasync pays for all of it; nobody is answered before. If a write fails, the store is read-only
+//! fdatasync pays for all of it; nobody is answered, and no observer told, before. If a write fails, the store is read-only
 //! from then on, until a probe has reached the disk through a database that was opened anew: an
 //! error may have left RocksDB or the page cache in a state that only looks well.
 
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use dht_context::store::{StoreUsage, Submission};
 use dht_kad::admission::{Amount, Limits};
 use dht_kad::message::Stored;
-use dht_kad::{Refusal, UnixMs};
+use dht_kad::{Refusal, UnixMs, ValidRecord};
 
 use super::clock_guard::Moment;
 use super::commit_plan::{Commit, CommitPlan, Grounds};
@@ -175,17 +175,18 @@ impl Writer {
                 WriteJob::Sweep { answer } => sweeps.push(answer),
             }
         }
-        let written = if plan.is_empty() { Ok(0) } else { write(plan, db, &shared, true) };
+        let written = if plan.is_empty() { None } else { Some(write(plan, db, &shared, true)) };
         drop(guard);
         match written {
-            Ok(0) => self.answer(outcomes),
-            Ok(bytes) => {
+            None => self.answer(outcomes),
+            Some(Ok(Written { bytes, records })) => {
                 self.commit_no += 1;
                 self.publish();
+                self.shared.tell_observer(|observer| observer.committed(self.commit_no, &records));
                 self.room.written(bytes);
                 self.answer(outcomes);
             }
-            Err(fault) => {
+            Some(Err(fault)) => {
                 self.marks = marks_before;
                 self.turn_read_only(&fault);
                 refuse_outcomes(outcomes);
@@ -328,6 +329,7 @@ impl Writer {
                 self.clock_on_disk = UnixMs(0);
                 self.recovery = None;
                 self.publish();
+                self.shared.tell_observer(|observer| observer.interrupted(commit_no));
                 self.shared.set_health(Health::Open);
                 tracing::info!("writing works again: the store takes records");
             }
@@ -391,18 +393,24 @@ fn save(plan: &mut CommitPlan<'_>, what: Remembered, answer: SaveAnswer) -> Opti
     }
 }
 
-/// Writes the plan, and only then changes the fingerprints; says how many bytes were written.
+/// What a commit has written.
+struct Written {
+    bytes: usize,
+    records: Vec<ValidRecord>,
+}
+
+/// Writes the plan, and only then changes the fingerprints.
 fn write(
     plan: CommitPlan<'_>,
     db: &Database,
     shared: &Shared,
     synced: bool,
-) -> Result<usize, Fault> {
-    let Commit { batch, set_changes } = plan.finish()?;
+) -> Result<Written, Fault> {
+    let Commit { batch, set_changes, written } = plan.finish()?;
     let bytes = batch.size_in_bytes();
     db.write(batch, synced)?;
     shared.change_set(&set_changes);
-    Ok(bytes)
+    Ok(Written { bytes, records: written })
 }
 
 /// What is left to take when the disk is nearly full: what needs no more room than it replaces.

@@ -11,7 +11,7 @@ use super::session::Session;
 
 /// Whose records are listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Whose {
+pub(crate) enum Whose {
     /// One publisher's, under its own label.
     Publisher([u8; 32]),
     /// Everyone's, under a topic.
@@ -28,7 +28,8 @@ pub(crate) struct ListArgs {
     label: String,
 }
 
-fn whose(text: &str) -> Result<Whose, String> {
+/// What names whose records are meant.
+pub(crate) fn whose(text: &str) -> Result<Whose, String> {
     match text {
         "topic" => Ok(Whose::Topic),
         _ => arguments::publisher(text).map(Whose::Publisher),

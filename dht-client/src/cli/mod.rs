@@ -23,11 +23,12 @@ mod peers;
 mod ping;
 mod print;
 mod put;
-mod secret_input;
 mod queue;
 mod requests;
+mod secret_input;
 mod session;
 mod stats;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,8 +102,6 @@ enum Command {
     Accept(requests::AcceptArgs),
     /// Ignore whatever comes from somebody.
     Block(requests::BlockArgs),
-    /// Follow a publisher's label (not built yet).
-    Watch(WatchArgs),
     /// Send a letter to a contact, who may be away for up to 7 days.
     Send(letters::SendArgs),
     /// Fetch and show the letters that are not acknowledged.
@@ -114,6 +113,8 @@ enum Command {
     /// Claim names, and find out whose they are.
     #[command(subcommand)]
     Name(name::NameCommand),
+    /// Print what a publisher, or everyone, keeps under a label, and then every change of it.
+    Watch(watch::WatchArgs),
     /// Ask a peer how it is.
     Ping(ping::PingArgs),
     /// Find the nodes closest to a key.
@@ -124,16 +125,6 @@ enum Command {
     Stats,
     /// Measure operations, and check what they return.
     Bench(bench::BenchArgs),
-}
-
-/// Arguments of `watch`.
-#[derive(Args)]
-struct WatchArgs {
-    /// Whose records.
-    #[arg(value_parser = arguments::publisher)]
-    publisher: [u8; 32],
-    /// The application's own name for it.
-    label: String,
 }
 
 /// Runs the command line; the exit status is 0 or the number of the error.
@@ -183,15 +174,12 @@ impl Command {
             Command::Requests => requests::run(session).await,
             Command::Accept(args) => args.run(session).await,
             Command::Block(args) => args.run(session).await,
-            Command::Watch(WatchArgs { publisher: _, label: _ }) => Err(Failure::new(
-                ErrorNumber::NotBuiltYet,
-                "watch is not built yet; use get, again and again".to_owned(),
-            )),
             Command::Send(args) => args.run(session).await,
             Command::Inbox(args) => args.run(session).await,
             Command::Ack(args) => args.run(session).await,
             Command::Outbox => letters::outbox(session).await,
             Command::Name(command) => Box::pin(command.run(session)).await,
+            Command::Watch(args) => args.run(session).await,
             Command::Ping(args) => args.run(session).await,
             Command::Lookup(args) => args.run(session).await,
             Command::Peers => peers::run(session).await,
@@ -268,6 +256,8 @@ mod tests {
             "name lookup alice",
             &format!("name reverse {id}"),
             &format!("name trust alice {id}"),
+            &format!("watch {id} label --topic --slot 3 --state mine --count 2"),
+            "watch topic label --json",
             &format!("ping {id}@example.org:4433"),
             &format!("lookup {id}"),
             "send bob hello",
@@ -330,6 +320,9 @@ mod tests {
             "name reverse alice",
             "name trust alice",
             "name trust alice bob",
+            "watch label",
+            "watch topic label --count 0",
+            &format!("watch {id} label --slot -1"),
             "lookup abcd",
             "send",
             "send bob",

@@ -7,8 +7,8 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
-mod identities;
 mod contacts;
+mod identities;
 mod letters;
 mod live;
 mod names;
@@ -19,3 +19,4 @@ mod receipts;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod terminal;
+mod watch;

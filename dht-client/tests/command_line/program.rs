@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -36,7 +36,17 @@ impl Program {
     }
 
     pub(crate) fn run_with_stdin(&self, arguments: &[&str], stdin: &[u8]) -> Ended {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dht-client"))
+        let mut child = self.start(arguments);
+        // A program that refuses its arguments does not read.
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
+        Ended { status: status.code().unwrap(), stdout, stderr }
+    }
+
+    /// Starts a run that goes on beside others.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_dht-client"))
             .args(&self.globals)
             .args(arguments)
             .env_clear()
@@ -46,12 +56,7 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        // A program that refuses its arguments does not read.
-        let _ = child.stdin.take().unwrap().write_all(stdin);
-        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-        let stderr = String::from_utf8(stderr).unwrap();
-        Ended { status: status.code().unwrap(), stdout, stderr }
+            .unwrap()
     }
 
     /// Runs a command that has to succeed, and returns its JSON object.

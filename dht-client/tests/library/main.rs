@@ -8,13 +8,14 @@
 )]
 
 mod bundles;
+mod cache;
 mod contacts;
 mod letters;
-mod cache;
 mod names;
 mod people;
 mod protocol_doc;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod values;
+mod watch;
 mod writes;

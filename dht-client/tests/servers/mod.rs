@@ -36,9 +36,9 @@ pub(crate) fn servers() -> &'static [Server; 3] {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
-                let first = start(ANY_PORT, None);
+                let first = start_at(ANY_PORT, None);
                 let place = first.local_addrs()[0];
-                let others = [start(ANY_PORT, place), start(ANY_PORT, place)];
+                let others = [start_at(ANY_PORT, place), start_at(ANY_PORT, place)];
                 let all = [&first, &others[0], &others[1]];
                 for node in all {
                     node.ready().await;
@@ -60,7 +60,7 @@ pub(crate) fn start_alone_at(listen: SocketAddr) -> Server {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(async {
-            let node = start(listen, None);
+            let node = start_at(listen, None);
             node.ready().await;
             report.send(Server { id: node.node_id(), addr: node.local_addrs()[0] }).unwrap();
             std::future::pending::<()>().await;
@@ -69,8 +69,13 @@ pub(crate) fn start_alone_at(listen: SocketAddr) -> Server {
     reported.recv().unwrap()
 }
 
+/// A server that asks `first`, or is the first.
+pub(crate) fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
+    start_at(ANY_PORT, first)
+}
+
 /// A server at this address that asks `first`, or is the first.
-fn start(listen: SocketAddr, first: impl Into<Option<SocketAddr>>) -> DhtContext {
+fn start_at(listen: SocketAddr, first: impl Into<Option<SocketAddr>>) -> DhtContext {
     let bootstrap: Vec<_> = first.into().into_iter().map(Into::into).collect();
     let network: dht_kad::NetworkName = NETWORK.parse().unwrap();
     let mut config = ContextConfig::new(network.clone(), Mode::Server, bootstrap);

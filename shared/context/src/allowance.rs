@@ -120,6 +120,8 @@ fn cost(request: &Request) -> NonZeroU32 {
         }
         Request::Reconcile(_) => RECONCILE_COST,
         Request::Audit(audit) => u32::try_from(audit.challenges.len()).unwrap_or(u32::MAX),
+        // To go on from a cursor each key is read.
+        Request::Watch(watch) => u32::try_from(watch.keys.len()).unwrap_or(u32::MAX),
         Request::Store(store) => {
             STORE_COST.saturating_mul(u32::try_from(store.items.len()).unwrap_or(u32::MAX))
         }

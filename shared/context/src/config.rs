@@ -7,6 +7,7 @@ use dht_kad::message::Mode;
 use thiserror::Error;
 
 use crate::peer_address::PeerAddress;
+use crate::watch::WatchLimits;
 
 /// The most bootstrap peers that are taken: dialling more at each attempt helps nobody.
 pub const BOOTSTRAP_MAX: usize = 64;
@@ -33,6 +34,8 @@ pub struct ContextConfig {
     pub repair_bytes_per_sec: u64,
     /// What a pong says of the software, such as `dht-bootstrap 0.1.0`; at most 64 bytes.
     pub version: String,
+    /// What those who watch this node may cost it.
+    pub watch: WatchLimits,
     /// Time limits and intervals.
     pub timing: Timing,
 }
@@ -110,6 +113,7 @@ impl ContextConfig {
             solo: false,
             repair_bytes_per_sec: REPAIR_BYTES_PER_SEC,
             version,
+            watch: WatchLimits::default(),
             timing: Timing::default(),
         }
     }

@@ -36,6 +36,7 @@ use crate::stats::{Stats, StatsSnapshot};
 use crate::store::{RecordStore, StoreUsage};
 use crate::transport::{DialError, Transport};
 use crate::verify::{Signer, Verifier};
+use crate::watch::Hub;
 
 /// What a context stands on: everything that differs between the world and a simulation.
 pub struct Foundations {
@@ -102,6 +103,9 @@ impl DhtContext {
         let membership = Arc::new(Membership::new(saved.len(), config.solo, config.timing.settle));
         let stats = Arc::new(Stats::default());
         let replication = Arc::new(Replication::new(registry.own(), &config));
+        let chance = Chance::from_seed(on.seed);
+        let device_tag = u32::try_from(chance.below(1 << 24)).unwrap_or(0);
+        let watches = Hub::start(&*on.store, config.watch, || chance.below(u64::MAX));
         let server = Arc::new(Server {
             mode: config.mode,
             version: config.version.clone(),
@@ -116,6 +120,7 @@ impl DhtContext {
             stats: Arc::clone(&stats),
             allowances: Allowances::new(),
             answers: Answers::default(),
+            watches,
         });
         let connections = Connections::new(
             on.transport,
@@ -131,8 +136,6 @@ impl DhtContext {
             config.mode,
             config.timing.request,
         );
-        let chance = Chance::from_seed(on.seed);
-        let device_tag = u32::try_from(chance.below(1 << 24)).unwrap_or(0);
         let inner = Arc::new(Inner {
             config,
             registry,
@@ -159,9 +162,10 @@ impl DhtContext {
 
     /// Stops: refuses further puts, finishes those under way, hands over what others may lack of
     /// what was put here last ([`Timing::handover`](crate::Timing::handover) limits how long that may
-    /// take), saves the peers, flushes the store and closes all connections.
+    /// take), tells those who watch, saves the peers, flushes the store and closes all connections.
     pub async fn stop(&self) {
         self.inner.hand_over().await;
+        self.inner.server.watches.end();
         self.inner.save_peers().await;
         self.inner.save_progress().await;
         self.inner.store.close().await;
@@ -253,7 +257,8 @@ impl DhtContext {
     pub fn stats(&self) -> StatsSnapshot {
         let (peers, table, connections) = self.inner.registry.sizes();
         let replication = self.inner.replication.read();
-        StatsSnapshot { peers, table, connections, replication, ..self.inner.stats.read() }
+        let watches = self.inner.server.watches.figures();
+        StatsSnapshot { peers, table, connections, replication, watches, ..self.inner.stats.read() }
     }
 
     /// What the store keeps.
@@ -291,6 +296,16 @@ impl DhtContext {
     pub async fn lookup(&self, key: &Key) -> Vec<NodeInfo> {
         let closest = self.inner.closest_servers(key, Vec::new()).await;
         closest.into_iter().map(|node| node.info).collect()
+    }
+
+    /// Looks up the other servers that hold, or should hold, what is at `key`, closest first: those of
+    /// the closest that are whole, or all of them if none is.
+    pub async fn holders(&self, key: &Key) -> Vec<NodeInfo> {
+        let found = self.inner.responsible_servers(key).await;
+        let any_whole = found.iter().any(|node| node.whole);
+        let counts = |whole: bool, id: &NodeId| (whole || !any_whole) && *id != self.node_id();
+        let holders = found.into_iter().filter(|node| counts(node.whole, &node.info.id));
+        holders.map(|node| node.info).collect()
     }
 
     /// As [`lookup`](Self::lookup), with what it took.

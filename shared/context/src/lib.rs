@@ -75,6 +75,7 @@ pub mod store;
 pub mod transport;
 pub mod verify;
 mod walk;
+pub mod watch;
 
 pub use config::{ContextConfig, Timing};
 pub use context::{DhtContext, Foundations};

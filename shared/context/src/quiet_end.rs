@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dht_kad::NodeId;
 use futures_util::future::BoxFuture;
 
-use crate::transport::{CloseReason, Connection, RequestError, Service};
+use crate::transport::{CloseReason, Connection, FrameStream, RequestError, Service};
 
 /// An end whose requests are never answered, and that says of itself what a test tells it.
 pub(crate) struct QuietEnd {
@@ -16,12 +16,13 @@ pub(crate) struct QuietEnd {
     dialled: bool,
     open: AtomicBool,
     pub(crate) in_flight: AtomicUsize,
+    pub(crate) subscriptions: AtomicUsize,
 }
 
 impl QuietEnd {
     pub(crate) fn new(peer: NodeId, dialled: bool) -> Self {
-        let (open, in_flight) = (AtomicBool::new(true), AtomicUsize::new(0));
-        QuietEnd { peer, dialled, open, in_flight }
+        let (in_flight, subscriptions) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        QuietEnd { peer, dialled, open: AtomicBool::new(true), in_flight, subscriptions }
     }
 }
 
@@ -40,6 +41,14 @@ impl Connection for QuietEnd {
 
     fn request(&self, _: Bytes) -> BoxFuture<'static, Result<Bytes, RequestError>> {
         Box::pin(std::future::pending())
+    }
+
+    fn subscribe(&self, _: Bytes) -> BoxFuture<'static, Result<FrameStream, RequestError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn subscriptions(&self) -> usize {
+        self.subscriptions.load(Ordering::Relaxed)
     }
 
     fn serve(&self, _: Arc<dyn Service>) -> BoxFuture<'static, CloseReason> {

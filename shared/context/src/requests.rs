@@ -9,13 +9,14 @@ use std::time::Duration;
 use dht_kad::codec::{self, CodecError};
 use dht_kad::message::{FindNode, Found, Mode, NodeInfo, Nodes, Ping, Pong, Request, Response};
 use dht_kad::{ErrorNumber, Key, NodeId, Refusal};
+use futures_util::StreamExt;
 use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::connections::Connections;
 use crate::registry::{Heard, PeerRegistry};
 use crate::stats::{Ending, Stats};
-use crate::transport::{CloseReason, Connection, DialError, RequestError};
+use crate::transport::{CloseReason, Connection, DialError, FrameStream, RequestError};
 
 /// A peer gave no usable answer.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub enum AskError {
     /// The answer is not one to this request.
     #[error("{0} answered something that does not fit the request; use another node")]
     WrongAnswer(NodeId),
+    /// The peer ended what it had been asked to go on with, and gave no reason.
+    #[error("{0} ended the watch; begin it again")]
+    Ended(NodeId),
     /// The request does not fit a frame.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -51,6 +55,7 @@ impl AskError {
             AskError::TimedOut(_) => ErrorNumber::TimedOut,
             AskError::Refused(refusal) => refusal.number(),
             AskError::WrongAnswer(_) => ErrorNumber::WrongAnswer,
+            AskError::Ended(_) => ErrorNumber::ConnectionLost,
             AskError::Codec(_) => ErrorNumber::FrameTooLong,
         }
     }
@@ -156,6 +161,64 @@ impl Requests {
         }
     }
 
+    /// Asks a peer for an answer of many frames: the first of them, and those that follow as they come.
+    /// Only the first has to come in time.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        to: &NodeInfo,
+        request: &Request,
+    ) -> Result<(Response, FrameStream), AskError> {
+        let frame = codec::encode_request(request)?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let started = Instant::now();
+            let had_connection = self.registry.connection(&to.id).is_some();
+            let result = match self.connect(to, had_connection).await {
+                Ok(connection) => self.open_stream(&connection, request, frame.clone()).await,
+                Err(error) => Err(error.into()),
+            };
+            let lost = matches!(result, Err(AskError::Request(RequestError::ConnectionLost(_))));
+            let again = lost && attempts < 2;
+            self.note(to.id, request.frame_type(), &result, started, again);
+            if !again {
+                return result;
+            }
+        }
+    }
+
+    async fn open_stream(
+        &self,
+        connection: &Arc<dyn Connection>,
+        request: &Request,
+        frame: bytes::Bytes,
+    ) -> Result<(Response, FrameStream), AskError> {
+        let peer = connection.peer();
+        let started = Instant::now();
+        let first = async {
+            let mut frames = connection.subscribe(frame).await?;
+            let first = frames.next().await.ok_or(AskError::Ended(peer))??;
+            Ok::<_, AskError>((first, frames))
+        };
+        let first = tokio::time::timeout(self.limit, first).await;
+        let (first, frames) = first.map_err(|_| AskError::TimedOut(peer))??;
+        let response = codec::decode_response(&first).map_err(|_| AskError::WrongAnswer(peer))?;
+        match response {
+            Response::Refused(refusal) => Err(AskError::Refused(refusal)),
+            response if response.frame_type() != request.frame_type() => {
+                Err(AskError::WrongAnswer(peer))
+            }
+            response => {
+                let addr = connection.remote_addr();
+                self.heard(Heard { id: peer, addr, took: started.elapsed() }, Mode::Server);
+                Ok((response, frames))
+            }
+        }
+    }
+
     /// The connection to use. A server introduces itself on each one that it makes, so that the
     /// other end asks back and takes it into its table.
     async fn connect(
@@ -237,11 +300,11 @@ impl Requests {
         }
     }
 
-    fn note(
+    fn note<T>(
         &self,
         peer: NodeId,
         frame_type: u16,
-        result: &Result<Measured, AskError>,
+        result: &Result<T, AskError>,
         started: Instant,
         asked_again: bool,
     ) {

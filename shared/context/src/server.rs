@@ -7,6 +7,7 @@
 //!                                                                                 with signed receipts
 //!                    Reconcile:       its turn ─▶ fingerprints, items, records ─▶ answer
 //!                    Audit:           one read of the store a challenge ────────▶ answer
+//!                    Watch:           the hub ──────────────────────────────────▶ frames, as records come
 //! ```
 //!
 //! Nothing in here asks another node, so an answer never waits for the network. Each answer is
@@ -23,6 +24,7 @@ use dht_kad::message::{
     TYPE_STORE,
 };
 use dht_kad::{NetworkName, ParsedRecord, Refusal, ValidRecord};
+use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
 use crate::allowance::Allowances;
@@ -36,6 +38,7 @@ use crate::stats::{Ending, Stats};
 use crate::store::{Fetch, Page, PageQuery, RecordStore, Submission};
 use crate::transport::{Answer, Asker, Service};
 use crate::verify::{Signer, Verifier};
+use crate::watch::Hub;
 
 /// Answers what other nodes ask of this one.
 pub struct Server {
@@ -52,6 +55,7 @@ pub struct Server {
     pub(crate) stats: Arc<Stats>,
     pub(crate) allowances: Allowances,
     pub(crate) answers: Answers,
+    pub(crate) watches: Arc<Hub>,
 }
 
 /// What an answer leads to: itself, or something to wait for first.
@@ -61,6 +65,7 @@ enum Outcome {
     Stored(futures_util::future::BoxFuture<'static, Vec<Result<Receipt, Refusal>>>),
     Reconcile(Reconcile),
     Shown(futures_util::future::BoxFuture<'static, AuditResults>),
+    Frames(BoxStream<'static, Bytes>),
 }
 
 impl Service for Arc<Server> {
@@ -80,6 +85,10 @@ impl Service for Arc<Server> {
             Outcome::Now(response) => {
                 self.note(frame_type, &response, started);
                 Answer::Ready(encode(&response))
+            }
+            Outcome::Frames(frames) => {
+                self.stats.note_answered(frame_type, Ending::Ok, started.elapsed());
+                Answer::Stream(frames)
             }
             Outcome::Page(find, page) => {
                 let server = Arc::clone(self);
@@ -135,6 +144,12 @@ impl Server {
             Request::Audit(audit) => {
                 let server = Arc::clone(self);
                 Outcome::Shown(Box::pin(async move { server.show(audit).await }))
+            }
+            Request::Watch(watch) => {
+                match self.watches.watch(asker.id, watch, Arc::clone(&self.store)) {
+                    Ok(frames) => Outcome::Frames(frames),
+                    Err(refusal) => Outcome::Now(Response::Refused(refusal)),
+                }
             }
             Request::Store(store) => {
                 let server = Arc::clone(self);
@@ -309,6 +324,7 @@ pub(crate) fn page_query(find: &Find) -> PageQuery {
         after: find.after,
         heads_only: find.heads_only,
         min_work: find.min_work,
+        written: None,
         limit: usize::try_from(find.limit).unwrap_or(PAGE_RECORDS).min(PAGE_RECORDS),
         max_bytes: PAGE_BYTES,
     }
@@ -325,7 +341,7 @@ fn set(
 }
 
 /// Encodes an answer. One that does not fit a frame is a fault here, and is answered as such.
-fn encode(response: &Response) -> Bytes {
+pub(crate) fn encode(response: &Response) -> Bytes {
     codec::encode_response(response).unwrap_or_else(|error| {
         tracing::error!(%error, "an answer does not fit a frame");
         codec::encode_response(&Response::Refused(Refusal::Internal)).unwrap_or_default()

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dht_kad::message::{
-    TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_RECONCILE, TYPE_STORE,
+    TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_RECONCILE, TYPE_STORE, TYPE_WATCH,
 };
 
 use crate::replication::ReplicationFigures;
+use crate::watch::WatchFigures;
 
 /// Buckets of a latency histogram: the upper bound of bucket `n` is `2^n` microseconds, and the
 /// last one, from 17 s on, is more than any time limit here.
@@ -86,10 +87,12 @@ pub struct StatsSnapshot {
     pub connections: usize,
     /// What replication counted, and how the copies around this node stand.
     pub replication: ReplicationFigures,
+    /// Who watches this node.
+    pub watches: WatchFigures,
 }
 
 /// The kinds that are counted, in the order of their frame types.
-const KINDS: [&str; 6] = ["ping", "find_node", "find", "store", "reconcile", "audit"];
+const KINDS: [&str; 7] = ["ping", "find_node", "find", "store", "watch", "reconcile", "audit"];
 
 impl Counts {
     fn note(&self, ending: Ending, took: Duration) {
@@ -178,8 +181,9 @@ fn kind_of(frame_type: u16) -> Option<usize> {
         TYPE_FIND_NODE => Some(1),
         TYPE_FIND => Some(2),
         TYPE_STORE => Some(3),
-        TYPE_RECONCILE => Some(4),
-        TYPE_AUDIT => Some(5),
+        TYPE_WATCH => Some(4),
+        TYPE_RECONCILE => Some(5),
+        TYPE_AUDIT => Some(6),
         _ => None,
     }
 }

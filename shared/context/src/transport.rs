@@ -1,8 +1,8 @@
 //! What carries frames between nodes: QUIC in the world, seeded delays in the simulator.
 //!
 //! A [`Transport`] dials and accepts [`Connection`]s whose other end has proven its node key. On a
-//! connection both sides ask: [`Connection::request`] sends one frame and awaits one, and
-//! [`Connection::serve`] answers what the other side asks through a [`Service`], within the
+//! connection both sides ask: [`Connection::request`] sends one frame and awaits one,
+//! [`Connection::subscribe`] sends one and awaits as many as come, and [`Connection::serve`] answers what the other side asks through a [`Service`], within the
 //! connection's own task. Time limits are the caller's.
 
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dht_kad::{ErrorNumber, NodeId};
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use thiserror::Error;
 
 /// Makes and accepts connections for one node.
@@ -50,6 +51,13 @@ pub trait Connection: Send + Sync + 'static {
     /// Sends one request frame and resolves to the answer's frame. Cancel by dropping.
     fn request(&self, frame: Bytes) -> BoxFuture<'static, Result<Bytes, RequestError>>;
 
+    /// Sends one request frame whose answer is a stream of frames, which goes on until either side ends
+    /// it: this one by dropping the stream. It does not count as [in flight](Self::in_flight).
+    fn subscribe(&self, frame: Bytes) -> BoxFuture<'static, Result<FrameStream, RequestError>>;
+
+    /// Streams of this side's [`subscribe`](Self::subscribe) that it still holds.
+    fn subscriptions(&self) -> usize;
+
     /// Answers the other side's requests until the connection ends; says why it ended.
     /// Called once per connection.
     fn serve(&self, service: Arc<dyn Service>) -> BoxFuture<'static, CloseReason>;
@@ -63,6 +71,9 @@ pub trait Connection: Send + Sync + 'static {
     /// Requests of either side that are not answered yet.
     fn in_flight(&self) -> usize;
 }
+
+/// The frames of one answer as they arrive, in their order; an error is the last.
+pub type FrameStream = BoxStream<'static, Result<Bytes, RequestError>>;
 
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +96,9 @@ pub enum Answer {
     Ready(Bytes),
     /// It takes a disk or a signature check; polled within the connection's task.
     Later(BoxFuture<'static, Bytes>),
+    /// Frames one after the other, until there are no more or the asker wants no more; polled within
+    /// the connection's task, and only while the asker takes what was sent.
+    Stream(BoxStream<'static, Bytes>),
 }
 
 /// Why a connection ended. The number is QUIC's application error code.

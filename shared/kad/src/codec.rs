@@ -15,10 +15,11 @@ use crate::message::audit::{CHALLENGES_MAX, Evidence};
 use crate::message::reconcile::{
     GROUPS_MAX, OFFER_MAX, PARTS_MAX, PartAnswer, RANGE_MAX, SHORTS_MAX,
 };
+use crate::message::watch::{WATCH_KEYS_MAX, Watched};
 use crate::message::{
     ADDRS_MAX, FRAME_HEADER, FRAME_MAX, NODES_MAX, NodeInfo, PAGE_BYTES, PAGE_RECORDS, Reconcile,
     Reconciled, RecordBytes, Request, Response, TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING,
-    TYPE_RECONCILE, TYPE_REFUSED, TYPE_STORE, VERSION_TEXT_MAX,
+    TYPE_RECONCILE, TYPE_REFUSED, TYPE_STORE, TYPE_WATCH, VERSION_TEXT_MAX,
 };
 use crate::refusal::{REFUSAL_TEXT_MAX, Refusal};
 
@@ -104,6 +105,7 @@ pub fn encode_request(request: &Request) -> Result<Bytes, CodecError> {
         Request::Store(body) => encode_frame(kind, body),
         Request::Reconcile(body) => encode_frame(kind, body),
         Request::Audit(body) => encode_frame(kind, body),
+        Request::Watch(body) => encode_frame(kind, body),
     }
 }
 
@@ -120,6 +122,7 @@ pub fn decode_request(frame: &Bytes) -> Result<Request, CodecError> {
         TYPE_STORE => Request::Store(decode_payload(kind, &payload)?),
         TYPE_RECONCILE => Request::Reconcile(decode_payload(kind, &payload)?),
         TYPE_AUDIT => Request::Audit(decode_payload(kind, &payload)?),
+        TYPE_WATCH => Request::Watch(decode_payload(kind, &payload)?),
         unknown => return Err(CodecError::UnknownType(unknown)),
     };
     check_request(&request)?;
@@ -140,6 +143,7 @@ pub fn encode_response(response: &Response) -> Result<Bytes, CodecError> {
         Response::StoreResults(body) => encode_frame(kind, body),
         Response::Reconciled(body) => encode_frame(kind, body),
         Response::AuditResults(body) => encode_frame(kind, body),
+        Response::Watched(body) => encode_frame(kind, body),
         Response::Refused(body) => encode_frame(kind, body),
     }
 }
@@ -158,6 +162,7 @@ pub fn decode_response(frame: &Bytes) -> Result<Response, CodecError> {
         TYPE_STORE => Response::StoreResults(decode_payload(kind, &payload)?),
         TYPE_RECONCILE => Response::Reconciled(decode_payload(kind, &payload)?),
         TYPE_AUDIT => Response::AuditResults(decode_payload(kind, &payload)?),
+        TYPE_WATCH => Response::Watched(decode_payload(kind, &payload)?),
         unknown => return Err(CodecError::UnknownType(unknown)),
     };
     check_response(&response)?;
@@ -174,6 +179,7 @@ fn check_request(request: &Request) -> Result<(), CodecError> {
         }
         Request::Reconcile(reconcile) => reconcile_bounded(reconcile),
         Request::Audit(audit) => audit.challenges.len() <= CHALLENGES_MAX,
+        Request::Watch(watch) => watch.keys.len() <= WATCH_KEYS_MAX,
     };
     if bounded { Ok(()) } else { Err(CodecError::Malformed(request.frame_type())) }
 }
@@ -190,6 +196,8 @@ fn check_response(response: &Response) -> Result<(), CodecError> {
         }
         Response::Reconciled(reconciled) => reconciled_bounded(reconciled),
         Response::AuditResults(audit) => evidence_bounded(&audit.evidence),
+        Response::Watched(Watched::Watching { .. }) => true,
+        Response::Watched(Watched::Changed { records, .. }) => page_bounded(records),
         Response::Refused(refusal) => refusal_bounded(refusal),
     };
     if bounded { Ok(()) } else { Err(CodecError::Malformed(response.frame_type())) }

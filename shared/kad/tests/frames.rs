@@ -14,6 +14,7 @@ use dht_kad::message::reconcile::{
     GROUPS_MAX, GroupPrint, Holding, OFFER_MAX, Offered, PARTS_MAX, PartAnswer, PartAsk, RANGE_MAX,
     SHORTS_MAX, Wanted, Whole,
 };
+use dht_kad::message::watch::{Cursor, WATCH_KEYS_MAX, WatchKey};
 use dht_kad::message::*;
 use dht_kad::reconcile::{Cut, Fingerprint, Group, PREFIX_MAX, Part, Prefix};
 use dht_kad::record::Retention;
@@ -92,12 +93,12 @@ fn a_payload_with_bytes_more_or_less_is_refused() {
 
 #[test]
 fn an_unknown_type_is_told_apart() {
-    for kind in [TYPE_REFUSED, 5, 7, 9, u16::MAX] {
+    for kind in [TYPE_REFUSED, 7, 9, u16::MAX] {
         let told = decode_request(&frame(kind, b"what is not yet known"));
         assert_eq!(told, Err(CodecError::UnknownType(kind)));
         assert_eq!(Refusal::from(told.unwrap_err()), Refusal::UnknownRequest(kind));
     }
-    assert_eq!(decode_response(&frame(5, b"")), Err(CodecError::UnknownType(5)));
+    assert_eq!(decode_response(&frame(7, b"")), Err(CodecError::UnknownType(7)));
 }
 
 /// 2^60 elements or bytes in the form of bincode's varint: 253, then eight bytes.
@@ -116,6 +117,10 @@ fn hostile_lengths_allocate_nothing() {
     }
     let challenges = decode_request(&frame(TYPE_AUDIT, &HUGE));
     assert_eq!(challenges, Err(CodecError::Malformed(TYPE_AUDIT)));
+    let keys = decode_request(&frame(TYPE_WATCH, &HUGE));
+    assert_eq!(keys, Err(CodecError::Malformed(TYPE_WATCH)));
+    let changed = decode_response(&frame(TYPE_WATCH, &[&[1][..], &HUGE].concat()));
+    assert_eq!(changed, Err(CodecError::Malformed(TYPE_WATCH)));
     for variant in 0..10 {
         let huge = frame(TYPE_RECONCILE, &[&[variant][..], &HUGE].concat());
         assert!(decode_request(&huge).is_err(), "{variant}");
@@ -271,6 +276,35 @@ fn lists_of_reconciliation_and_audits_keep_their_bounds_in_answers() {
         assert_eq!(decode_response(&with_elements(&none, &one, max + 1)), Err(malformed), "{max}");
         assert_eq!(encode_response(&response(max + 1)), Err(malformed), "{max}");
     }
+}
+
+#[test]
+fn the_lists_of_a_watch_keep_their_bounds() {
+    let cursor = Cursor { incarnation: 1, commit_no: 2 };
+    let key = WatchKey { key: Key([1; 32]), publisher: None };
+    let watch = |count| Request::Watch(Watch { keys: vec![key; count], cursor: None });
+    let [none, one] = [0, 1].map(|count| encode_request(&watch(count)).unwrap());
+    let max = WATCH_KEYS_MAX;
+    assert_eq!(decode_request(&with_elements(&none, &one, max)), Ok(watch(max)));
+    let malformed = CodecError::Malformed(TYPE_WATCH);
+    assert_eq!(decode_request(&with_elements(&none, &one, max + 1)), Err(malformed));
+    assert_eq!(encode_request(&watch(max + 1)), Err(malformed));
+
+    let changed = |lens: Vec<usize>| {
+        let records = lens.into_iter().map(|len| RecordBytes(vec![1; len].into())).collect();
+        Response::Watched(Watched::Changed { records, cursor })
+    };
+    for fits in [vec![RECORD_MAX], vec![PAGE_BYTES / PAGE_RECORDS; PAGE_RECORDS], vec![]] {
+        let frame = encode_response(&changed(fits.clone())).unwrap();
+        assert_eq!(decode_response(&frame), Ok(changed(fits)));
+    }
+    for exceeds in [vec![PAGE_BYTES, 1], vec![1; PAGE_RECORDS + 1]] {
+        assert_eq!(encode_response(&changed(exceeds)), Err(malformed));
+    }
+    let most = [&[1, 251, 0, 1][..], &[1, 7].repeat(PAGE_RECORDS), &[1, 2]].concat();
+    assert!(decode_response(&frame(TYPE_WATCH, &most)).is_ok());
+    let more = [&[1, 251, 1, 1][..], &[1, 7].repeat(PAGE_RECORDS + 1), &[1, 2]].concat();
+    assert_eq!(decode_response(&frame(TYPE_WATCH, &more)), Err(malformed));
 }
 
 #[test]

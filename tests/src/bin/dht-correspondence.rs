@@ -26,7 +26,9 @@ fn main() -> ExitCode {
         let run = match simulate(&Correspondence, Settings::new(seed, nodes)) {
             Ok(run) => run,
             Err(error) => {
-                eprintln!("dht-correspondence: no runtime ({error}); check the limits of this process");
+                eprintln!(
+                    "dht-correspondence: no runtime ({error}); check the limits of this process"
+                );
                 return ExitCode::FAILURE;
             }
         };

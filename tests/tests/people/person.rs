@@ -32,7 +32,10 @@ pub(crate) fn meet(alice: &Person, bob: &Person) {
     assert_eq!(alice.terminal.json(&asked)["state"], "requested");
     let waiting = bob.terminal.json(&["requests"]);
     let request = &waiting["requests"][0];
-    assert_eq!((&request["identity"], &request["text"]), (&alice.identity.as_str().into(), &"it is me".into()));
+    assert_eq!(
+        (&request["identity"], &request["text"]),
+        (&alice.identity.as_str().into(), &"it is me".into())
+    );
     let id = request["id"].as_str().unwrap();
     assert_eq!(bob.terminal.json(&["accept", id, "--name", "alice"])["state"], "accepted");
     let answered = alice.terminal.json(&["requests"]);

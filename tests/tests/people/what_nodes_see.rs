@@ -41,9 +41,18 @@ fn nodes_hold_nothing_by_which_a_pair_could_be_known() {
         let sealing = hex::encode(sealing);
         for public in [person.identity.as_str(), &sealing] {
             let raw = hex::decode(public).unwrap();
-            for form in [&raw[..], &raw[..raw.len().min(32)], public.as_bytes(), public.to_uppercase().as_bytes()] {
+            for form in [
+                &raw[..],
+                &raw[..raw.len().min(32)],
+                public.as_bytes(),
+                public.to_uppercase().as_bytes(),
+            ] {
                 let found = places.iter().find(|(_, bytes)| contains(bytes, form));
-                assert!(found.is_none(), "{public:.16}… stands in {:?}", found.map(|(path, _)| path));
+                assert!(
+                    found.is_none(),
+                    "{public:.16}… stands in {:?}",
+                    found.map(|(path, _)| path)
+                );
             }
         }
     }

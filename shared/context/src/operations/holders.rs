@@ -123,7 +123,7 @@ impl Remembered {
 impl Inner {
     /// The servers responsible for a key, from memory if they were looked up a short time ago.
     pub(super) async fn holders_of(self: &Arc<Self>, key: &Key) -> Holders {
-        let nearby = self.registry.closest(key, K, None);
+        let nearby = self.registry.to_name(key, None);
         match self.holders.recall(key, &nearby) {
             Some(found) => Holders { found, remembered: true },
             None => self.look_up_holders(key, Vec::new()).await,
@@ -141,7 +141,7 @@ impl Inner {
         let found: Arc<[_]> = self.look_up(key, named.clone(), false).await.closest.into();
         // What few or unsettled nodes say is not worth remembering.
         if self.plan(&found, None).is_ok() {
-            named.extend(self.registry.closest(key, K, None));
+            named.extend(self.registry.to_name(key, None));
             named.retain(|node| node.id != self.registry.own());
             self.holders.remember(key, Arc::clone(&found), &named);
         }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dht_kad::domain;
 use dht_kad::message::{Find, NodeInfo, PAGE_RECORDS, PublisherKey};
 use dht_kad::put::quorum_of;
+use dht_kad::record::Kind;
 use dht_kad::{ErrorNumber, Key, RecordId, ValidRecord};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
@@ -174,12 +175,43 @@ impl DhtContext {
         let wish = Wish { publisher: None, min_work, most };
         self.inner.list(domain::topic_key(self.network(), label), wish).await
     }
+
+    /// The newest version of every slot at a key, by the word of a majority of T: live values with
+    /// their bodies, and the heads of what was deleted.
+    ///
+    /// # Errors
+    /// [`ListError`]; that nothing is there is none.
+    pub async fn newest_at(
+        &self,
+        key: Key,
+        publisher: Option<[u8; 32]>,
+    ) -> Result<Vec<ValidRecord>, ListError> {
+        let (versions, answered) = self.inner.versions_at(key, Wish::all_of(publisher)).await?;
+        let newest = versions.values().filter_map(|versions| versions.first());
+        let deleted = newest.map(|(record, _)| record).filter(|r| r.kind() == Kind::Tombstone);
+        let mut records: Vec<_> = deleted.cloned().collect();
+        records.extend(self.inner.bodies(versions, answered).await?.records);
+        Ok(records)
+    }
 }
 
 impl Inner {
-    /// Asks a majority of T for all heads, one of them for the bodies too, and fetches what is
-    /// newer elsewhere.
+    /// What is there, and alive: what is newer elsewhere than where bodies were shown is fetched.
     async fn list(self: &Arc<Self>, key: Key, wish: Wish) -> Result<ListReport, ListError> {
+        let (mut versions, answered) = self.versions_at(key, wish).await?;
+        let within = keep_most_work(&mut versions, wish);
+        let mut report = self.bodies(versions, answered).await?;
+        report.cut |= !within;
+        report.truncated |= report.cut;
+        Ok(report)
+    }
+
+    /// Asks a majority of T for all heads, one of them for the bodies too; says how many answered.
+    async fn versions_at(
+        self: &Arc<Self>,
+        key: Key,
+        wish: Wish,
+    ) -> Result<(Versions, usize), ListError> {
         let found = self.responsible_servers(&key).await;
         if found.is_empty() {
             return Err(ListError::NoPeers);
@@ -215,11 +247,7 @@ impl Inner {
         if versions.is_empty() && !settled {
             return Err(ListError::NetworkUnsettled);
         }
-        let within = keep_most_work(&mut versions, wish);
-        let mut report = self.bodies(versions, answered).await?;
-        report.cut |= !within;
-        report.truncated |= report.cut;
-        Ok(report)
+        Ok((versions, answered))
     }
 
     /// All that one server holds of what is asked for, page by page, as far as there is room.

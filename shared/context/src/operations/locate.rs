@@ -264,7 +264,7 @@ impl Inner {
 }
 
 /// Whether a version still counts: its body, or else its head, has not expired.
-fn alive(record: &ParsedRecord, now: UnixMs) -> bool {
+pub(crate) fn alive(record: &ParsedRecord, now: UnixMs) -> bool {
     let body_alive = record.expires_at() > now;
     record.keep_until() > now && (body_alive || !has_live_body(record))
 }

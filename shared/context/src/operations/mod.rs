@@ -18,6 +18,7 @@ mod work;
 pub use get::{GetError, GetOptions, GetReport};
 pub use list::{LIST_BYTES_MAX, LIST_RECORDS_MAX, ListError, ListReport};
 pub use list_slots::{RANGES_MAX, SlotsReport};
+pub(crate) use locate::alive;
 pub use locate::{Holding, Slot};
 pub use prepared::{Attempts, Prepared};
 pub use put::{Delete, Put, PutError, PutReport};

@@ -11,12 +11,13 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use dht_kad::NodeId;
 use futures_util::future::BoxFuture;
+use futures_util::stream;
 use quinn::{ConnectionError, VarInt, WriteError};
 
-use super::frame_io::{FrameWriter, ReadFault, read_frame};
+use super::frame_io::{FrameReader, FrameWriter, ReadFault, read_frame};
 use super::limits::{ConnectionPlace, Gate};
 use super::serve::serve;
-use crate::transport::{CloseReason, Connection, RequestError, Service};
+use crate::transport::{CloseReason, Connection, FrameStream, RequestError, Service};
 
 /// An authenticated QUIC connection.
 pub(super) struct QuicConnection {
@@ -40,7 +41,14 @@ pub(super) struct Link {
     pub(super) held_bytes: AtomicUsize,
     dialled: bool,
     in_flight: AtomicUsize,
+    subscriptions: AtomicUsize,
     closed_as: OnceLock<CloseReason>,
+}
+
+/// One answer of many frames.
+struct Subscribed {
+    open: Arc<OpenLink>,
+    answer: FrameReader,
 }
 
 /// One request in flight; ends when dropped.
@@ -62,6 +70,7 @@ impl QuicConnection {
             held_bytes: AtomicUsize::new(0),
             dialled: place.is_none(),
             in_flight: AtomicUsize::new(0),
+            subscriptions: AtomicUsize::new(0),
             closed_as: OnceLock::new(),
         });
         QuicConnection { open: Arc::new(OpenLink { link, _place: place }) }
@@ -88,6 +97,14 @@ impl Connection for QuicConnection {
     fn request(&self, frame: Bytes) -> BoxFuture<'static, Result<Bytes, RequestError>> {
         let open = Arc::clone(&self.open);
         Box::pin(async move { request(&open.link, frame).await })
+    }
+
+    fn subscribe(&self, frame: Bytes) -> BoxFuture<'static, Result<FrameStream, RequestError>> {
+        Box::pin(subscribe(Arc::clone(&self.open), frame))
+    }
+
+    fn subscriptions(&self) -> usize {
+        self.link().subscriptions.load(Ordering::Relaxed)
     }
 
     fn serve(&self, service: Arc<dyn Service>) -> BoxFuture<'static, CloseReason> {
@@ -121,14 +138,47 @@ async fn request(link: &Link, frame: Bytes) -> Result<Bytes, RequestError> {
         // The peer does not want to read on, and its answer says why.
         Err(_) => {}
     }
-    let answer = read_frame(&mut answer, |_| true).await.map_err(|fault| match fault {
-        ReadFault::Lost(error) => lost(error),
+    let answer = read_frame(&mut answer, |_| true).await;
+    let answer = answer.map_err(|fault| request_error(link, fault))?;
+    writer.keep();
+    Ok(answer)
+}
+
+/// Sends one frame on a stream of its own, and hands out the frames that come back. The connection
+/// stays open as long as somebody holds these.
+async fn subscribe(open: Arc<OpenLink>, frame: Bytes) -> Result<FrameStream, RequestError> {
+    let link = &open.link;
+    let lost = |error: ConnectionError| RequestError::ConnectionLost(link.reason_of(&error));
+    let (send, answer) = link.quic.open_bi().await.map_err(lost)?;
+    let mut writer = FrameWriter::new(send);
+    match writer.write(frame).await {
+        Err(WriteError::ConnectionLost(error)) => return Err(lost(error)),
+        // What the peer did not read of it, its answer says.
+        Ok(()) | Err(_) => writer.keep(),
+    }
+    link.subscriptions.fetch_add(1, Ordering::Relaxed);
+    let subscribed = Subscribed { open, answer: FrameReader::new(answer) };
+    let frames = stream::unfold(Some(subscribed), |subscribed| async move {
+        let mut subscribed = subscribed?;
+        match subscribed.answer.next().await {
+            Ok(Some(frame)) => Some((Ok(frame), Some(subscribed))),
+            Ok(None) => None,
+            Err(fault) => {
+                let link = &subscribed.open.link;
+                Some((Err(request_error(link, fault)), None))
+            }
+        }
+    });
+    Ok(Box::pin(frames))
+}
+
+fn request_error(link: &Link, fault: ReadFault) -> RequestError {
+    match fault {
+        ReadFault::Lost(error) => RequestError::ConnectionLost(link.reason_of(&error)),
         ReadFault::NotAFrame(_) | ReadFault::NoRoom | ReadFault::Abandoned => {
             RequestError::MalformedAnswer
         }
-    })?;
-    writer.keep();
-    Ok(answer)
+    }
 }
 
 impl Link {
@@ -171,6 +221,12 @@ impl Link {
 impl Drop for OpenLink {
     fn drop(&mut self) {
         self.link.close(CloseReason::Idle);
+    }
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        self.open.link.subscriptions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,6 +4,8 @@
 //! it is held, and memory grows with what came, not with what was announced. A frame that came as
 //! one piece is handed on as it is, without a copy; it shares its memory with the packets that came
 //! with it, so whoever keeps a part of it for long should copy that.
+//!
+//! A stream carries one frame each way, and at most one of these ways carries several ([`FrameReader`]).
 
 use bytes::{Bytes, BytesMut};
 use dht_kad::codec::{CodecError, FrameHeader};
@@ -46,6 +48,34 @@ pub(super) async fn read_frame(
         }
     }
     Ok(assembly.finish()?)
+}
+
+/// Reads frames that follow each other on one stream.
+pub(super) struct FrameReader(RecvStream);
+
+impl FrameReader {
+    pub(super) fn new(stream: RecvStream) -> Self {
+        FrameReader(stream)
+    }
+
+    /// The next frame; `None` at the stream's end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ReadFault> {
+        let mut frame = BytesMut::new();
+        let mut wanted = FRAME_HEADER;
+        while frame.len() < wanted {
+            let missing = wanted.saturating_sub(frame.len());
+            let Some(chunk) = self.0.read_chunk(missing, true).await? else {
+                return if frame.is_empty() { Ok(None) } else { Err(CodecError::Truncated.into()) };
+            };
+            frame.extend_from_slice(&chunk.bytes);
+            if frame.len() == FRAME_HEADER
+                && let Some(header) = frame.first_chunk::<FRAME_HEADER>()
+            {
+                wanted = FRAME_HEADER + FrameHeader::read(*header)?.payload_len;
+            }
+        }
+        Ok(Some(frame.freeze()))
+    }
 }
 
 impl From<CodecError> for ReadFault {
@@ -124,8 +154,23 @@ impl FrameWriter {
 
     /// Hands one frame over to the connection, and ends the stream.
     pub(super) async fn write(&mut self, frame: Bytes) -> Result<(), WriteError> {
-        self.stream.write_chunk(frame).await?;
+        self.write_one(frame).await?;
+        self.finish()
+    }
+
+    /// Hands one frame over to the connection; others may follow.
+    pub(super) async fn write_one(&mut self, frame: Bytes) -> Result<(), WriteError> {
+        self.stream.write_chunk(frame).await
+    }
+
+    /// Ends the stream.
+    pub(super) fn finish(&mut self) -> Result<(), WriteError> {
         self.stream.finish().map_err(|_| WriteError::ClosedStream)
+    }
+
+    /// Waits until the other side wants no more, or has everything, or is gone.
+    pub(super) async fn ended(&self) {
+        let _ = self.stream.stopped().await;
     }
 
     /// Waits until the other side has everything; false if it wants no more of it.

@@ -9,7 +9,7 @@
 //! dial ──▶ dial ───────────────▶ QuicConnection ◀── accept ◀── acceptor ◀── Gate ◀── first packet
 //!                                  │       │
 //!                    request: open_bi,   serve: accept_bi, read, Service::answer, write
-//!                    write, read
+//!                    write, read         (a stream of frames: write, write, …)
 //! ```
 //!
 //! Everything that others can make this node hold is bounded ([`TransportLimits`] and the constants

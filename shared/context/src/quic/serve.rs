@@ -1,7 +1,7 @@
 //! The answering side of a connection: one future that accepts streams and polls their handlers.
 //!
 //! ```text
-//! accept_bi ─▶ handler: read the frame ─▶ Service::answer ─▶ write the answer
+//! accept_bi ─▶ handler: read the frame ─▶ Service::answer ─▶ write the answer, or its frames
 //!     ▲            (polled here, not spawned: a request costs no task and no wake of another)
 //!     └── as many at once as the peer may have streams open, STREAMS_MAX at most
 //! ```
@@ -15,7 +15,7 @@ use dht_kad::codec::encode_response;
 use dht_kad::message::Response;
 use dht_kad::refusal::Refusal;
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{BoxStream, FuturesUnordered};
 use quinn::{ConnectionError, RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -62,7 +62,7 @@ fn ended(link: &Link, error: &ConnectionError) -> CloseReason {
 
 /// Answers the request of one stream.
 async fn handle(link: &Link, service: &dyn Service, send: SendStream, mut recv: RecvStream) {
-    let _in_flight = link.begin();
+    let in_flight = link.begin();
     let mut held = link.gate.hold(&link.held_bytes);
     let writer = FrameWriter::new(send);
     let reading = read_frame(&mut recv, |bytes| held.grow(bytes));
@@ -72,6 +72,10 @@ async fn handle(link: &Link, service: &dyn Service, send: SendStream, mut recv: 
             match service.answer(asker, frame) {
                 Answer::Ready(answer) => answer,
                 Answer::Later(answer) => answer.await,
+                Answer::Stream(frames) => {
+                    drop((in_flight, held));
+                    return write_frames(link, writer, frames).await;
+                }
             }
         }
         Ok(Err(ReadFault::NotAFrame(error))) => refuse(&mut recv, error.into()),
@@ -79,6 +83,32 @@ async fn handle(link: &Link, service: &dyn Service, send: SendStream, mut recv: 
         Ok(Err(ReadFault::Abandoned | ReadFault::Lost(_))) | Err(_) => return,
     };
     write_answer(writer, answer, &mut held).await;
+    drop(in_flight);
+}
+
+/// Sends frames as they come, until there are no more or the peer wants no more. Nobody waits for
+/// the next one, so that it counts as in flight only when the last one is on its way.
+async fn write_frames(link: &Link, mut writer: FrameWriter, mut frames: BoxStream<'_, Bytes>) {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = writer.ended() => return,
+            frame = frames.next() => frame,
+        };
+        let Some(frame) = frame else { break };
+        let mut held = link.gate.hold(&link.held_bytes);
+        let admitted = frame.len() <= SMALL_ANSWER || held.grow(frame.len());
+        // A peer that takes nothing for so long has lost its stream.
+        let sending = timeout(ANSWER_TIMEOUT, writer.write_one(frame));
+        if !admitted || !matches!(sending.await, Ok(Ok(()))) {
+            return;
+        }
+    }
+    let _in_flight = link.begin();
+    let sending = async { writer.finish().is_ok() && writer.delivered().await };
+    if let Ok(true) = timeout(ANSWER_TIMEOUT, sending).await {
+        writer.keep();
+    }
 }
 
 /// Stops the rest of a request that gets this answer without having been read.

@@ -65,7 +65,9 @@ impl PeerRegistry {
             let Some(peer) = state.peers.get_mut(&id).filter(|_| unused || place < too_many) else {
                 continue;
             };
-            let quiet = peer.connection.take_if(|held| held.connection.in_flight() == 0);
+            let quiet = peer.connection.take_if(|held| {
+                held.connection.in_flight() == 0 && held.connection.subscriptions() == 0
+            });
             idle.extend(quiet.map(|held| held.connection));
         }
         idle

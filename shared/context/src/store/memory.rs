@@ -9,7 +9,7 @@ use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
 use dht_kad::{NetworkName, Refusal, UnixMs};
 use futures_util::future::BoxFuture;
 
-use super::{Fetch, Page, PageQuery, RecordStore, Rows, StoreUsage, Submission};
+use super::{CommitObserver, Fetch, Page, PageQuery, RecordStore, Rows, StoreUsage, Submission};
 use crate::clock::Clock;
 use crate::registry::SavedPeer;
 
@@ -31,6 +31,7 @@ struct State {
     progress: Bytes,
     commit_no: u64,
     swept_to: UnixMs,
+    observer: Option<Arc<dyn CommitObserver>>,
     closed: bool,
 }
 
@@ -44,6 +45,7 @@ impl MemoryStore {
             progress: Bytes::new(),
             commit_no: 0,
             swept_to: UnixMs(0),
+            observer: None,
             closed: false,
         };
         MemoryStore { clock, state: Mutex::new(state) }
@@ -82,8 +84,16 @@ impl State {
     }
 
     fn take(&mut self, submission: &Submission, now: UnixMs) -> Result<Stored, Refusal> {
-        let (stored, changed) = self.rows.put(&submission.record, submission.path, now)?;
-        self.commit_no += u64::from(changed);
+        let Submission { record, path } = submission;
+        let commit_no = self.commit_no + 1;
+        let (stored, changed) = self.rows.put(record, *path, now, commit_no)?;
+        if changed {
+            self.commit_no = commit_no;
+            let held = self.rows.get(record.id());
+            if let (Some(observer), Some(written)) = (&self.observer, held) {
+                observer.committed(commit_no, std::slice::from_ref(written));
+            }
+        }
         Ok(stored)
     }
 }
@@ -156,6 +166,16 @@ impl RecordStore for MemoryStore {
 
     /// Nothing is destroyed here but what has ended by the clock that shows it.
     fn note_clock(&self, _agrees: Option<bool>) {}
+
+    fn incarnation(&self) -> Option<u64> {
+        None
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64 {
+        let mut state = self.state();
+        state.observer = Some(observer);
+        state.commit_no
+    }
 
     fn close(&self) -> BoxFuture<'static, ()> {
         self.state().closed = true;

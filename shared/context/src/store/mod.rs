@@ -2,7 +2,8 @@
 //!
 //! A store decides nothing: for each [`Submission`] it asks [`dht_kad::admission::plan_put`] and
 //! applies the answer. It answers a `submit` only when everything in it is on stable storage, and
-//! a `find` never shows what has expired. [`conformance`] is the suite that each one passes,
+//! a `find` never shows what has expired. What was written it tells one [`CommitObserver`], commit
+//! after commit. [`conformance`] is the suite that each one passes,
 //! and [`clock_trust`] says when none of them may believe the clock.
 //!
 //! [`MemoryStore`] keeps its [`Rows`] until the process ends: for clients, tests and the simulator.
@@ -12,6 +13,8 @@ pub mod conformance;
 mod memory;
 mod rows;
 mod set;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dht_kad::admission::{Amount, Path};
@@ -74,8 +77,29 @@ pub trait RecordStore: Send + Sync + 'static {
     /// can say. A store that destroys by the clock heeds it.
     fn note_clock(&self, agrees: Option<bool>);
 
+    /// Which store it is: another number where commits are counted anew. `None` if nothing of it
+    /// outlives the process.
+    fn incarnation(&self) -> Option<u64>;
+
+    /// Tells this observer, in place of any other, of every commit from now on. Says which was the
+    /// last commit that it is not told of.
+    fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64;
+
     /// Refuses further writes with [`Refusal::Restarting`], finishes those under way, flushes.
     fn close(&self) -> BoxFuture<'static, ()>;
+}
+
+/// Is told what a store has taken: after it is on stable storage, and before whoever put it is
+/// answered.
+pub trait CommitObserver: Send + Sync + 'static {
+    /// The commit of this number wrote these versions; a slot's last one is what it holds now. Commits
+    /// come in their order, also those that wrote no record. Called on whatever thread writes, while
+    /// writes wait: it has to be quick, and must not call the store.
+    fn committed(&self, commit_no: u64, records: &[ValidRecord]);
+
+    /// Commits up to this one may have been made without being told: a write failed, and some of it
+    /// turned out to be on disk.
+    fn interrupted(&self, commit_no: u64);
 }
 
 /// A result, now or later.
@@ -112,6 +136,8 @@ pub struct PageQuery {
     pub heads_only: bool,
     /// Only with at least so many bits of work.
     pub min_work: u32,
+    /// Only versions that were written after the first of these commits, and up to the second.
+    pub written: Option<(u64, u64)>,
     /// The most records; one is shown even for 0, so that each page gets on.
     pub limit: usize,
     /// The most bytes of records; one record always fits.
@@ -129,6 +155,7 @@ impl PageQuery {
             after: None,
             heads_only: false,
             min_work: 0,
+            written: None,
             limit: dht_kad::message::PAGE_RECORDS,
             max_bytes: dht_kad::message::PAGE_BYTES,
         }

@@ -42,6 +42,8 @@ pub struct Rows {
 struct Row {
     record: ValidRecord,
     existing: Existing,
+    /// The commit that wrote this version.
+    commit_no: u64,
 }
 
 impl Rows {
@@ -61,7 +63,8 @@ impl Rows {
         }
     }
 
-    /// Takes a record, or says why not. The flag says whether the table has changed.
+    /// Takes a record in the commit of this number, or says why not. The flag says whether the table
+    /// has changed.
     ///
     /// # Errors
     /// [`Refusal`], as [`plan_put`] decides, and [`Refusal::BadSignature`] for a record that was
@@ -71,6 +74,7 @@ impl Rows {
         record: &ValidRecord,
         path: Path,
         now: UnixMs,
+        commit_no: u64,
     ) -> Result<(Stored, bool), Refusal> {
         let id = record.id();
         if *id != record.claimed_id(&self.network) {
@@ -81,7 +85,7 @@ impl Rows {
         match plan_put(existing.as_ref(), record, path, &usage, &self.limits, now)? {
             Plan::Unchanged(stored) => Ok((stored, false)),
             Plan::Write(changes) => {
-                self.write(changes.record);
+                self.write(changes.record, commit_no);
                 Ok((changes.stored, true))
             }
         }
@@ -132,7 +136,7 @@ impl Rows {
             }
             let Some(row) = self.take(&key) else { continue };
             if row.existing.precedence.keep_until > now {
-                self.write(row.record.head_only());
+                self.write(row.record.head_only(), row.commit_no);
             }
         }
         self.ends.first().is_none_or(|(ends_at, _)| *ends_at > now)
@@ -190,11 +194,11 @@ impl Rows {
     }
 
     /// Puts a record in the place of whatever its slot holds.
-    fn write(&mut self, record: ValidRecord) {
+    fn write(&mut self, record: ValidRecord, commit_no: u64) {
         let record = compact(record, &self.network);
         let key = row_key(record.id());
         self.take(&key);
-        let row = Row { existing: Existing::of(&record), record };
+        let row = Row { existing: Existing::of(&record), record, commit_no };
         let charge = row.existing.charge;
         self.account(&charge, |used| used.plus(charge.bytes));
         self.ends.insert((row.ends_at(), key));
@@ -245,6 +249,9 @@ impl Row {
         self.record.keep_until() > now
             && query.slots.is_none_or(|(first, last)| (first..=last).contains(&id.slot))
             && self.record.work_bits() >= query.min_work
+            && query
+                .written
+                .is_none_or(|(after, to)| self.commit_no > after && self.commit_no <= to)
     }
 
     fn shown(&self, query: &PageQuery, now: UnixMs) -> Bytes {

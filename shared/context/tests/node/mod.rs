@@ -20,9 +20,10 @@ use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
 use dht_context::registry::SavedPeer;
 use dht_context::resolver::SystemResolver;
 use dht_context::store::{
-    Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
+    CommitObserver, Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
 use dht_context::verify::{InlineSigner, InlineVerifier, Signer};
+use dht_context::watch::WatchLimits;
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Position, Stored};
@@ -56,6 +57,8 @@ pub(crate) struct NodeOptions {
     pub(crate) key: Option<NodeKey>,
     /// Whether its receipts are signed by a key that is not its own.
     pub(crate) forges_receipts: bool,
+    /// What those who watch it may cost it.
+    pub(crate) watch: WatchLimits,
 }
 
 impl NodeOptions {
@@ -68,6 +71,7 @@ impl NodeOptions {
             timing: Timing::default(),
             key: None,
             forges_receipts: false,
+            watch: WatchLimits::default(),
         }
     }
 
@@ -209,6 +213,14 @@ impl RecordStore for LyingStore {
         self.kept.note_clock(agrees);
     }
 
+    fn incarnation(&self) -> Option<u64> {
+        self.kept.incarnation()
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64 {
+        self.kept.observe(observer)
+    }
+
     fn close(&self) -> BoxFuture<'static, ()> {
         self.kept.close()
     }
@@ -234,6 +246,7 @@ impl Node {
         let config = ContextConfig {
             solo: options.solo,
             timing: options.timing,
+            watch: options.watch,
             ..ContextConfig::new(network(), options.mode, options.bootstrap)
         };
         let kept = MemoryStore::new(network(), clock.clone(), limits);

@@ -1,12 +1,14 @@
 //! The messages: what is asked and answered on a stream.
 //!
-//! A request is one frame on a bidirectional stream of its own; the answer is one frame back. A
+//! A request is one frame on a bidirectional stream of its own; the answer is one frame back, or
+//! for [`watch`] as many as there is something to tell. A
 //! frame is `type: u16 ‖ length: u32 ‖ payload`, integers big-endian; the payload is the message in
 //! the form of [`codec`](crate::codec). An answer has its request's type, or [`TYPE_REFUSED`].
 //! What a record is inside a message is opaque here: its canonical bytes, [`RecordBytes`].
 
 pub mod audit;
 pub mod reconcile;
+pub mod watch;
 
 use std::net::SocketAddr;
 
@@ -20,6 +22,7 @@ use crate::refusal::Refusal;
 use crate::time::UnixMs;
 pub use audit::{Audit, AuditResults, Receipt};
 pub use reconcile::{Reconcile, Reconciled};
+pub use watch::{Watch, Watched};
 
 /// The most bytes of a frame's payload. One maximal record always fits, with room for the rest.
 pub const FRAME_MAX: usize = 256 * 1024;
@@ -49,11 +52,13 @@ pub const TYPE_FIND_NODE: u16 = 2;
 pub const TYPE_FIND: u16 = 3;
 /// [`Store`].
 pub const TYPE_STORE: u16 = 4;
+/// [`Watch`].
+pub const TYPE_WATCH: u16 = 5;
 /// [`Reconcile`].
 pub const TYPE_RECONCILE: u16 = 6;
 /// [`Audit`].
 pub const TYPE_AUDIT: u16 = 8;
-// 5 and 7 are reserved for Watch and DialBack; until they are built they are unknown.
+// 7 is reserved for DialBack; until it is built it is unknown.
 
 /// Whether a node answers requests and stores, or only asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -228,6 +233,8 @@ pub enum Request {
     Reconcile(Reconcile),
     /// See [`Audit`].
     Audit(Audit),
+    /// See [`Watch`].
+    Watch(Watch),
 }
 
 /// An answer.
@@ -245,6 +252,8 @@ pub enum Response {
     Reconciled(Reconciled),
     /// To [`Audit`].
     AuditResults(AuditResults),
+    /// To [`Watch`]; one of several.
+    Watched(Watched),
     /// The request as a whole was refused.
     Refused(Refusal),
 }
@@ -260,6 +269,7 @@ impl Request {
             Request::Store(_) => TYPE_STORE,
             Request::Reconcile(_) => TYPE_RECONCILE,
             Request::Audit(_) => TYPE_AUDIT,
+            Request::Watch(_) => TYPE_WATCH,
         }
     }
 }
@@ -276,6 +286,7 @@ impl Response {
             Response::StoreResults(_) => TYPE_STORE,
             Response::Reconciled(_) => TYPE_RECONCILE,
             Response::AuditResults(_) => TYPE_AUDIT,
+            Response::Watched(_) => TYPE_WATCH,
         }
     }
 }

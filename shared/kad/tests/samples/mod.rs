@@ -8,6 +8,7 @@ use dht_kad::message::audit::{Challenge, Evidence, proof};
 use dht_kad::message::reconcile::{
     GroupPrint, Holding, Offered, PartAnswer, PartAsk, Salted, Wanted, Whole,
 };
+use dht_kad::message::watch::{Cursor, WatchKey};
 use dht_kad::message::*;
 use dht_kad::reconcile::{Cut, Fingerprint, Group, Item, Part, Prefix};
 use dht_kad::record::{Kind, Retention, Space};
@@ -222,6 +223,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     };
     let item = |expected_seq| StoreItem { record: record_bytes(), expected_seq };
     let challenges = vec![Challenge::new(sign(&draft()).id(), NONCE)];
+    let of_all = WatchKey { key, publisher: None };
+    let of_one = WatchKey { publisher: Some(PublisherKey(publisher)), ..of_all };
     let mut requests = vec![
         ("ping_by_server", Request::Ping(Ping { mode: Mode::Server })),
         ("ping_by_client", Request::Ping(Ping { mode: Mode::Client })),
@@ -231,10 +234,15 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("store_nothing", Request::Store(Store { items: vec![] })),
         ("store", Request::Store(Store { items: vec![item(None), item(Some(4))] })),
         ("audit", Request::Audit(Audit { challenges })),
+        ("watch_anew", Request::Watch(Watch { keys: vec![of_all], cursor: None })),
+        ("watch_on", Request::Watch(Watch { keys: vec![of_all, of_one], cursor: Some(CURSOR) })),
     ];
     requests.extend(reconcile_requests());
     requests
 }
+
+/// Up to where a watch was shown everything.
+const CURSOR: Cursor = Cursor { incarnation: 0x0123_4567_89ab_cdef, commit_no: 70_000 };
 
 /// Every answer but refusals, by name.
 pub(crate) fn responses() -> Vec<(&'static str, Response)> {
@@ -259,6 +267,8 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
     };
     let nothing = Found { records: vec![], next: None, closer: vec![], settled: true, whole: true };
     let results = vec![Ok(receipt()), Err(Refusal::SeqConflict)];
+    let changed = Watched::Changed { records: vec![record_bytes()], cursor: CURSOR };
+    let nothing_changed = Watched::Changed { records: vec![], cursor: CURSOR };
     let mut responses = vec![
         ("pong", Response::Pong(pong)),
         ("pong_over_ipv6", Response::Pong(pong_v6)),
@@ -267,6 +277,9 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         ("found_nothing", Response::Found(nothing)),
         ("store_results", Response::StoreResults(StoreResults { results })),
         ("audit_results", Response::AuditResults(audit_results())),
+        ("watching", Response::Watched(Watched::Watching { cursor: CURSOR, resumed: true })),
+        ("changed", Response::Watched(changed)),
+        ("changed_nothing", Response::Watched(nothing_changed)),
     ];
     responses.extend(reconcile_responses());
     responses

@@ -76,6 +76,7 @@ impl Answers {
             Request::Audit(audit) => Response::AuditResults(AuditResults {
                 evidence: audit.challenges.iter().map(|_| Evidence::Nothing).collect(),
             }),
+            Request::Watch(_) => Response::Refused(Refusal::Busy),
         }
     }
 

@@ -89,7 +89,7 @@ impl Contents {
             }
             _ => {}
         }
-        let (stored, changed) = self.rows.put(record, path, now)?;
+        let (stored, changed) = self.rows.put(record, path, now, self.commit_no + 1)?;
         self.commit_no += u64::from(changed);
         Ok(stored)
     }

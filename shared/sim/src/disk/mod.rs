@@ -17,10 +17,12 @@ mod contents;
 mod store;
 
 use std::collections::VecDeque;
+use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dht_context::clock::Clock;
+use dht_context::store::CommitObserver;
 use dht_context::store::clock_trust::ClockTrust;
 use dht_kad::admission::{Amount, Limits};
 use dht_kad::message::Stored;
@@ -76,6 +78,10 @@ struct State {
     failing: bool,
     closed: bool,
     lost: u64,
+    /// How often the disk was replaced by an empty one.
+    wipes: u64,
+    /// Whom the running node has told of what reaches the platter.
+    observer: Option<Arc<dyn CommitObserver>>,
 }
 
 /// When the running fsync ends, and the one after it, if anybody waits for that.
@@ -117,6 +123,8 @@ impl SimDisk {
             failing: false,
             closed: false,
             lost: 0,
+            wipes: 0,
+            observer: None,
         };
         Arc::new(SimDisk { network, fault, state: Mutex::new(state) })
     }
@@ -128,6 +136,7 @@ impl SimDisk {
         let mut state = self.state();
         state.life += 1;
         state.closed = false;
+        state.observer = None;
         let high_water = state.platter.high_water.unwrap_or_else(|| clock.now());
         let trust = ClockTrust::new(high_water, steady.now().0);
         DiskStore::new(Arc::clone(self), state.life, clock, steady, trust)
@@ -137,6 +146,7 @@ impl SimDisk {
     pub fn crash(&self) {
         let mut state = self.state();
         state.life += 1;
+        state.observer = None;
         state.lose_unsynced();
     }
 
@@ -162,6 +172,8 @@ impl SimDisk {
     pub fn wipe(&self) {
         let mut state = self.state();
         state.life += 1;
+        state.wipes += 1;
+        state.observer = None;
         state.unsynced.clear();
         state.syncs = Syncs::idle();
         state.platter = Contents::new(self.network.clone(), EVERYTHING, self.fault);
@@ -200,12 +212,20 @@ impl SimDisk {
 }
 
 impl State {
-    /// Moves to the platter what has been synced by `now`.
+    /// Moves to the platter what has been synced by `now`, and tells who observes.
     fn settle(&mut self, now: Instant) {
         while self.unsynced.front().is_some_and(|(due, _)| *due <= now) {
             if let Some((_, change)) = self.unsynced.pop_front() {
+                let before = self.platter.commit_no;
                 // The cache took it with the same answer.
                 let _ = self.platter.apply(&change);
+                if self.platter.commit_no > before
+                    && let (Some(observer), Change::Put(record, _, _)) = (&self.observer, &change)
+                {
+                    let written = self.platter.rows.get(record.id());
+                    observer
+                        .committed(self.platter.commit_no, written.map_or(&[], slice::from_ref));
+                }
             }
         }
     }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use dht_context::clock::Clock;
 use dht_context::registry::SavedPeer;
 use dht_context::store::clock_trust::{ClockTrust, Moment};
-use dht_context::store::{Fetch, Page, PageQuery, RecordStore, StoreUsage, Submission};
+use dht_context::store::{
+    CommitObserver, Fetch, Page, PageQuery, RecordStore, StoreUsage, Submission,
+};
 use dht_kad::Refusal;
 use dht_kad::message::Stored;
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
@@ -119,7 +121,9 @@ impl RecordStore for DiskStore {
         if state.life != self.life {
             return Fetch::Ready(Err(Refusal::Restarting));
         }
-        Fetch::Ready(Ok(state.cache.rows.find(&query, state.cache.shown_at(now))))
+        // A commit's number is for good only on the platter.
+        let contents = if query.written.is_some() { &state.platter } else { &state.cache };
+        Fetch::Ready(Ok(contents.rows.find(&query, contents.shown_at(now))))
     }
 
     fn submit(&self, batch: Vec<Submission>) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>> {
@@ -204,6 +208,18 @@ impl RecordStore for DiskStore {
     fn note_clock(&self, agrees: Option<bool>) {
         let (wall, uptime) = (self.clock.now(), self.steady.now());
         self.trust().set_agrees(agrees, wall, uptime.0);
+    }
+
+    fn incarnation(&self) -> Option<u64> {
+        Some(self.disk.state().wipes)
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64 {
+        let mut state = self.disk.state();
+        if state.life == self.life {
+            state.observer = Some(observer);
+        }
+        state.platter.commit_no
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

@@ -64,6 +64,16 @@ pub(super) enum Message {
         number: u64,
         frame: Bytes,
     },
+    /// A frame of an answer of many, with its place among them; none after the last one.
+    Part {
+        number: u64,
+        place: u64,
+        frame: Option<Bytes>,
+    },
+    /// The asker wants no more of such an answer.
+    Enough {
+        number: u64,
+    },
     Close(CloseReason),
     /// The address is alive and knows nothing of this connection.
     Reset,
@@ -75,7 +85,10 @@ impl Cargo {
         match self {
             Cargo::Hello(_) | Cargo::Welcome { .. } => HANDSHAKE_BYTES,
             Cargo::Message {
-                message: Message::Request { frame, .. } | Message::Answer { frame, .. },
+                message:
+                    Message::Request { frame, .. }
+                    | Message::Answer { frame, .. }
+                    | Message::Part { frame: Some(frame), .. },
                 ..
             } => SMALL_BYTES + frame.len(),
             Cargo::Message { .. } | Cargo::Alarm { .. } => SMALL_BYTES,
@@ -91,6 +104,8 @@ impl Cargo {
                 Message::Finished { .. } => (2, &[]),
                 Message::Request { frame, .. } => (3, frame),
                 Message::Answer { frame, .. } => (4, frame),
+                Message::Part { frame, .. } => (8, frame.as_deref().unwrap_or_default()),
+                Message::Enough { .. } => (9, &[]),
                 Message::Close(_) => (5, &[]),
                 Message::Reset => (6, &[]),
             },

@@ -341,6 +341,12 @@ impl State {
                 }
             }
             Message::Answer { number, frame } => end.answered(number, frame),
+            Message::Part { number, place, frame } => {
+                if !end.part(number, place, frame) {
+                    self.close(&end, CloseReason::Busy);
+                }
+            }
+            Message::Enough { number } => end.enough(number),
             Message::Close(reason) => self.end(&end, reason),
             Message::Reset => self.end(&end, CloseReason::Lost),
         }

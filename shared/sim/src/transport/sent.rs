@@ -5,6 +5,7 @@
 
 use dht_kad::message::{
     FRAME_HEADER, TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_RECONCILE, TYPE_STORE,
+    TYPE_WATCH,
 };
 
 use super::letter::{Cargo, Message};
@@ -16,7 +17,7 @@ pub enum Purpose {
     Connections,
     /// Finding nodes, and whether they live.
     Routing,
-    /// Reading.
+    /// Reading, and being told of what is new.
     Gets,
     /// Writing.
     Puts,
@@ -82,7 +83,7 @@ impl Purpose {
         let (Some(high), Some(low)) = (frame.first(), frame.get(1)) else { return Purpose::Other };
         match u16::from_be_bytes([*high, *low]) {
             TYPE_PING | TYPE_FIND_NODE => Purpose::Routing,
-            TYPE_FIND => Purpose::Gets,
+            TYPE_FIND | TYPE_WATCH => Purpose::Gets,
             TYPE_STORE => Purpose::Puts,
             TYPE_AUDIT => Purpose::Audit,
             TYPE_RECONCILE => match frame.get(FRAME_HEADER) {
@@ -138,9 +139,10 @@ impl Sent {
                 }
                 purpose
             }
-            Cargo::Message { message: Message::Answer { frame, .. }, .. } => {
-                Purpose::of(frame, ANSWER_RECORDS, ANSWER_HOLDINGS)
-            }
+            Cargo::Message {
+                message: Message::Answer { frame, .. } | Message::Part { frame: Some(frame), .. },
+                ..
+            } => Purpose::of(frame, ANSWER_RECORDS, ANSWER_HOLDINGS),
             _ => Purpose::Connections,
         };
         if let Some(bytes) = self.bytes.get_mut(purpose as usize) {

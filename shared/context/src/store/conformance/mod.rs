@@ -45,6 +45,7 @@ mod repair;
 mod room;
 mod sets;
 mod versions;
+mod written;
 
 use std::sync::Arc;
 
@@ -62,6 +63,7 @@ pub use self::repair::*;
 pub use self::room::*;
 pub use self::sets::*;
 pub use self::versions::*;
+pub use self::written::*;
 use super::{Page, PageQuery, RecordStore, Submission};
 use crate::clock::ManualClock;
 
@@ -129,6 +131,9 @@ pub async fn run_all<S: Subject>(subject: &S) {
     what_has_ended_is_in_the_set_until_it_is_swept(subject).await;
     items_come_in_order_and_page_by_page(subject).await;
     parts_can_be_told_as_finely_as_was_asked_for(subject).await;
+    every_commit_is_observed_before_it_is_answered(subject).await;
+    what_was_written_since_a_commit_is_found(subject).await;
+    commits_mean_the_same_in_a_reopened_store(subject).await;
     saved_progress_is_read_back(subject).await;
     saved_peers_are_read_back(subject).await;
     a_closed_store_takes_no_writes(subject).await;
