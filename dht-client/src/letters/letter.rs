@@ -464,22 +464,4 @@ mod tests {
         assert!(gone.precedence() > worked.precedence());
         assert!(gone.seq() > worked.seq() && gone.keep_until() >= worked.keep_until());
     }
-
-    #[test]
-    fn bench_printout() {
-        let pair = Pair::new();
-        let letter = letter(&[1; 1024]);
-        let cpu = || {
-            let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-            t.tv_sec as f64 * 1e6 + t.tv_nsec as f64 / 1e3
-        };
-        let start = cpu();
-        let records: Vec<_> = (0..500).map(|slot| pair.seal(slot, &letter)).collect();
-        println!("seal {:?}", (cpu() - start) / 500.0);
-        let start = cpu();
-        for (slot, record) in records.iter().enumerate() {
-            pair.open(slot as u64, &record.body().unwrap()).unwrap();
-        }
-        println!("open {:?}", (cpu() - start) / 500.0);
-    }
 }

@@ -44,9 +44,6 @@ fn the_vectors_of_letters_hold() {
         ("watermarks_seal", hex::encode(*acks.seal)),
     ];
     let (_, section) = DOC.split_once("## Client: letters").unwrap();
-    for (name, value) in &vectors {
-        println!("{name} = {value}");
-    }
     for (name, value) in vectors {
         assert!(section.contains(&format!("{name} = {value}\n")), "{name} = {value}");
     }

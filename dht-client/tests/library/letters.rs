@@ -22,12 +22,7 @@ impl Friends {
     async fn meet() -> Self {
         let (alice, bob) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let (alices, bobs) = (client_of(&alice), client_of(&bob));
-        bobs.publish_bundle_asking(1).await.unwrap();
-        alices.publish_bundle_asking(1).await.unwrap();
-        alices.request_contact(&bob.public_key(), "hello").await.unwrap();
-        bobs.contact_requests().await.unwrap();
-        bobs.accept(&hex::encode(alice.public_key()), Some("alice")).await.unwrap();
-        alices.contact_requests().await.unwrap();
+        befriend((&alice, &alices), (&bob, &bobs)).await;
         Friends { alice, bob, alices, bobs }
     }
 
@@ -39,6 +34,19 @@ impl Friends {
         self.alices.stop().await;
         self.bobs.stop().await;
     }
+}
+
+/// Bob accepts what Alice asks. He asks her for little work.
+async fn befriend(alice: (&Identity, &Client), bob: (&Identity, &Client)) {
+    for client in [alice.1, bob.1] {
+        // The client publishes a bundle by itself; what follows is to be the last word.
+        client.renew_own_bundle().await.unwrap();
+        client.publish_bundle_asking(1).await.unwrap();
+    }
+    alice.1.request_contact(&bob.0.public_key(), "hello").await.unwrap();
+    bob.1.contact_requests().await.unwrap();
+    bob.1.accept(&hex::encode(alice.0.public_key()), Some("alice")).await.unwrap();
+    alice.1.contact_requests().await.unwrap();
 }
 
 fn texts(numbers: std::ops::Range<u32>) -> Vec<Vec<u8>> {
@@ -175,11 +183,7 @@ fn whoever_is_stopped_in_the_middle_goes_on_with_the_same_profile() {
     runtime().block_on(async {
         let alices = client_with(&alice, open(&alice, "alice"));
         let bobs = client_with(&bob, open(&bob, "bob"));
-        bobs.publish_bundle_asking(1).await.unwrap();
-        alices.publish_bundle_asking(1).await.unwrap();
-        alices.request_contact(&bob.public_key(), "").await.unwrap();
-        bobs.contact_requests().await.unwrap();
-        bobs.accept(&hex::encode(alice.public_key()), None).await.unwrap();
+        befriend((&alice, &alices), (&bob, &bobs)).await;
         alices.stop().await;
         bobs.stop().await;
     });
