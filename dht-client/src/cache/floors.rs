@@ -134,7 +134,7 @@ mod tests {
         let profile = Profile::in_memory(&[1; 32], &network, &Entropy::system()).unwrap();
         for profile in [Some(&profile), None] {
             let floors = Floors::default();
-            let mut raise = |seen, now| floors.raise(profile, &id(0), seen, UnixMs(now)).unwrap();
+            let raise = |seen, now| floors.raise(profile, &id(0), seen, UnixMs(now)).unwrap();
             assert!(raise(version(900, 5), 1));
             assert!(!raise(version(900, 4), 1), "an older seq");
             assert!(!raise(version(800, 9), 1), "a shorter life is older, whatever its seq");

@@ -27,6 +27,9 @@ pub(crate) struct SendArgs {
     /// Read the message from a file.
     #[arg(long)]
     file: Option<PathBuf>,
+    /// Send each line as a letter of its own.
+    #[arg(long)]
+    lines: bool,
 }
 
 /// Arguments of `inbox`.

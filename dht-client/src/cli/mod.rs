@@ -263,6 +263,7 @@ mod tests {
             "send bob hello",
             "send bob --file f --json",
             "send bob -",
+            "send bob --lines --file f",
             "inbox --follow",
             "inbox --json",
             "ack bob:0a1b2c:7 bob:0a1b2c:8",

@@ -1,18 +1,33 @@
 //! [`LetterStream`]: letters as they come.
+//!
+//! ```text
+//! contacts ─▶ keys of their mailboxes ─▶ a watch ─▶ something was written ─▶ fetch that contact's ─▶ inbox ─▶ next
+//!                 ▲ looked at now and then, on this machine only
+//! ```
+//!
+//! Nodes tell of what is written, so that nobody is asked while nothing comes. Where there is no watch,
+//! or not yet, all contacts' letters are asked for now and then.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use dht_kad::Key;
+use dht_kad::message::watch::WatchKey;
+use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::ReceivedLetter;
+use super::mailbox::live_epochs;
 use crate::client::Client;
+use crate::contacts::{ContactState, Contacts};
 use crate::error::ClientError;
+use crate::watch::{Watch, owned};
 
-/// The pause between two looks while letters come.
-const POLL_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause: what comes after hours of silence may take so long.
-const POLL_MAX: Duration = Duration::from_secs(15);
+/// The pause between two looks while no watch has begun.
+const POLL: Duration = Duration::from_secs(15);
+/// How often it is seen, on this machine, whether other mailboxes are to be watched: another process
+/// may have accepted a contact, and each week has mailboxes of its own.
+const KEYS_EVERY: Duration = Duration::from_secs(30);
 
 /// The letters that wait on this device, then those that come, each once.
 pub struct LetterStream {
@@ -20,7 +35,11 @@ pub struct LetterStream {
     waiting: VecDeque<ReceivedLetter>,
     /// The last one that was given.
     given: u64,
-    pause: Duration,
+    /// Who writes into which of the mailboxes that are watched.
+    mailboxes: BTreeMap<Key, [u8; 32]>,
+    watch: Option<Watch>,
+    /// Whether all contacts' letters are to be asked for.
+    look: bool,
     /// Why the last look came to nothing.
     fault: Option<ClientError>,
 }
@@ -33,7 +52,9 @@ impl Client {
             client: self.clone(),
             waiting: VecDeque::new(),
             given: 0,
-            pause: Duration::ZERO,
+            mailboxes: BTreeMap::new(),
+            watch: None,
+            look: true,
             fault: None,
         }
     }
@@ -54,14 +75,12 @@ impl LetterStream {
                 self.given = letter.arrival;
                 return Ok(letter);
             }
-            sleep(self.pause).await;
-            let fetched = self.client.fetch_letters().await;
-            let came = fetched.as_ref().is_ok_and(|report| report.ready > 0);
-            self.fault = fetched.err();
-            self.pause = match came {
-                true => POLL_FIRST,
-                false => (2 * self.pause).clamp(POLL_FIRST, POLL_MAX),
-            };
+            if self.look {
+                self.fault = self.client.fetch_letters().await.err();
+                self.look = false;
+                continue;
+            }
+            self.await_something().await?;
         }
     }
 
@@ -69,5 +88,79 @@ impl LetterStream {
     #[must_use]
     pub fn fault(&self) -> Option<&ClientError> {
         self.fault.as_ref()
+    }
+
+    /// Waits for a reason to look again, and looks if only one contact has written.
+    async fn await_something(&mut self) -> Result<(), ClientError> {
+        self.watch_mailboxes().await?;
+        let Some(watch) = &mut self.watch else {
+            sleep(if self.mailboxes.is_empty() { KEYS_EVERY } else { POLL }).await;
+            self.look = true;
+            return Ok(());
+        };
+        // Until every mailbox was listed once something may have come that nobody told of.
+        let listed = matches!(watch.listed().now_or_never(), Some(Ok(())));
+        let change = tokio::select! {
+            biased;
+            change = watch.next() => change,
+            () = sleep(if listed { KEYS_EVERY } else { POLL }) => {
+                self.look = !listed;
+                return Ok(());
+            }
+        };
+        let Ok(change) = change else {
+            self.watch = None;
+            self.look = true;
+            return Ok(());
+        };
+        let mut wrote = vec![self.mailboxes.get(&change.record.id().key).copied()];
+        while let Some(Ok(more)) = watch.next().now_or_never() {
+            wrote.push(self.mailboxes.get(&more.record.id().key).copied());
+        }
+        wrote.sort_unstable();
+        wrote.dedup();
+        for contact in wrote.into_iter().flatten() {
+            self.fault = self.client.fetch_letters_from(&contact).await.err();
+            self.look |= self.fault.is_some();
+        }
+        Ok(())
+    }
+
+    /// Watches the mailboxes in which something may come now, if these are not watched already.
+    async fn watch_mailboxes(&mut self) -> Result<(), ClientError> {
+        let (client, network) = (&self.client, self.client.network());
+        let mut mailboxes = BTreeMap::new();
+        let mut keys = Vec::new();
+        let contacts = Contacts::of(client.profile()?).list()?;
+        for contact in contacts.iter().filter(|known| known.state() != ContactState::Blocked) {
+            for direction in client.directions_from(contact)? {
+                for epoch in live_epochs(client.now()) {
+                    let mailbox = direction.mailbox(network, epoch);
+                    let publisher = mailbox.signer.verifying_key().to_bytes();
+                    let watched = owned(network, &publisher, &mailbox.label);
+                    mailboxes.insert(watched.key, contact.identity);
+                    keys.push(watched);
+                }
+            }
+        }
+        if mailboxes == self.mailboxes && self.watch.is_some() {
+            return Ok(());
+        }
+        self.mailboxes = mailboxes;
+        self.watch = self.watch_of(&keys).await;
+        Ok(())
+    }
+
+    /// The watch, over these keys; none if there is nothing to watch, or it cannot be had.
+    async fn watch_of(&mut self, keys: &[WatchKey]) -> Option<Watch> {
+        let watch = self.watch.take();
+        if keys.is_empty() {
+            return None;
+        }
+        let begun = match watch {
+            Some(mut watch) => watch.set_keys(keys).map(|()| watch),
+            None => self.client.watch(keys).await,
+        };
+        begun.map_err(|error| self.fault = Some(error)).ok()
     }
 }

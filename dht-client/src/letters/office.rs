@@ -71,7 +71,7 @@ impl Office {
         let checked = ParsedRecord::parse(record.bytes().clone()).unwrap();
         let checked = checked.verify(&self.network).unwrap();
         let mut rows = self.rows.lock().unwrap();
-        match rows.put(&checked, Path::Store { expected_seq: None }, self.clock.now()) {
+        match rows.put(&checked, Path::Store { expected_seq: None }, self.clock.now(), 1) {
             Ok(_) => Ok(3),
             Err(refusal) => Err(PutError::Refused { refusal, refused: 3, targets: 3 }),
         }

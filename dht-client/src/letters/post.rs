@@ -243,6 +243,10 @@ impl Client {
     }
 
     /// Fetches what one contact wrote.
+    pub(super) async fn fetch_letters_from(&self, contact: &[u8; 32]) -> Result<(), ClientError> {
+        self.fetch_letters_of(&self.letter_contact(contact)?).await.map(drop)
+    }
+
     async fn fetch_letters_of(&self, contact: &Contact) -> Result<FetchReport, ClientError> {
         let desk = Desk::of(self, &self.post().shared.rejected)?;
         let report = desk.fetch(&self.reader_of(contact)?).await?;
@@ -344,14 +348,19 @@ impl Client {
 
     /// A contact whose letters are read.
     fn reader_of(&self, contact: &Contact) -> Result<Correspondent, ClientError> {
+        let incoming = self.directions_from(contact)?;
+        Ok(Correspondent { contact: contact.identity, outgoing: None, incoming })
+    }
+
+    /// The directions in which a contact writes, one for each secret that it told.
+    pub(super) fn directions_from(&self, contact: &Contact) -> Result<Vec<Direction>, ClientError> {
         let recipient = self.identity()?.public_key();
         let incoming = contact.every_secret_in().map(|secret| Direction {
             secret: Zeroizing::new(*secret),
             sender: contact.identity,
             recipient,
         });
-        let incoming = incoming.collect();
-        Ok(Correspondent { contact: contact.identity, outgoing: None, incoming })
+        Ok(incoming.collect())
     }
 
     /// A contact who is written to.
