@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use dht_client::entropy::Entropy;
 use dht_client::profile::Profile;
@@ -25,6 +26,11 @@ impl Session {
     /// Whether to print JSON.
     pub(crate) fn json(&self) -> bool {
         self.globals.json
+    }
+
+    /// How long the command may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.globals.timeout
     }
 
     /// The network that is taken part in.
