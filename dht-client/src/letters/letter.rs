@@ -437,7 +437,8 @@ mod tests {
         let record = pair.seal(1, &letter(b"hello"));
         let plain =
             pair.bob.sealing_key().open(INFO, &*place.binding(), &record.body().unwrap()).unwrap();
-        let changed: [(&str, fn(&mut Vec<u8>)); 5] = [
+        type Change = fn(&mut Vec<u8>);
+        let changed: [(&str, Change); 5] = [
             ("a later version", |plain| plain[0] = 2),
             ("an unknown kind", |plain| plain[1] = 2),
             ("a length past the end", |plain| plain[122] = 1),

@@ -125,7 +125,8 @@ async fn deliver_whenever_woken(client: Client) {
                 break;
             }
             // Clients that lost the same network should not come back in step.
-            let jitter = client.entropy().secret::<1>().map_or(0, |byte| u32::from(byte[0]));
+            let jitter = client.entropy().secret::<1>();
+            let jitter = jitter.map_or(0, |byte| u32::from(u8::from_be_bytes(*byte)));
             let _ = timeout(pause * (256 + jitter) / 512, wake.notified()).await;
             pause = (2 * pause).min(RETRY_MAX);
         }
