@@ -15,7 +15,7 @@ use std::time::Duration;
 use dht_client::entropy::Entropy;
 use dht_client::letters::{OutboxState, ReceivedLetter};
 use dht_client::profile::Profile;
-use dht_client::{Client, ClientError, Identity};
+use dht_client::{Client, ClientError, ContactRequest, Identity};
 use dht_sim::{Failure, HostId, Scenario, World};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
@@ -138,37 +138,44 @@ async fn meet(
     bobs_other: &mut Device,
     servers: &[HostId],
 ) -> Result<(), Failure> {
-    let reader = bob.switch_on(world, servers)?;
-    until(world, "Bob publishes his keys", async || reader.publish_bundle().await).await?;
-    until(world, "Alice publishes hers", async || alice.publish_bundle().await).await?;
+    let reader = &bob.switch_on(world, servers)?;
+    until(world, "Bob publishes his keys", || Box::pin(reader.publish_bundle())).await?;
+    until(world, "Alice publishes hers", || Box::pin(alice.publish_bundle())).await?;
     let to = bob.identity.public_key();
-    until(world, "Alice asks", async || alice.request_contact(&to, "it is me").await).await?;
-    let asked = until(world, "Bob is asked", async || {
-        let report = reader.contact_requests().await?;
-        report.requests.into_iter().next().ok_or(ClientError::TimedOut(PATIENCE))
-    })
-    .await?;
+    let ask = || alice.request_contact(&to, "it is me");
+    until(world, "Alice asks", || Box::pin(ask())).await?;
+    let asked = until(world, "Bob is asked", || Box::pin(first_request(reader))).await?;
     let who = hex::encode(asked.sender);
-    until(world, "Bob accepts", async || reader.accept(&who, Some("alice")).await).await?;
+    until(world, "Bob accepts", || Box::pin(reader.accept(&who, Some("alice")))).await?;
     // A device is waited for once it has said that it is there.
-    let other = bobs_other.switch_on(world, servers)?;
-    until(world, "Bob's other device recovers", async || match other.recover().await?.found {
-        0 => Err(ClientError::TimedOut(PATIENCE)),
-        _ => Ok(()),
-    })
-    .await?;
-    until(world, "Bob's other device looks", async || other.fetch_letters().await).await?;
-    until(world, "Bob's device looks", async || reader.fetch_letters().await).await?;
+    let other = &bobs_other.switch_on(world, servers)?;
+    until(world, "Bob's other device recovers", || Box::pin(recovered(other))).await?;
+    until(world, "Bob's other device looks", || Box::pin(other.fetch_letters())).await?;
+    until(world, "Bob's device looks", || Box::pin(reader.fetch_letters())).await?;
     bobs_other.switch_off(world).await;
     bob.switch_off(world).await;
     Ok(())
 }
 
+/// The first request that waits.
+async fn first_request(reader: &Client) -> Result<ContactRequest, ClientError> {
+    let report = reader.contact_requests().await?;
+    report.requests.into_iter().next().ok_or(ClientError::TimedOut(PATIENCE))
+}
+
+/// Brings back the contact that another device has made.
+async fn recovered(client: &Client) -> Result<(), ClientError> {
+    match client.recover().await?.found {
+        0 => Err(ClientError::TimedOut(PATIENCE)),
+        _ => Ok(()),
+    }
+}
+
 /// Does something again until it succeeds.
-async fn until<T>(
+async fn until<'a, T>(
     world: &World,
     what: &str,
-    attempt: impl AsyncFn() -> Result<T, ClientError>,
+    attempt: impl Fn() -> BoxFuture<'a, Result<T, ClientError>> + Send,
 ) -> Result<T, Failure> {
     let began = Instant::now();
     loop {
@@ -235,7 +242,8 @@ impl Device {
             world.live(LOOK_AGAIN).await;
         }
         // Nothing comes again.
-        until(world, "Bob looks again", async || client.fetch_letters().await).await?;
+        let client = &client;
+        until(world, "Bob looks again", || Box::pin(client.fetch_letters())).await?;
         match client.letters() {
             Ok(letters) if letters.is_empty() => Ok(()),
             other => Err(Failure::Expected(format!("after all were read there is {other:?}"))),

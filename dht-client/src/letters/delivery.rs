@@ -314,7 +314,10 @@ impl Desk<'_> {
             };
             self.carrier.put(signer, put).await
         });
-        stream::iter(puts).buffer_unordered(CHUNKS_AT_ONCE).try_for_each(async |_| Ok(())).await
+        let puts: Vec<_> = puts.collect();
+        let mut puts = stream::iter(puts).buffer_unordered(CHUNKS_AT_ONCE);
+        while puts.try_next().await?.is_some() {}
+        Ok(())
     }
 
     pub(crate) fn place<'a>(

@@ -253,7 +253,7 @@ impl Desk<'_> {
     async fn gather(&self, manifest: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, ClientError> {
         let Ok(manifest) = Manifest::decode(manifest) else { return Ok(None) };
         let places = manifest.places(self.network);
-        let gets = places.iter().map(|key| self.carrier.get_content(*key));
+        let gets: Vec<_> = places.iter().map(|key| self.carrier.get_content(*key)).collect();
         let bodies: Vec<Bytes> = stream::iter(gets).buffered(CHUNKS_AT_ONCE).try_collect().await?;
         Ok(manifest.assemble(&bodies).ok())
     }

@@ -187,10 +187,12 @@ impl Client {
         let desk = Desk::of(self, &self.post().shared.rejected)?;
         let writers = Outbox(desk.profile).writers()?;
         let queued = writers.into_iter().filter(|(_, writer)| writer.has_queued());
-        let deliveries = queued.map(async |(contact, _)| {
+        let desk = &desk;
+        let deliveries = queued.map(|(contact, _)| async move {
             let to = self.correspondent(&self.letter_contact(&contact)?).await?;
             desk.deliver(&to).await
         });
+        let deliveries: Vec<_> = deliveries.collect();
         let mut deliveries = stream::iter(deliveries).buffer_unordered(WRITTEN_AT_ONCE);
         let mut all = Delivery::default();
         while let Some(delivery) = deliveries.next().await {
@@ -221,7 +223,9 @@ impl Client {
             contact.state() != ContactState::Blocked && contact.secret_in().is_some()
         });
         self.post().wake(self);
-        let fetches = reading.map(async |contact| self.fetch_letters_of(&contact).await);
+        let fetches: Vec<_> = reading
+            .map(|contact| async move { self.fetch_letters_of(&contact).await })
+            .collect();
         let mut fetches = stream::iter(fetches).buffer_unordered(CONTACTS_AT_ONCE);
         let (mut all, mut fetched, mut failed) = (FetchReport::default(), false, None);
         while let Some(fetch) = fetches.next().await {
@@ -289,11 +293,13 @@ impl Client {
         let mut contacts: Vec<[u8; 32]> = ids.iter().map(|id| id.contact).collect();
         contacts.sort_unstable();
         contacts.dedup();
-        let told = contacts.iter().map(async |contact| {
-            let from = self.reader_of(&self.letter_contact(contact)?)?;
+        let desk = &desk;
+        let told = contacts.into_iter().map(|contact| async move {
+            let from = self.reader_of(&self.letter_contact(&contact)?)?;
             desk.publish(&from).await?;
             desk.prune(&from).await
         });
+        let told: Vec<_> = told.collect();
         let mut told = stream::iter(told).buffer_unordered(CONTACTS_AT_ONCE);
         while let Some(pruned) = told.next().await {
             match pruned {
@@ -323,12 +329,14 @@ impl Client {
         let desk = Desk::of(self, &self.post().shared.rejected)?;
         let writers = Outbox(desk.profile).writers()?;
         let unsettled = writers.into_iter().filter(|(_, writer)| writer.has_unsettled());
-        let asked = unsettled.map(async |(contact, _)| {
+        let desk = &desk;
+        let asked = unsettled.map(|(contact, _)| async move {
             let to = self.correspondent(&self.letter_contact(&contact)?).await?;
             let marks = desk.marks_of_any_device(&to).await?;
             Outbox(desk.profile).settle(&contact, &marks, desk.now())?;
             Ok(())
         });
+        let asked: Vec<_> = asked.collect();
         let mut asked = stream::iter(asked).buffer_unordered(CONTACTS_AT_ONCE);
         let mut result = Ok(());
         while let Some(settled) = asked.next().await {

@@ -16,6 +16,7 @@ mod people;
 mod protocol_doc;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod spawned;
 mod values;
 mod watch;
 mod writes;
