@@ -372,7 +372,7 @@ impl Driver {
         for id in gone {
             self.release(&key, &id);
         }
-        self.fill(&key);
+        self.fill(&key, None);
     }
 
     /// Takes a key away from a node.
@@ -390,8 +390,8 @@ impl Driver {
     }
 
     /// Gives a key as many holders as it should have, if there are as many: those first that are
-    /// watched already, and last those that fail.
-    fn fill(&mut self, key: &WatchKey) {
+    /// watched already, and last those that fail; `except` one that has just failed.
+    fn fill(&mut self, key: &WatchKey, except: Option<NodeId>) {
         let Some(target) = self.targets.get_mut(key) else { return };
         let nodes = &mut self.nodes;
         let rank = |info: &NodeInfo| match nodes.get(&info.id) {
@@ -405,7 +405,7 @@ impl Driver {
             .filter(|info| {
                 let room =
                     nodes.get(&info.id).is_none_or(|node| node.wanted.len() < WATCH_KEYS_MAX);
-                room && !target.holders.contains(&info.id)
+                room && Some(info.id) != except && !target.holders.contains(&info.id)
             })
             .cloned()
             .collect();
@@ -503,7 +503,7 @@ impl Driver {
             });
             if spare {
                 self.release(&key, &id);
-                self.fill(&key);
+                self.fill(&key, Some(id));
             }
         }
     }

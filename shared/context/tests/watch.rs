@@ -8,6 +8,7 @@
 
 mod node;
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,7 +32,7 @@ fn draft(label: u8, slot: u64, seq: u64, body: impl Into<Bytes>) -> RecordDraft 
         label: [label; 32],
         slot,
         seq,
-        created_at: UnixMs(now_ms() - 60_000 + seq),
+        created_at: UnixMs(start_ms() + seq),
         guard_until: UnixMs(0),
         work_bits: 0,
         ext: Bytes::new(),
@@ -39,9 +40,13 @@ fn draft(label: u8, slot: u64, seq: u64, body: impl Into<Bytes>) -> RecordDraft 
     }
 }
 
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    u64::try_from(since.unwrap().as_millis()).unwrap()
+/// A minute before these tests began: the same drafts give the same records.
+fn start_ms() -> u64 {
+    static START: OnceLock<u64> = OnceLock::new();
+    *START.get_or_init(|| {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        u64::try_from(since.unwrap().as_millis()).unwrap() - 60_000
+    })
 }
 
 fn sign(draft: RecordDraft) -> ValidRecord {
@@ -132,7 +137,7 @@ async fn a_change_is_told_as_soon_as_its_put_is_acknowledged_whatever_way_it_cam
     assert_eq!(told(&mut watch).await, [offered]);
     let delete = sign(RecordDraft {
         kind: Kind::Tombstone,
-        guard_until: UnixMs(now_ms() + 8 * 86_400_000),
+        guard_until: UnixMs(start_ms() + 8 * 86_400_000),
         ..draft(1, 0, 2, "")
     });
     put(&server, &delete).await;
