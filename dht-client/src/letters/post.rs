@@ -223,9 +223,8 @@ impl Client {
             contact.state() != ContactState::Blocked && contact.secret_in().is_some()
         });
         self.post().wake(self);
-        let fetches: Vec<_> = reading
-            .map(|contact| async move { self.fetch_letters_of(&contact).await })
-            .collect();
+        let fetches: Vec<_> =
+            reading.map(|contact| async move { self.fetch_letters_of(&contact).await }).collect();
         let mut fetches = stream::iter(fetches).buffer_unordered(CONTACTS_AT_ONCE);
         let (mut all, mut fetched, mut failed) = (FetchReport::default(), false, None);
         while let Some(fetch) = fetches.next().await {

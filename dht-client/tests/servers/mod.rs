@@ -70,6 +70,7 @@ pub(crate) fn start_alone_at(listen: SocketAddr) -> Server {
 }
 
 /// A server that asks `first`, or is the first.
+#[allow(dead_code, reason = "not every test crate starts servers of its own")]
 pub(crate) fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
     start_at(ANY_PORT, first)
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use dht_context::transport::{
-    Answer, Asker, CloseReason, Connection, DialError, RequestError, Service, Transport,
+    Answer, Asker, CloseReason, Connection, DialError, FrameStream, RequestError, Service,
+    Transport,
 };
 use dht_kad::NodeId;
 use futures_util::future::BoxFuture;
@@ -133,6 +134,15 @@ impl Connection for End {
         })
     }
 
+    fn subscribe(&self, _: Bytes) -> BoxFuture<'static, Result<FrameStream, RequestError>> {
+        // Nobody watches here.
+        Box::pin(std::future::ready(Err(RequestError::ConnectionLost(CloseReason::Lost))))
+    }
+
+    fn subscriptions(&self) -> usize {
+        0
+    }
+
     fn serve(&self, service: Arc<dyn Service>) -> BoxFuture<'static, CloseReason> {
         let mut calls = self.calls.lock().unwrap().take().expect("served once");
         let (asker, closed) =
@@ -150,6 +160,7 @@ impl Connection for End {
                             let frame = match result {
                                 Answer::Ready(frame) => frame,
                                 Answer::Later(frame) => frame.await,
+                                Answer::Stream(_) => panic!("nobody watches here"),
                             };
                             let _ = answer.send(frame);
                         });
