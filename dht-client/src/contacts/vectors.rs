@@ -39,7 +39,7 @@ fn the_vectors_of_the_protocol_page_hold() {
         ("self-record publisher", hex::encode(records.publisher())),
         ("self-record label", hex::encode(records.label())),
         ("self-record slot of bob", format!("{:016x}", records.slot(&bob.public_key()))),
-        ("self-record key", hex::encode(&*records.key())),
+        ("self-record key", hex::encode(*records.key())),
         ("contact bob", hex::encode(&*encode(&contact))),
         ("pair code", contact.pair_code(&alice.public_key(), &network).unwrap()),
     ];
