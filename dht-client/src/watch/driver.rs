@@ -45,6 +45,9 @@ const RETRY_LONGEST: Duration = Duration::from_secs(30);
 /// compare themselves with each other.
 const RENEW_EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// The same while a key has fewer holders than should be watched: the network is young, or some are away.
+const RENEW_SOON: Duration = Duration::from_secs(10);
+
 /// Where the sender to the running driver is kept.
 pub(super) type Running = Arc<Mutex<Option<mpsc::UnboundedSender<Command>>>>;
 
@@ -364,6 +367,9 @@ impl Driver {
         target.locate.done(!found.is_empty(), now);
         if found.is_empty() {
             return;
+        }
+        if found.len() < HOLDERS {
+            target.locate = Task::Due(now + RENEW_SOON);
         }
         target.candidates = found;
         target.candidates.truncate(CANDIDATES_MAX);

@@ -144,7 +144,7 @@ impl Client {
     /// [`ClientError`]: if the network cannot be joined, or [`WatchError::TooManyKeys`].
     pub async fn watch(&self, keys: &[WatchKey]) -> Result<Watch, ClientError> {
         self.ready().await?;
-        self.begin_watch(keys, Shown::forgetful())
+        self.begin_watch(keys, Shown::forgetful(keys))
     }
 
     /// The same, and remembers in the profile under this name what it has shown: a later watch of the
@@ -156,8 +156,7 @@ impl Client {
         if name.is_empty() || name.len() > NAME_MAX {
             return Err(WatchError::BadName(name.len()).into());
         }
-        let mut shown = Shown::load(self.profile()?, name)?;
-        shown.keep_only(keys);
+        let shown = Shown::load(self.profile()?, name, keys)?;
         self.ready().await?;
         self.begin_watch(keys, shown)
     }

@@ -21,6 +21,8 @@ const SLOTS_MAX: usize = 100_000;
 
 /// What a watch has shown.
 pub(super) struct Shown {
+    /// What is watched; of anything else nothing is shown.
+    keys: BTreeSet<WatchKey>,
     slots: BTreeMap<RecordId, Precedence>,
     /// Slots that are on disk in another version, or not at all, or no longer here.
     unsaved: BTreeSet<RecordId>,
@@ -39,13 +41,18 @@ struct Row {
 }
 
 impl Shown {
-    /// Nothing, and it is forgotten with the watch.
-    pub(super) fn forgetful() -> Self {
-        Shown { slots: BTreeMap::new(), unsaved: BTreeSet::new(), kept: None }
+    /// Nothing of these keys, and it is forgotten with the watch.
+    pub(super) fn forgetful(keys: &[WatchKey]) -> Self {
+        let keys = keys.iter().copied().collect();
+        Shown { keys, slots: BTreeMap::new(), unsaved: BTreeSet::new(), kept: None }
     }
 
-    /// What the watch of this name has shown.
-    pub(super) fn load(profile: &Profile, name: &str) -> Result<Self, ProfileError> {
+    /// What the watch of this name has shown of these keys.
+    pub(super) fn load(
+        profile: &Profile,
+        name: &str,
+        keys: &[WatchKey],
+    ) -> Result<Self, ProfileError> {
         let prefix = [name.as_bytes(), &[0]].concat();
         let slots = profile.write(|transaction| {
             // Opened for writing, so that it is there from now on.
@@ -67,10 +74,13 @@ impl Shown {
             }
             Ok(slots)
         })?;
-        Ok(Shown { slots, unsaved: BTreeSet::new(), kept: Some((profile.clone(), prefix)) })
+        let mut shown = Shown { slots, ..Shown::forgetful(keys) };
+        shown.kept = Some((profile.clone(), prefix));
+        shown.keep_only(keys);
+        Ok(shown)
     }
 
-    /// Notes a version, and says whether it is to be shown: it is newer than what was shown of its
+    /// Notes a version, and says whether it is to be shown: it is watched, newer than what was shown of its
     /// slot, and either live and whole, or the end of something that was shown.
     pub(super) fn note(&mut self, record: &ValidRecord, now: UnixMs) -> bool {
         let id = *record.id();
@@ -78,7 +88,7 @@ impl Shown {
         let newer = before.is_none_or(|before| record.precedence() > before);
         let live = record.kind() == Kind::Value && record.has_body() && record.expires_at() > now;
         let ends = record.kind() == Kind::Tombstone;
-        if !newer || !(live || ends) {
+        if !newer || !(live || ends) || !is_watched(&self.keys, &id) {
             return false;
         }
         self.slots.insert(id, record.precedence());
@@ -86,12 +96,12 @@ impl Shown {
         live || before.is_some()
     }
 
-    /// Forgets what is not watched any more.
+    /// Watches these keys from now on, and forgets what is not watched any more.
     pub(super) fn keep_only(&mut self, keys: &[WatchKey]) {
-        let keys: BTreeSet<WatchKey> = keys.iter().copied().collect();
-        let unsaved = &mut self.unsaved;
+        self.keys = keys.iter().copied().collect();
+        let (unsaved, keys) = (&mut self.unsaved, &self.keys);
         self.slots.retain(|id, _| {
-            let watched = is_watched(&keys, id);
+            let watched = is_watched(keys, id);
             if !watched {
                 unsaved.insert(*id);
             }
@@ -194,9 +204,14 @@ mod tests {
         draft.sign(&SigningKey::from_bytes(&[1; 32]), &"main".parse().unwrap()).unwrap()
     }
 
+    fn watched() -> WatchKey {
+        let network = "main".parse().unwrap();
+        WatchKey { key: dht_kad::domain::topic_key(&network, &[1; 32]), publisher: None }
+    }
+
     #[test]
     fn only_what_is_newer_is_shown_and_a_delete_only_of_what_was() {
-        let mut shown = Shown::forgetful();
+        let mut shown = Shown::forgetful(&[watched()]);
         let value = |seq| version(Kind::Value, 0, seq);
         assert!(shown.note(&value(2), NOW));
         assert!(!shown.note(&value(2), NOW) && !shown.note(&value(1), NOW));
@@ -212,23 +227,27 @@ mod tests {
         let network = "main".parse().unwrap();
         let profile = Profile::in_memory(&[1; 32], &network, &Entropy::system()).unwrap();
         let (first, second) = (version(Kind::Value, 0, 1), version(Kind::Value, 1, 1));
-        let mut shown = Shown::load(&profile, "one").unwrap();
+        let mut shown = Shown::load(&profile, "one", &[watched()]).unwrap();
         assert!(shown.note(&first, NOW) && shown.note(&second, NOW));
         assert_eq!(shown.unsaved(), 2);
         shown.save(NOW).unwrap();
-        let mut again = Shown::load(&profile, "one").unwrap();
+        let mut again = Shown::load(&profile, "one", &[watched()]).unwrap();
         assert!(!again.note(&first, NOW));
-        assert!(Shown::load(&profile, "on").unwrap().note(&first, NOW), "another name");
+        assert!(
+            Shown::load(&profile, "on", &[watched()]).unwrap().note(&first, NOW),
+            "another name"
+        );
         assert!(again.note(&version(Kind::Value, 2, 9), NOW));
         again.save(first.keep_until()).unwrap();
-        let slots = Shown::load(&profile, "one").unwrap().slots;
+        let slots = Shown::load(&profile, "one", &[watched()]).unwrap().slots;
         assert_eq!(
             slots.keys().map(|id| id.slot).collect::<Vec<_>>(),
             [2],
             "the others have ended"
         );
         again.keep_only(&[]);
+        assert!(!again.note(&version(Kind::Value, 2, 10), NOW), "it is not watched any more");
         again.save(NOW).unwrap();
-        assert!(Shown::load(&profile, "one").unwrap().slots.is_empty());
+        assert!(Shown::load(&profile, "one", &[watched()]).unwrap().slots.is_empty());
     }
 }

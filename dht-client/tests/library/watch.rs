@@ -36,6 +36,13 @@ async fn network_of_three(alice: &Identity) -> ([DhtContext; 3], Client) {
     let servers = [first, second, third];
     for server in &servers {
         within(server.ready()).await;
+        // Until then it is not known to everybody.
+        within(async {
+            while !server.is_whole() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
     let builder = Client::builder(NETWORK.parse().unwrap()).identity(alice.clone());
     let client = servers

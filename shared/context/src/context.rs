@@ -298,14 +298,13 @@ impl DhtContext {
         closest.into_iter().map(|node| node.info).collect()
     }
 
-    /// Looks up the other servers that hold, or should hold, what is at `key`, closest first: those of
-    /// the closest that are whole, or all of them if none is.
+    /// Looks up the other servers to which what is put at `key` goes: first those that are whole,
+    /// closest first.
     pub async fn holders(&self, key: &Key) -> Vec<NodeInfo> {
-        let found = self.inner.responsible_servers(key).await;
-        let any_whole = found.iter().any(|node| node.whole);
-        let counts = |whole: bool, id: &NodeId| (whole || !any_whole) && *id != self.node_id();
-        let holders = found.into_iter().filter(|node| counts(node.whole, &node.info.id));
-        holders.map(|node| node.info).collect()
+        let mut found = self.inner.responsible_servers(key).await;
+        found.retain(|node| node.info.id != self.node_id());
+        found.sort_by_key(|node| !node.whole);
+        found.into_iter().map(|node| node.info).collect()
     }
 
     /// As [`lookup`](Self::lookup), with what it took.

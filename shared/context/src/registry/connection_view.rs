@@ -177,7 +177,9 @@ mod tests {
         let (neighbour, met, busy, theirs) =
             (end(2, true), end(3, true), end(4, true), end(5, false));
         busy.in_flight.store(1, Ordering::Relaxed);
-        for connection in [&neighbour, &met, &busy, &theirs] {
+        let watched = end(6, true);
+        watched.subscriptions.store(1, Ordering::Relaxed);
+        for connection in [&neighbour, &met, &busy, &theirs, &watched] {
             registry.register(connection.clone());
         }
         let addr = neighbour.remote_addr();
