@@ -49,8 +49,8 @@ pub(crate) struct MaybeName {
 #[derive(Args)]
 pub(crate) struct OneIdentity {
     /// The 64 hex digits of its public key.
-    #[arg(value_parser = arguments::publisher)]
-    identity: [u8; 32],
+    #[arg(value_name = "IDENTITY", value_parser = arguments::publisher)]
+    whose: [u8; 32],
 }
 
 /// A name and an identity.
@@ -59,8 +59,8 @@ pub(crate) struct NameAndIdentity {
     /// The name.
     name: String,
     /// The 64 hex digits of the public key of whom to trust.
-    #[arg(value_parser = arguments::publisher)]
-    identity: [u8; 32],
+    #[arg(value_name = "IDENTITY", value_parser = arguments::publisher)]
+    whom: [u8; 32],
 }
 
 impl NameCommand {
@@ -89,14 +89,14 @@ impl NameCommand {
                     false => print::line(&line(&found)),
                 }
             }
-            NameCommand::Reverse(OneIdentity { identity }) => {
-                let names = session.reader()?.reverse_names(&identity).await?;
-                reverse(session, &identity, &names)
+            NameCommand::Reverse(OneIdentity { whose }) => {
+                let names = session.reader()?.reverse_names(&whose).await?;
+                reverse(session, &whose, &names)
             }
-            NameCommand::Trust(NameAndIdentity { name, identity }) => {
+            NameCommand::Trust(NameAndIdentity { name, whom }) => {
                 let client = session.person()?;
-                client.trust_name(&name, &identity)?;
-                let trusted = hex::encode(identity);
+                client.trust_name(&name, &whom)?;
+                let trusted = hex::encode(whom);
                 match session.json() {
                     true => print::object(&json!({ "name": name, "trusted": trusted })),
                     false => print::line(&format!("{name} is {trusted} from now on")),

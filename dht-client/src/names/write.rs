@@ -335,7 +335,7 @@ impl Client {
         let missing: Vec<NodeId> =
             scene.judges.iter().filter(|judge| !is_holder(judge)).copied().collect();
         let looked_up = missing.into_iter().map(|judge| async move {
-            let closest = self.context.lookup(&judge.key()).await;
+            let closest = self.context.lookup(judge.key()).await;
             closest.into_iter().find(|node| node.id == judge)
         });
         let mut found = Vec::new();

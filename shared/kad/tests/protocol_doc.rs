@@ -71,7 +71,8 @@ fn the_table_of_purposes_gives_their_numbers_and_contexts() {
     assert_eq!(documented, coded);
 }
 
-/// Every hex string of a vector that the document shows is one of the committed vectors.
+/// Every hex string of a vector that the document shows is one of the committed vectors; those of the
+/// client's own formats, which come last, are checked where they are made.
 #[test]
 fn the_vectors_shown_are_the_committed_ones() {
     let committed = [
@@ -80,7 +81,8 @@ fn the_vectors_shown_are_the_committed_ones() {
         include_str!("vectors/messages.txt"),
     ]
     .concat();
-    let shown: Vec<_> = DOC
+    let protocol = DOC.split("\n## Client: ").next().unwrap();
+    let shown: Vec<_> = protocol
         .lines()
         .filter(|line| line.contains(" = ") && line.len() > 20)
         .filter(|line| {
