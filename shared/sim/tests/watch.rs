@@ -22,7 +22,7 @@ const LABEL: [u8; 32] = [3; 32];
 async fn three() -> World {
     let links = LinkModel { detour_permille: 300, loss_permille: 20, ..LinkModel::default() };
     let mut world = World::new(Settings { links, ..Settings::new(7, 3) }).unwrap();
-    let ids: Vec<HostId> = (0..3).map(|_| world.add_host()).collect();
+    let ids: Vec<HostId> = (0..world.host_count()).collect();
     for id in &ids {
         world.start(*id, &ids).unwrap();
     }
