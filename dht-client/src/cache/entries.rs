@@ -38,7 +38,7 @@ pub struct CacheStats {
 
 /// What is known of a slot.
 pub(super) enum Found {
-    Record(ValidRecord),
+    Record(Box<ValidRecord>),
     Nothing,
     /// Ask the network; what it says counts if nothing was invalidated since this moment.
     Unknown(u64),
@@ -91,7 +91,7 @@ impl Entries {
         match &entry.record {
             Some(record) => {
                 self.stats.hits += 1;
-                Found::Record(record.clone())
+                Found::Record(Box::new(record.clone()))
             }
             None => {
                 self.stats.hits_missing += 1;

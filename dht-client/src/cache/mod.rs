@@ -72,7 +72,7 @@ impl Client {
     pub async fn get_cached(&self, slot: &Slot) -> Result<ValidRecord, ClientError> {
         let id = slot.id(self.network());
         let since = match self.cache().lock().find(&id, Instant::now(), self.now()) {
-            Found::Record(record) => return Ok(record),
+            Found::Record(record) => return Ok(*record),
             Found::Nothing => return Err(GetError::NotFound.into()),
             Found::Unknown(since) => since,
         };
@@ -93,7 +93,7 @@ impl Client {
             // What came meanwhile by another way is newer.
             if let Found::Record(record) = self.cache().lock().find(&id, Instant::now(), self.now())
             {
-                return Ok(record);
+                return Ok(*record);
             }
             self.cache().lock().note_older();
         }

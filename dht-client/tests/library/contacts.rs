@@ -268,10 +268,12 @@ fn two_writers_one_key() {
         // Each accepts another one, and both ask the same third.
         let (to_bob, to_carol, to_dave) = (hex_of(&bob), hex_of(&carol), dave.public_key());
         let (one, other) = join!(phone.accept(&to_bob, None), laptop.accept(&to_carol, None));
-        (one.unwrap(), other.unwrap());
+        one.unwrap();
+        other.unwrap();
         let (one, other) =
             join!(phone.request_contact(&to_dave, ""), laptop.request_contact(&to_dave, ""));
-        (one.unwrap(), other.unwrap());
+        one.unwrap();
+        other.unwrap();
         assert_eq!(of_dave.contact_requests().await.unwrap().requests.len(), 1, "of one sender");
         of_dave.accept(&hex_of(&alice), None).await.unwrap();
 

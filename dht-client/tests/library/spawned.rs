@@ -8,7 +8,13 @@ use dht_client::{Client, Delete, GetOptions, Put, Slot};
 fn sent<F: Future + Send>(_: F) {}
 
 /// Compiles only if all of these can be sent to another thread while they wait.
-fn spawned(client: Client, mut stream: LetterStream, mut watch: Watch, slot: Slot, delete: Delete) {
+fn spawned(
+    client: &Client,
+    mut stream: LetterStream,
+    mut watch: Watch,
+    slot: Slot,
+    delete: Delete,
+) {
     let who = [0; 32];
     sent(client.ready());
     sent(client.put(Put::owned(who, Bytes::new())));
@@ -40,4 +46,4 @@ fn spawned(client: Client, mut stream: LetterStream, mut watch: Watch, slot: Slo
     sent(client.stop());
 }
 
-const _: fn(Client, LetterStream, Watch, Slot, Delete) = spawned;
+const _: fn(&Client, LetterStream, Watch, Slot, Delete) = spawned;
