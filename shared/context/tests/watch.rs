@@ -3,15 +3,17 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test that finds nothing there has failed"
 )]
 
 mod node;
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use dht_context::clock::{Clock, SystemClock};
 use dht_context::requests::AskError;
 use dht_context::store::{RecordStore, Submission};
 use dht_context::watch::{News, Subscription, WatchLimits};
@@ -21,6 +23,7 @@ use dht_kad::message::watch::{Cursor, WatchKey};
 use dht_kad::record::{Kind, RecordDraft, Retention, Space};
 use dht_kad::{Key, Refusal, UnixMs, ValidRecord, domain};
 use ed25519_dalek::SigningKey;
+use tokio::time::Instant;
 
 use node::{Node, NodeOptions, network, within};
 
@@ -43,18 +46,15 @@ fn draft(label: u8, slot: u64, seq: u64, body: impl Into<Bytes>) -> RecordDraft 
 /// A minute before these tests began: the same drafts give the same records.
 fn start_ms() -> u64 {
     static START: OnceLock<u64> = OnceLock::new();
-    *START.get_or_init(|| {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        u64::try_from(since.unwrap().as_millis()).unwrap() - 60_000
-    })
+    *START.get_or_init(|| SystemClock.now().0 - 60_000)
 }
 
-fn sign(draft: RecordDraft) -> ValidRecord {
+fn sign(draft: &RecordDraft) -> ValidRecord {
     draft.sign(&SigningKey::from_bytes(&[1; 32]), &network()).unwrap()
 }
 
 fn value(label: u8, slot: u64, seq: u64) -> ValidRecord {
-    sign(draft(label, slot, seq, "x"))
+    sign(&draft(label, slot, seq, "x"))
 }
 
 /// The key of a topic's label.
@@ -135,7 +135,7 @@ async fn a_change_is_told_as_soon_as_its_put_is_acknowledged_whatever_way_it_cam
     let offered = value(1, 1, 1);
     take(&server, &offered, Path::Offered).await;
     assert_eq!(told(&mut watch).await, [offered]);
-    let delete = sign(RecordDraft {
+    let delete = sign(&RecordDraft {
         kind: Kind::Tombstone,
         guard_until: UnixMs(start_ms() + 8 * 86_400_000),
         ..draft(1, 0, 2, "")
@@ -237,7 +237,7 @@ async fn who_reads_too_slowly_is_cut_off_and_delays_nobody() {
     let (quick, _) = client_of(&server).await;
     let mut lazy = slow.context.subscribe(&info, vec![topic(1)], None).await.unwrap();
     let mut eager = quick.context.subscribe(&info, vec![topic(1)], None).await.unwrap();
-    let large = |slot| sign(draft(1, slot, 1, vec![7; 60_000]));
+    let large = |slot| sign(&draft(1, slot, 1, vec![7; 60_000]));
     let mut slot = 0;
     within(async {
         while server.context.stats().watches.cut == 0 {

@@ -1,7 +1,7 @@
 //! Watching in the simulated network: over letters that overtake each other and get lost, through
 //! crashes that lose what was not synced, and with a disk that was replaced.
 
-#![allow(clippy::unwrap_used, reason = "a helper of tests panics as they do")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests panics as they do")]
 
 use std::time::Duration;
 

@@ -145,7 +145,7 @@ impl Feed {
                 return Some(Response::Watched(Watched::Watching { cursor, resumed: false }));
             }
             since.pages += 1;
-            if since.pages % PAGES_A_TURN == 0 {
+            if since.pages.is_multiple_of(PAGES_A_TURN) {
                 tokio::task::yield_now().await;
             }
             let query = PageQuery {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use dht_context::registry::SavedPeer;
 use dht_context::store::{
-    Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
+    CommitObserver, Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
 use dht_kad::Refusal;
 use dht_kad::message::Stored;
@@ -112,6 +112,14 @@ impl RecordStore for TamperedStore {
 
     fn note_clock(&self, agrees: Option<bool>) {
         self.kept.note_clock(agrees);
+    }
+
+    fn incarnation(&self) -> Option<u64> {
+        self.kept.incarnation()
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64 {
+        self.kept.observe(observer)
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use dht_context::transport::{
-    Answer, Asker, CloseReason, Connection, DialError, RequestError, Service, Transport,
+    Answer, Asker, CloseReason, Connection, DialError, FrameStream, RequestError, Service,
+    Transport,
 };
 use dht_kad::NodeId;
 use futures_util::future::BoxFuture;
@@ -133,6 +134,14 @@ impl Connection for End {
         })
     }
 
+    fn subscribe(&self, _: Bytes) -> BoxFuture<'static, Result<FrameStream, RequestError>> {
+        unreachable!("nobody watches over this wire")
+    }
+
+    fn subscriptions(&self) -> usize {
+        0
+    }
+
     fn serve(&self, service: Arc<dyn Service>) -> BoxFuture<'static, CloseReason> {
         let mut calls = self.calls.lock().unwrap().take().expect("served once");
         let (asker, closed) =
@@ -150,6 +159,7 @@ impl Connection for End {
                             let frame = match result {
                                 Answer::Ready(frame) => frame,
                                 Answer::Later(frame) => frame.await,
+                                Answer::Stream(_) => unreachable!("nobody watches"),
                             };
                             let _ = answer.send(frame);
                         });
