@@ -22,9 +22,11 @@ use dht_context::{
 use dht_kad::admission::Limits;
 use dht_kad::domain;
 use dht_kad::message::{Mode, NodeInfo, Pong};
+use dht_kad::record::RecordSigner;
 use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 use tokio::time::{sleep, timeout};
 
+use crate::bundle::Renewal;
 use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
@@ -65,6 +67,7 @@ pub struct Client {
     pub(crate) context: DhtContext,
     bootstrap: Arc<[PeerAddress]>,
     parts: Parts,
+    renewal: Renewal,
     pub(crate) watching: Watching,
 }
 
@@ -148,14 +151,14 @@ impl ClientBuilder {
             seed,
         };
         let context = DhtContext::start(config, foundations)?;
-        Ok(self.over(context))
+        Ok(Client::of(context, self.bootstrap.into(), self.parts))
     }
 
     /// Uses a node that runs already, such as one of a simulation; its bootstrap peers are its own.
+    /// Needs a tokio runtime with time.
     #[must_use]
     pub fn over(self, context: DhtContext) -> Client {
-        let watching = Watching::default();
-        Client { context, bootstrap: self.bootstrap.into(), parts: self.parts, watching }
+        Client::of(context, self.bootstrap.into(), self.parts)
     }
 }
 
@@ -206,6 +209,26 @@ impl Client {
         self.parts.profile.as_ref().ok_or(ClientError::NoProfile)
     }
 
+    fn of(context: DhtContext, bootstrap: Arc<[PeerAddress]>, parts: Parts) -> Self {
+        let client = Client {
+            context,
+            bootstrap,
+            parts,
+            watching: Watching::default(),
+            renewal: Renewal::default(),
+        };
+        client.with_renewal(Renewal::of(&client))
+    }
+
+    /// The renewal of its key bundle.
+    pub(crate) fn renewal(&self) -> &Renewal {
+        &self.renewal
+    }
+
+    pub(crate) fn with_renewal(&self, renewal: Renewal) -> Self {
+        Client { renewal, ..self.clone() }
+    }
+
     /// Where secrets are drawn from.
     pub(crate) fn entropy(&self) -> &Entropy {
         &self.parts.entropy
@@ -235,8 +258,19 @@ impl Client {
     /// # Errors
     /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says.
     pub async fn put(&self, put: Put) -> Result<PutReport, ClientError> {
-        let identity = self.identity()?;
-        self.limited(async { Ok(self.context.put(identity.signing_key(), put).await?) }).await
+        self.put_by(self.identity()?.signing_key(), put).await
+    }
+
+    /// Puts a value that `signer` signs, such as a [blinded key](crate::identity::blinding).
+    ///
+    /// # Errors
+    /// [`ClientError`], as [`PutError`](crate::PutError) says.
+    pub async fn put_by(
+        &self,
+        signer: &dyn RecordSigner,
+        put: Put,
+    ) -> Result<PutReport, ClientError> {
+        self.limited(async { Ok(self.context.put(signer, put).await?) }).await
     }
 
     /// Deletes what this client's identity keeps in a slot.
@@ -332,6 +366,7 @@ impl Client {
     /// Finishes what is under way and takes leave of the peers.
     pub async fn stop(&self) {
         // A peer that went silent is not waited for.
+        let _ = timeout(STOP_LIMIT, self.renewal.finish()).await;
         let _ = timeout(STOP_LIMIT, self.context.stop()).await;
     }
 

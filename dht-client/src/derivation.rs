@@ -88,6 +88,8 @@ purposes! {
     NamesLabel = "dht 2026 v1 client names label",
     /// In which slot of these a name lies.
     NameSlot = "dht 2026 v1 client name slot",
+    /// Whether an identity's file is whole.
+    IdentityCheck = "dht 2026 v1 client identity file check",
 }
 
 /// 32 bytes derived for `purpose` from `parts`, in `network` or in every one.

@@ -10,6 +10,7 @@ use dht_context::{GetError, ListError, PutError};
 use dht_kad::ErrorNumber;
 use thiserror::Error;
 
+use crate::bundle::BundleError;
 use crate::entropy::EntropyError;
 use crate::identity::IdentityError;
 use crate::profile::ProfileError;
@@ -44,6 +45,9 @@ pub enum ClientError {
     /// Something cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A key bundle cannot be had or published.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] EntropyError),
@@ -88,6 +92,7 @@ impl ClientError {
             }
             ClientError::NoProfile => ErrorNumber::Usage,
             ClientError::Profile(error) => error.number(),
+            ClientError::Bundle(error) => error.number(),
             ClientError::Identity(_) | ClientError::NoIdentity => ErrorNumber::IdentityFile,
             ClientError::NoPeers { .. } => ErrorNumber::NoPeers,
             ClientError::NoServer => ErrorNumber::NotAServer,

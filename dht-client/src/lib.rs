@@ -42,6 +42,7 @@
 //! processor time.
 
 mod audit;
+pub mod bundle;
 mod client;
 mod derivation;
 pub mod entropy;
@@ -50,9 +51,11 @@ pub mod identity;
 pub mod profile;
 pub mod receipts;
 pub mod sealing;
+mod secret_box;
 pub mod watch;
 
 pub use audit::Audited;
+pub use bundle::{BundleError, KeyBundle};
 pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};

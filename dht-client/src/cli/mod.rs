@@ -20,6 +20,7 @@ mod peers;
 mod ping;
 mod print;
 mod put;
+mod secret_input;
 mod session;
 mod stats;
 mod watch;
@@ -57,6 +58,10 @@ struct Globals {
     /// The identity's file. [default: $XDG_DATA_HOME/dht/identity or ~/.local/share/dht/identity]
     #[arg(long, value_name = "FILE", global = true)]
     identity: Option<PathBuf>,
+    /// Read the password of the identity's file from the first line of a file, or from stdin for -.
+    /// Without it a password is asked for at the terminal.
+    #[arg(long, value_name = "FILE", global = true)]
+    password_file: Option<PathBuf>,
     /// Print one JSON object (bench: one a phase).
     #[arg(long, global = true)]
     json: bool,
@@ -67,7 +72,7 @@ struct Globals {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make or show the identity that signs.
+    /// Make, show, export or import the identity that signs.
     #[command(subcommand)]
     Identity(identity::IdentityCommand),
     /// Sign a value and put it.
@@ -175,6 +180,17 @@ mod tests {
         let id = "ab".repeat(32);
         for line in [
             "identity new",
+            "identity new --words 12 --passphrase --password-file -",
+            "identity new --passphrase-file f",
+            "identity export --words",
+            "identity export --raw --json",
+            "identity export --file f --new-password-file g",
+            "identity export --file f --no-password",
+            "identity import --passphrase",
+            "identity import --raw",
+            "identity import --file f --from-password-file -",
+            "identity passwd --new-password-file f --password-file g",
+            "identity passwd --no-password",
             "--identity f identity show --json",
             "--bootstrap h:1 --bootstrap [::1]:2 --network n-1 --timeout 3 put label value",
             "put label --file f --retention 365d --slot 7 --expect-seq 0 --quorum 2",
@@ -209,6 +225,13 @@ mod tests {
         for line in [
             "",
             "frobnicate",
+            "identity new --words 18",
+            "identity new --passphrase --passphrase-file f",
+            "identity export",
+            "identity export --words --raw",
+            "identity import --raw --file f",
+            "identity import --from-password-file f",
+            "identity passwd --no-password --new-password-file f",
             "put",
             "put label",
             "put label value --file f",

@@ -6,6 +6,7 @@ use dht_client::ErrorNumber;
 use dht_kad::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 use dht_kad::{UnixMs, ValidRecord};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use super::failure::Failure;
 
@@ -28,9 +29,23 @@ pub(crate) fn to_stderr(text: &str) -> io::Result<()> {
     io::stderr().lock().write_all(text.as_bytes())
 }
 
+/// Tells whoever watches something beside what was asked for, on stderr.
+pub(crate) fn note(sentence: &str) {
+    // Nothing can be done if stderr is closed.
+    let _ = to_stderr(&format!("dht-client: {sentence}\n"));
+}
+
 /// Writes one line to stdout.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     to_stdout(format!("{text}\n").as_bytes())
+}
+
+/// Writes one line to stdout that is overwritten in memory after.
+pub(crate) fn secret_line(secret: &str) -> Result<(), Failure> {
+    let mut text = Zeroizing::new(String::with_capacity(secret.len() + 1));
+    text.push_str(secret);
+    text.push('\n');
+    to_stdout(text.as_bytes())
 }
 
 /// Writes one JSON object, on one line, to stdout.

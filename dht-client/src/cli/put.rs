@@ -51,9 +51,11 @@ pub(crate) struct PutArgs {
 
 impl PutArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
+        // First, as its password may be the first line of stdin.
+        let identity = session.identity()?;
         let body = self.body()?;
         let book = open_book(self.receipts.as_deref())?;
-        let client = session.writer(session.identity()?)?;
+        let client = session.writer(identity)?;
         let put = Put {
             space: self.space.into(),
             label: client.label(&self.label),

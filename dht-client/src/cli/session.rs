@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use dht_client::entropy::Entropy;
+use dht_client::identity::{IdentityFile, Password};
 use dht_client::profile::Profile;
 use dht_client::{Client, ClientError, ErrorNumber, Identity, NetworkName, PeerAddress};
 
-use super::Globals;
 use super::failure::Failure;
+use super::{Globals, secret_input};
 
 /// One run of the command line.
 pub(crate) struct Session {
@@ -59,13 +60,18 @@ impl Session {
 
     /// The identity in its file.
     pub(crate) fn identity(&self) -> Result<Identity, Failure> {
-        Ok(Identity::load(&self.identity_path()?)?)
+        opened(&self.identity_path()?, self.password_file())
     }
 
     /// The identity that was asked for by its file, if any.
     pub(crate) fn given_identity(&self) -> Result<Option<Identity>, Failure> {
         let path = self.globals.identity.as_deref();
-        Ok(path.map(Identity::load).transpose()?)
+        path.map(|path| opened(path, self.password_file())).transpose()
+    }
+
+    /// Where the password of the identity's file is written, if that was said.
+    pub(crate) fn password_file(&self) -> Option<&Path> {
+        self.globals.password_file.as_deref()
     }
 
     /// Where the identity is kept.
@@ -107,6 +113,31 @@ impl Session {
         }
         let client = builder.start()?;
         Ok(self.client.get_or_init(|| client).clone())
+    }
+}
+
+/// The identity in a file; if it is encrypted, opened by the password in another file or, at a
+/// terminal, by the one that is typed.
+pub(crate) fn opened(path: &Path, password_file: Option<&Path>) -> Result<Identity, Failure> {
+    let file = IdentityFile::read(path)?;
+    let password = password_for(path, &file, password_file)?;
+    Ok(file.open(password.as_ref())?)
+}
+
+/// The password for a file, if it needs one and somebody gives it.
+pub(crate) fn password_for(
+    path: &Path,
+    file: &IdentityFile,
+    password_file: Option<&Path>,
+) -> Result<Option<Password>, Failure> {
+    match password_file {
+        _ if !file.is_encrypted() => Ok(None),
+        Some(password_file) => secret_input::password_of(password_file),
+        None if secret_input::at_terminal() => {
+            let prompt = format!("Password of {}", path.display());
+            Ok(Password::new(secret_input::asked(&prompt)?))
+        }
+        None => Ok(None),
     }
 }
 

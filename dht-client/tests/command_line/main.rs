@@ -7,10 +7,12 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
+mod identities;
 mod live;
 mod offline;
 mod program;
 mod receipts;
 #[path = "../servers/mod.rs"]
 mod servers;
+mod terminal;
 mod watch;

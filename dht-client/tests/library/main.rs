@@ -7,7 +7,9 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
+mod bundles;
 mod people;
+mod protocol_doc;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod values;

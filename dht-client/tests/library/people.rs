@@ -2,7 +2,7 @@
 
 use dht_client::entropy::Entropy;
 use dht_client::profile::Profile;
-use dht_client::{Client, Identity};
+use dht_client::{Client, ClientBuilder, Identity};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::servers::{NETWORK, servers};
@@ -17,7 +17,15 @@ pub(crate) fn client_of(identity: &Identity) -> Client {
     let network = NETWORK.parse().unwrap();
     let entropy = Entropy::system();
     let profile = Profile::in_memory(&identity.public_key(), &network, &entropy).unwrap();
-    let builder = Client::builder(network).identity(identity.clone()).profile(profile);
+    started(Client::builder(network).identity(identity.clone()).profile(profile))
+}
+
+/// A client of the shared servers for this identity, which remembers nothing.
+pub(crate) fn client_without_profile(identity: &Identity) -> Client {
+    started(Client::builder(NETWORK.parse().unwrap()).identity(identity.clone()))
+}
+
+fn started(builder: ClientBuilder) -> Client {
     servers()
         .iter()
         .fold(builder, |builder, server| builder.bootstrap(server.addr.into()))
