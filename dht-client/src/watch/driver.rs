@@ -12,19 +12,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use dht_context::requests::AskError;
 use dht_context::watch::{News, Subscription};
 use dht_context::{DhtContext, ListError};
 use dht_kad::message::NodeInfo;
-use dht_kad::message::watch::{Cursor, WATCH_KEYS_MAX, WatchKey};
+use dht_kad::message::watch::{WATCH_KEYS_MAX, WatchKey};
 use dht_kad::{NodeId, ValidRecord};
-use futures_util::future::{AbortHandle, BoxFuture, abortable};
+use futures_util::future::{BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::known::{Link, Node, RENEW_SOON, RETRY_FIRST, Target, Task, backoff};
 use super::shown::is_watched;
 
 /// Holders that are watched for each key: as many as a usual get asks.
@@ -35,19 +35,6 @@ const CANDIDATES_MAX: usize = 8;
 const LOCATES_AT_ONCE: usize = 16;
 /// Keys that are listed at once: a listing may hold 64 MiB.
 const LISTS_AT_ONCE: usize = 4;
-/// A key that could not be located or listed is tried again after so long.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// The first wait before a node that failed is tried again; it doubles.
-const RETRY_FIRST: Duration = Duration::from_millis(200);
-/// The longest wait.
-const RETRY_LONGEST: Duration = Duration::from_secs(30);
-/// How often a key is located and listed anew though nothing seems to be amiss: as often as holders
-/// compare themselves with each other.
-const RENEW_EVERY: Duration = Duration::from_secs(10 * 60);
-
-/// The same while a key has fewer holders than should be watched: the network is young, or some are away.
-const RENEW_SOON: Duration = Duration::from_secs(10);
-
 /// Where the sender to the running driver is kept.
 pub(super) type Running = Arc<Mutex<Option<mpsc::UnboundedSender<Command>>>>;
 
@@ -90,47 +77,6 @@ struct Taker {
     out: mpsc::Sender<Vec<ValidRecord>>,
     behind: Arc<AtomicBool>,
     waits_for_all: Vec<oneshot::Sender<()>>,
-}
-
-/// A key, as long as somebody watches it.
-struct Target {
-    /// Its holders, closest first.
-    candidates: Vec<NodeInfo>,
-    /// Those that are watched for it.
-    holders: BTreeSet<NodeId>,
-    locate: Task,
-    list: Task,
-    /// Whether it was ever listed.
-    listed: bool,
-}
-
-/// Something that is done for a key again and again.
-#[derive(Clone, Copy)]
-enum Task {
-    /// From this moment on.
-    Due(Instant),
-    /// It runs; whether it has to run once more after that.
-    Running { again: bool },
-}
-
-/// A node that is watched.
-struct Node {
-    info: NodeInfo,
-    /// The keys that it should tell of, and those that it was asked for.
-    wanted: BTreeSet<WatchKey>,
-    asked: BTreeSet<WatchKey>,
-    cursor: Option<Cursor>,
-    state: Link,
-    generation: u64,
-    failures: u32,
-    news: Option<AbortHandle>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Link {
-    Down(Instant),
-    Connecting,
-    Up,
 }
 
 /// What was waited for.
@@ -537,53 +483,6 @@ impl Driver {
             }
         }
     }
-}
-
-impl Task {
-    /// It has to be done after this moment.
-    fn want(&mut self, now: Instant) {
-        match self {
-            Task::Due(at) => *at = (*at).min(now),
-            Task::Running { again } => *again = true,
-        }
-    }
-
-    /// It is done, or has to be done again.
-    fn done(&mut self, well: bool, now: Instant) {
-        *self = match self {
-            Task::Running { again: false } if well => Task::Due(now + RENEW_EVERY),
-            Task::Running { again: true } if well => Task::Due(now),
-            _ => Task::Due(now + RETRY_AFTER),
-        };
-    }
-}
-
-impl Node {
-    fn new(info: NodeInfo) -> Self {
-        Node {
-            info,
-            wanted: BTreeSet::new(),
-            asked: BTreeSet::new(),
-            cursor: None,
-            state: Link::Down(Instant::now()),
-            generation: 0,
-            failures: 0,
-            news: None,
-        }
-    }
-
-    /// Ends the subscription, if there is one.
-    fn abort(&mut self) {
-        if let Some(news) = self.news.take() {
-            news.abort();
-        }
-    }
-}
-
-/// The wait after so many failures.
-fn backoff(failures: u32) -> Duration {
-    let doubled = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubled.min(RETRY_LONGEST)
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -18,6 +18,7 @@
 //! two looks only the newest version of a slot counts; a delete is shown where what it deletes was.
 
 mod driver;
+mod known;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

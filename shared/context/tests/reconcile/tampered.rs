@@ -122,6 +122,14 @@ impl RecordStore for TamperedStore {
         self.kept.note_clock(agrees);
     }
 
+    fn incarnation(&self) -> Option<u64> {
+        self.kept.incarnation()
+    }
+
+    fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64 {
+        self.kept.observe(observer)
+    }
+
     fn close(&self) -> BoxFuture<'static, ()> {
         self.kept.close()
     }
