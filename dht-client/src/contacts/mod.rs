@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Each direction of a pair has a secret of its own, which its sender makes and tells the recipient in
-//! a [request](request). So two who ask each other at the same time do not conflict: each tells the
+//! a [`request`]. So two who ask each other at the same time do not conflict: each tells the
 //! other one half. A contact is [`Accepted`](ContactState::Accepted) once both are known.
 //!
 //! Every contact is also kept on the network, sealed to the identity itself in a

@@ -2,7 +2,6 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "a test that finds nothing there has failed"
@@ -24,8 +23,6 @@ use dht_kad::message::watch::{Cursor, WatchKey};
 use dht_kad::record::{Kind, RecordDraft, Retention, Space};
 use dht_kad::{Key, Refusal, UnixMs, ValidRecord, domain};
 use ed25519_dalek::SigningKey;
-use tokio::time::Instant;
-
 use tokio::time::Instant;
 
 use node::{Node, NodeOptions, network, within};

@@ -50,14 +50,6 @@ impl TamperedStore {
 }
 
 impl RecordStore for TamperedStore {
-    fn incarnation(&self) -> Option<u64> {
-        self.kept.incarnation()
-    }
-
-    fn observe(&self, observer: Arc<dyn CommitObserver>) -> u64 {
-        self.kept.observe(observer)
-    }
-
     fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
         self.kept.find(query)
     }
