@@ -64,32 +64,46 @@ impl SendArgs {
         let client = session.person()?;
         let contact =
             Contacts::of(client.profile()?).get(&self.contact).map_err(ClientError::from)?;
-        let number = client.send(&contact.identity, &message).await?;
-        // Whatever it came to, the letter's own state says it best.
-        let _ = timeout(session.timeout(), client.deliver_letters()).await;
-        let mut letters = client.outbox()?.into_iter();
-        let sent =
-            |letter: &OutboxLetter| (letter.contact, letter.number) == (contact.identity, number);
-        let Some(letter) = letters.find(sent) else {
-            let sentence = "the letter is not in the outbox any more; report this fault";
-            return Err(Failure::new(ErrorNumber::Internal, sentence.to_owned()));
+        let messages: Vec<&[u8]> = match self.lines {
+            true => message.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect(),
+            false => vec![&message],
         };
+        let numbers = client.send_all(&contact.identity, &messages).await?;
+        // Whatever it came to, the letters' own states say it best.
+        let _ = timeout(session.timeout(), client.deliver_letters()).await;
+        let sent = |letter: &OutboxLetter| {
+            letter.contact == contact.identity && numbers.contains(&letter.number)
+        };
+        let letters: Vec<OutboxLetter> = client.outbox()?.into_iter().filter(sent).collect();
+        delivered(&letters)?;
+        letters.iter().try_for_each(|letter| match session.json() {
+            true => print::object(&Value::Object(outbox_fields(&client, letter)?)),
+            false => print::line(&format!("sent: {}", outbox_line(&client, letter)?)),
+        })
+    }
+}
+
+/// Whether all of these letters were delivered; if one was not, why.
+fn delivered(letters: &[OutboxLetter]) -> Result<(), Failure> {
+    let queued = letters.iter().filter(|letter| letter.state.name() == "queued").count();
+    for letter in letters {
+        let number = letter.number;
         match &letter.state {
+            OutboxState::Refused { reason } => {
+                let sentence = format!("letter {number} was refused: {reason}");
+                return Err(Failure::new(ErrorNumber::Blocked, sentence));
+            }
             OutboxState::Queued { last_error, .. } => {
                 let why = last_error.as_deref().unwrap_or("nobody answered in time");
                 let sentence = format!(
-                    "letter {number} is queued and not delivered yet ({why}); `dht-client outbox` tries again"
+                    "letter {number} is queued and not delivered yet ({why}; {queued} in all); `dht-client outbox` tries again"
                 );
-                Err(Failure::new(ErrorNumber::Queued, sentence))
+                return Err(Failure::new(ErrorNumber::Queued, sentence));
             }
-            OutboxState::Refused { reason } => {
-                let sentence = format!("letter {number} was refused: {reason}");
-                Err(Failure::new(ErrorNumber::Blocked, sentence))
-            }
-            _ if session.json() => print::object(&Value::Object(outbox_fields(&client, &letter)?)),
-            _ => print::line(&format!("sent: {}", outbox_line(&client, &letter)?)),
+            OutboxState::Stored { .. } | OutboxState::Fetched | OutboxState::Expired => {}
         }
     }
+    Ok(())
 }
 
 impl InboxArgs {

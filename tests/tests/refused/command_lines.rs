@@ -86,16 +86,20 @@ fn a_port_in_use_is_told_and_the_other_node_is_left_alone() {
 fn a_command_of_the_client_that_cannot_be_done_is_refused() {
     let net = Network::start(1);
     let (alice, publisher) = CommandLine::with_identity(&net.peers());
-    let kept = alice.json(&["put", "label", "value"]);
+    let kept = alice.json(&["put", "label", "value", "--no-queue"]);
     alice.run(&["put", "label", "value", "--colour"]).expect_failure(USAGE, "--colour");
     alice.run(&["get", "zz", "label"]).expect_failure(USAGE, "64 hex digits");
     alice.run(&["get-content", &"0".repeat(63)]).expect_failure(USAGE, "64 hex digits");
     alice.run(&["get-content", &"0".repeat(64)]).expect_failure(NOT_FOUND, "nothing is stored");
     alice.run(&["get", &"0".repeat(64), "label"]).expect_failure(NOT_FOUND, "nothing is stored");
     alice.run(&["get", &publisher, "other"]).expect_failure(NOT_FOUND, "nothing is stored");
-    alice.run(&["put", "l", "--file", "missing"]).expect_failure(FILE_ACCESS, "missing");
+    alice
+        .run(&["put", "l", "--file", "missing", "--no-queue"])
+        .expect_failure(FILE_ACCESS, "missing");
     std::fs::write(alice.path("large"), vec![0; 65_537]).unwrap();
-    alice.run(&["put", "label", "--file", "large"]).expect_failure(TOO_LARGE, "65536");
+    alice
+        .run(&["put", "label", "--file", "large", "--no-queue"])
+        .expect_failure(TOO_LARGE, "65536");
     let got = alice.json(&["get", &publisher, "label"]);
     assert_eq!(got["record"], kept["record"], "nothing is lost by any of it");
     assert_eq!(net[0].status()["records"], 1);

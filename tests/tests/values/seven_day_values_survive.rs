@@ -14,7 +14,8 @@ fn seven_day_values_survive() {
             let label = format!("{class}-{size}");
             std::fs::write(alice.path("value"), vec![b'v'; size]).unwrap();
             let options = ["--retention", class, "--quorum", "3"];
-            let arguments = [&["put", &label, "--file", "value"], &options[..]].concat();
+            let arguments =
+                [&["put", &label, "--file", "value", "--no-queue"], &options[..]].concat();
             put.push((label.clone(), alice.json(&arguments)));
         }
     }
