@@ -61,6 +61,8 @@ struct State {
     questions: BTreeSet<NodeId>,
     /// Changes of the table since the peers were saved last.
     unsaved: bool,
+    /// How often a server has entered the table or left it.
+    table_changes: u64,
 }
 
 impl PeerRegistry {
@@ -77,6 +79,7 @@ impl PeerRegistry {
                 own_is_global: local_addrs.iter().any(|addr| is_global(&addr.ip())),
                 questions: BTreeSet::new(),
                 unsaved: false,
+                table_changes: 0,
             }),
             questioned: Notify::new(),
             entered: Notify::new(),

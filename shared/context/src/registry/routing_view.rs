@@ -59,6 +59,7 @@ impl PeerRegistry {
         match state.table.insert(heard.id, Prefix::of(&heard.addr), now) {
             Insertion::Added => {
                 state.unsaved = true;
+                state.table_changes += 1;
                 state.entry(heard.id).entered = Some(Instant::now());
                 self.entered.notify_one();
                 None
@@ -141,6 +142,13 @@ impl PeerRegistry {
     #[must_use]
     pub fn servers(&self) -> Vec<NodeId> {
         self.lock().table.ids()
+    }
+
+    /// How often a server has entered the table or left it: who has seen this number has seen the
+    /// table as it is.
+    #[must_use]
+    pub fn table_changes(&self) -> u64 {
+        self.lock().table_changes
     }
 
     /// Whether any server of the table said last that it holds what it should.
@@ -264,6 +272,7 @@ impl State {
     fn leave_table(&mut self, id: &NodeId) -> bool {
         let mut removal = self.table.remove(id);
         self.unsaved |= removal.removed;
+        self.table_changes += u64::from(removal.removed);
         // Of those who only waited some may have been forgotten: nobody could ask these.
         while let Some(promoted) = removal.promoted {
             if let Some(peer) = self.peers.get_mut(&promoted) {
