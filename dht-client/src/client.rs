@@ -318,6 +318,9 @@ impl Client {
 
     /// Waits until a put can succeed. Every operation but a ping does this by itself.
     ///
+    /// # Cancel safety
+    /// Joining goes on in the background.
+    ///
     /// # Errors
     /// [`ClientError`] says why the network cannot be joined: nobody answers, or somebody else than
     /// the pinned node does.
@@ -327,6 +330,10 @@ impl Client {
 
     /// Signs a value and puts it.
     ///
+    /// # Cancel safety
+    /// Nodes that were sent the value may keep it, and it may be found from then on. To put again supersedes
+    /// it; [`enqueue`](Self::enqueue) is for what has to arrive.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says.
     pub async fn put(&self, put: Put) -> Result<PutReport, ClientError> {
@@ -334,6 +341,9 @@ impl Client {
     }
 
     /// Puts a value that `signer` signs, such as a [blinded key](crate::identity::blinding).
+    ///
+    /// # Cancel safety
+    /// As [`put`](Self::put).
     ///
     /// # Errors
     /// [`ClientError`], as [`PutError`](crate::PutError) says.
@@ -347,6 +357,9 @@ impl Client {
 
     /// Deletes what this client's identity keeps in a slot.
     ///
+    /// # Cancel safety
+    /// As [`put`](Self::put): some nodes may have deleted it already.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says; that nothing
     /// is there is an error, too.
@@ -357,6 +370,9 @@ impl Client {
 
     /// Gets the newest version of a slot.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// [`ClientError`], as [`GetError`](crate::GetError) says; that nothing is there is one.
     pub async fn get(&self, slot: &Slot, options: GetOptions) -> Result<GetReport, ClientError> {
@@ -364,6 +380,9 @@ impl Client {
     }
 
     /// Gets the immutable content at a key.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -377,6 +396,9 @@ impl Client {
 
     /// Lists what a publisher keeps under a label of its own.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// [`ClientError`], as [`ListError`](crate::ListError) says; an empty list is none.
     pub async fn list(
@@ -389,6 +411,9 @@ impl Client {
 
     /// Lists what everyone keeps under a topic.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// As [`list`](Self::list).
     pub async fn list_topic(&self, label: &[u8; 32]) -> Result<ListReport, ClientError> {
@@ -396,6 +421,9 @@ impl Client {
     }
 
     /// Looks up the servers closest to a key, closest first; at least one.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`] if nobody answers.
@@ -408,6 +436,9 @@ impl Client {
     }
 
     /// Asks one peer how it is, be it part of the network or not.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`] if it does not answer, or is not the node that was named.
@@ -436,6 +467,9 @@ impl Client {
     }
 
     /// Finishes what is under way and takes leave of the peers.
+    ///
+    /// # Cancel safety
+    /// Whatever was not told to the peers by then, they find out; call it again to go on.
     pub async fn stop(&self) {
         self.post.end();
         self.writer.stop();

@@ -9,7 +9,12 @@
 //! Several processes may use one profile at a time; their transactions follow one another.
 //!
 //! A profile belongs to one identity, in one network. It has no secret that the identity's words could
-//! not bring back, but what it does hold is told in the clear: its file is for its owner alone.
+//! not bring back, but what it does hold is told in the clear: its file is for its owner alone. So a new
+//! machine begins with the words and an empty profile:
+//!
+//! ```no_run
+#![doc = include_str!("profile/example.rs")]
+//! ```
 
 use std::fmt;
 use std::fs::{OpenOptions, Permissions};

@@ -17,6 +17,10 @@
 //! bundle_of ─▶ cache (profile, a day) ─▶ get ─▶ open ─▶ KeyBundle
 //! renewal   ─▶ own row (profile): 120 days left? ─▶ what the network has ─▶ put
 //! ```
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
 
 mod cache;
 mod renewal;
@@ -97,6 +101,9 @@ impl Client {
     /// Publishes this identity's key bundle. It asks of requests what it asked before, or
     /// [`REQUEST_WORK_DEFAULT`].
     ///
+    /// # Cancel safety
+    /// Nodes may have the bundle already. To publish again supersedes it.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity, or as a put.
     pub async fn publish_bundle(&self) -> Result<KeyBundle, ClientError> {
@@ -108,6 +115,9 @@ impl Client {
 
     /// Publishes this identity's key bundle, which asks `request_work` bits of work of every contact
     /// request.
+    ///
+    /// # Cancel safety
+    /// As [`publish_bundle`](Self::publish_bundle).
     ///
     /// # Errors
     /// [`ClientError`]: without an identity, for more than [`WORK_BITS_MAX`] bits, or as a put.
@@ -148,6 +158,9 @@ impl Client {
 
     /// The key bundle of an identity; for up to a day what the profile remembers of it, if there is
     /// a profile.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`]: [`BundleError`] says what is wrong with it, or as a get.

@@ -127,6 +127,9 @@ impl Client {
     /// it ends. Asks nobody if the profile knows that it lasts. A client with an identity and a
     /// profile does this by itself when it is ready; who must be reachable before going on waits for it here.
     ///
+    /// # Cancel safety
+    /// As [`publish_bundle`](Self::publish_bundle); the next call finds what was published.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or as a get or a put.
     pub async fn renew_own_bundle(&self) -> Result<UnixMs, ClientError> {

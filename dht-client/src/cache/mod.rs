@@ -12,6 +12,10 @@
 //!
 //! A floor outlives the entry, and the process if there is a profile. Where the usual holders show
 //! less than the floor, a majority is asked; if that shows no more, it is an error and not served.
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
 
 mod entries;
 mod floors;
@@ -65,6 +69,9 @@ impl Cache {
 
 impl Client {
     /// Gets a slot's newest version, from memory if it was got a short time ago.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`], as [`get`](Self::get) says, remembered for a shorter time if nothing is

@@ -63,6 +63,9 @@ impl Client {
     /// Asks an identity to become a contact. Letters can be sent to it from then on; it reads them if it
     /// accepts.
     ///
+    /// # Cancel safety
+    /// As [`introduce`](Self::introduce).
+    ///
     /// # Errors
     /// As [`introduce`](Self::introduce).
     pub async fn request_contact(
@@ -76,6 +79,10 @@ impl Client {
     /// Asks an identity to become a contact, or asks again. If it has asked already, accepts.
     ///
     /// It takes as long as the work that the other asks for, about a second by default.
+    ///
+    /// # Cancel safety
+    /// The contact may be kept already, and not have been asked. Call it again: it goes on with the same secret,
+    /// and to be asked twice is no harm.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile; [`BundleError`](crate::BundleError) if the other cannot be written
@@ -117,6 +124,9 @@ impl Client {
 
     /// Accepts a request, named by its id or its sender's identity in hex, and answers it.
     ///
+    /// # Cancel safety
+    /// The request waits until all is done. Call it again: it goes on with the same secret.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile; [`ContactsError`] if there is no such request;
     /// or as a get or a put.
@@ -127,6 +137,9 @@ impl Client {
 
     /// Ignores, from now on, whatever comes from a contact, from who sent a request, or from an
     /// identity that was never heard of. It is not told.
+    ///
+    /// # Cancel safety
+    /// It is blocked on this device from the first moment; the others learn it at the next renewal.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile; [`ContactsError`] if nobody is called so; or as
@@ -143,6 +156,9 @@ impl Client {
 
     /// Takes a [`block`](Self::block) back: the contact is what it was before.
     ///
+    /// # Cancel safety
+    /// As [`block`](Self::block).
+    ///
     /// # Errors
     /// As [`block`](Self::block).
     pub async fn unblock(&self, who: &str) -> Result<Contact, ClientError> {
@@ -151,6 +167,9 @@ impl Client {
     }
 
     /// Calls a contact otherwise.
+    ///
+    /// # Cancel safety
+    /// It has its name on this device from the first moment; the others learn it at the next renewal.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile; [`ContactsError`] if nobody is called so, or

@@ -59,6 +59,10 @@ impl Client {
     /// Reads this identity's inbox of requests. Those that answer a request of its own are accepted at
     /// once; the others wait, and are returned every time until they are accepted or blocked, or end.
     ///
+    /// # Cancel safety
+    /// What was read so far is kept, and returned the next time. Who was accepted by then stays so, and is
+    /// not named in a later report.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or as a listing or a put.
     pub async fn contact_requests(&self) -> Result<RequestsReport, ClientError> {

@@ -16,6 +16,10 @@
 //! bring all of them back, and two devices that add different contacts write different slots. The same
 //! contact changed on two devices is [merged](merge), in whatever order the two come together.
 //!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
+//!
 //! | file | what it has |
 //! |---|---|
 //! | [`merge`] | which of two states of one contact wins, field by field |

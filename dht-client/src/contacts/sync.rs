@@ -45,6 +45,9 @@ impl Client {
     /// Brings back the contacts that this identity has on the network, with everything that is needed
     /// to write to them and to read them; and writes there what only this profile knows.
     ///
+    /// # Cancel safety
+    /// What was brought together so far stays; call it again for the rest.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or as a listing or a put.
     pub async fn recover(&self) -> Result<RecoverReport, ClientError> {
@@ -92,6 +95,9 @@ impl Client {
     /// Does what is due: news of the other devices once a day, answers to what was asked, and whom to
     /// tell again. A client with an identity and a profile does this by itself, as it renews its key
     /// bundle. Asks nobody if nothing is due.
+    ///
+    /// # Cancel safety
+    /// As [`recover`](Self::recover).
     ///
     /// # Errors
     /// As [`recover`](Self::recover) and [`introduce`](Self::introduce).

@@ -61,7 +61,10 @@ impl Client {
 }
 
 impl LetterStream {
-    /// The next letter, whenever it comes. May be dropped and called again.
+    /// The next letter, whenever it comes.
+    ///
+    /// # Cancel safety
+    /// No letter is lost: what was returned counts as given, and nothing else does.
     ///
     /// # Errors
     /// [`ClientError`] if the profile cannot be read. That the network does not answer is no error: it
@@ -119,10 +122,14 @@ impl LetterStream {
         }
         wrote.sort_unstable();
         wrote.dedup();
+        // The watch will not tell of it again: whoever drops this now has all contacts asked next time.
+        self.look = true;
+        let mut failed = false;
         for contact in wrote.into_iter().flatten() {
             self.fault = self.client.fetch_letters_from(&contact).await.err();
-            self.look |= self.fault.is_some();
+            failed |= self.fault.is_some();
         }
+        self.look = failed;
         Ok(())
     }
 

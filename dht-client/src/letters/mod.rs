@@ -14,6 +14,10 @@
 //! order in which each device of the sender wrote. It stays in the network for 7 days, or until all
 //! devices that were heard of in the last 30 days have acknowledged it.
 //!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
+//!
 //! | file | what it has |
 //! |---|---|
 //! | [`mailbox`] | where letters and acknowledgements lie |
@@ -147,7 +151,7 @@ pub struct AckReport {
 #[non_exhaustive]
 pub enum LetterError {
     /// There is no such contact.
-    #[error("{} is no contact; ask for its acquaintance first: dht-client contact request", hex::encode(.0))]
+    #[error("{} is no contact; ask it first, with `dht-client contacts request`", hex::encode(.0))]
     NotAContact([u8; 32]),
     /// Nothing is written to whoever is blocked.
     #[error("{} is blocked; unblock the contact before you write to it", hex::encode(.0))]

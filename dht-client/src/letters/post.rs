@@ -137,6 +137,9 @@ impl Client {
     /// Sends a message to a contact: it is on disk when this returns, and delivered in the background.
     /// Returns its number among this device's letters to that contact.
     ///
+    /// # Cancel safety
+    /// As [`send_all`](Self::send_all).
+    ///
     /// # Errors
     /// [`ClientError`]: without a profile, or as [`LetterError`] says.
     pub async fn send(&self, to: &[u8; 32], message: &[u8]) -> Result<u64, ClientError> {
@@ -145,6 +148,9 @@ impl Client {
     }
 
     /// Sends several messages to a contact, in this order: all of them, or none.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, nothing was sent: all are accepted at once, at its very end.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -178,6 +184,9 @@ impl Client {
 
     /// Hands over all that is queued, as far as it gets on, and says what came of it. The client does
     /// so by itself after each [`send`](Self::send); this waits for it.
+    ///
+    /// # Cancel safety
+    /// What was handed over is noted; the rest stays queued, and no letter comes twice.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile. What the network says about letters is in the
@@ -214,6 +223,9 @@ impl Client {
 
     /// Fetches what all contacts wrote, and delivers what is queued. What is
     /// [ready](Self::letters) then stays so until it is [acknowledged](Self::ack).
+    ///
+    /// # Cancel safety
+    /// What was fetched so far is kept, each letter once; the next call goes on from there.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or if no contact's letters could be fetched.
@@ -281,6 +293,10 @@ impl Client {
     /// Is done with letters: they are not shown again, their senders are told, and once all devices of
     /// this identity have done so they are taken away from the network. Again is no harm.
     ///
+    /// # Cancel safety
+    /// The letters are done with on this device from the first moment; who could not be told is told with the
+    /// next fetch.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or if one of these never came here; the others
     /// are acknowledged then. That the network could not be told is none.
@@ -321,6 +337,9 @@ impl Client {
     }
 
     /// Asks which letters were read.
+    ///
+    /// # Cancel safety
+    /// What was learned so far is kept.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or if the network does not answer.

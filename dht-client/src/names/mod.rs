@@ -13,6 +13,10 @@
 //! at which servers accepted the claims, as their signed receipts say: see [`rank`]. A claim lives for
 //! 365 days and keeps its place for as long as it is renewed in time.
 //!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
+//!
 //! | file | holds |
 //! |---|---|
 //! | `form` | what a name looks like, what reads like it, what is reserved |

@@ -98,6 +98,9 @@ impl Client {
     /// Looks up whose a name is. With a profile, the first proven answer is remembered, and another one
     /// later is an error until [`trust_name`](Self::trust_name) says whom to trust.
     ///
+    /// # Cancel safety
+    /// Reads only; nothing is remembered unless it ends.
+    ///
     /// # Errors
     /// [`ClientError`]; [`NameError`] says if nobody has it, if it cannot be told who does, if it reads
     /// like another name, or if it is not whose it was.
@@ -130,6 +133,9 @@ impl Client {
 
     /// Which names an identity says it has, in alphabetical order, at most 64, each looked up. What this
     /// reader trusted before plays no part.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`] if its entries, or a name's place, cannot be read.

@@ -33,6 +33,9 @@ impl Client {
     ///
     /// Returns the names that it saw to.
     ///
+    /// # Cancel safety
+    /// The names that were seen to are noted; the next call goes on with the others.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or if the entries cannot be listed. What goes
     /// wrong with one name is tried again a day later.

@@ -62,9 +62,10 @@ pub struct ClaimedName {
 impl Client {
     /// Claims a name for this client's identity: does the work, which may take longer than the
     /// client's time limit and tells `progress` after each step, and publishes the claim with its
-    /// evidence. Dropped at any moment, it is taken up by the next call.
+    /// evidence. A name that is one's own already is as [`renew_name`](Self::renew_name).
     ///
-    /// A name that is one's own already is as [`renew_name`](Self::renew_name).
+    /// # Cancel safety
+    /// It is taken up by the next call. Work that led to no claim yet is lost.
     ///
     /// # Errors
     /// [`ClientError`]; [`NameError`] if somebody has the name, or one that it could be mistaken for, or
@@ -96,6 +97,9 @@ impl Client {
     /// Renews this identity's claim of a name if it has less than 120 days left, and in any case asks all
     /// who hold it now for the receipts that its evidence lacks, and publishes what else it lacks.
     ///
+    /// # Cancel safety
+    /// It is taken up by the next call.
+    ///
     /// # Errors
     /// [`ClientError`]; [`NameError::NotOwn`] if there is no claim to renew.
     pub async fn renew_name(
@@ -117,6 +121,9 @@ impl Client {
 
     /// Gives a name up: anybody may claim it, and nobody, this identity included, can go on from
     /// the claim that was.
+    ///
+    /// # Cancel safety
+    /// Some of what was published may be left; call it again.
     ///
     /// # Errors
     /// [`ClientError`]; [`NameError::NotOwn`] if there is nothing to give up.

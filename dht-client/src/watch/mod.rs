@@ -16,6 +16,10 @@
 //! A [`Watch`] remembers which version of each slot it has shown, and shows newer ones only. With a
 //! name it remembers that in the profile: then it goes on where it was after a restart, too. Between
 //! two looks only the newest version of a slot counts; a delete is shown where what it deletes was.
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
 
 mod driver;
 mod known;
@@ -141,6 +145,9 @@ pub(crate) struct Watching {
 impl Client {
     /// Watches keys, such as [`owned`] and [`topic`] give. What is there comes first.
     ///
+    /// # Cancel safety
+    /// Nothing is watched then.
+    ///
     /// # Errors
     /// [`ClientError`]: if the network cannot be joined, or [`WatchError::TooManyKeys`].
     pub async fn watch(&self, keys: &[WatchKey]) -> Result<Watch, ClientError> {
@@ -150,6 +157,9 @@ impl Client {
 
     /// The same, and remembers in the profile under this name what it has shown: a later watch of the
     /// same name shows only what is new since, and misses nothing of it.
+    ///
+    /// # Cancel safety
+    /// Nothing is watched then.
     ///
     /// # Errors
     /// [`ClientError`]: without a profile, too.
@@ -230,8 +240,11 @@ impl Drop for Lease {
 }
 
 impl Watch {
-    /// Waits for the next change. May be given up halfway and called again. What was returned before
-    /// counts as seen from then on.
+    /// Waits for the next change, however long that takes. What was returned before counts as seen from
+    /// then on.
+    ///
+    /// # Cancel safety
+    /// No change is lost: what was not returned comes out of the next call.
     ///
     /// # Errors
     /// [`ClientError`] if what was shown cannot be noted in the profile, or the client has stopped.
@@ -282,6 +295,9 @@ impl Watch {
 
     /// Waits until every key was listed once: everything that was there has come out of
     /// [`next`](Self::next) then, or is about to.
+    ///
+    /// # Cancel safety
+    /// It may be asked again at any time.
     ///
     /// # Errors
     /// [`WatchError::Stopped`].

@@ -21,6 +21,10 @@
 //!
 //! Several processes may share the queue. They deliver the same bytes, so that it is no harm if two
 //! deliver one write.
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
 
 mod delivery;
 mod engine;
@@ -262,6 +266,9 @@ impl Client {
     }
 
     /// Waits until a write is no longer waiting, however long that takes.
+    ///
+    /// # Cancel safety
+    /// It only waits; the write goes on.
     ///
     /// # Errors
     /// As [`write_state`](Self::write_state).

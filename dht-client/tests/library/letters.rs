@@ -234,6 +234,30 @@ fn letters_are_shown_as_they_come() {
     });
 }
 
+/// A call that is dropped may be the one that took the only news of a letter.
+#[test]
+fn letters_come_however_often_the_wait_for_them_is_dropped() {
+    runtime().block_on(async {
+        let friends = Friends::meet().await;
+        let bob = friends.to_bob();
+        let mut stream = friends.bobs.follow_letters();
+        for text in texts(0..10) {
+            friends.alices.send(&bob, &text).await.unwrap();
+            friends.alices.deliver_letters().await.unwrap();
+            let mut patience = Duration::from_millis(1);
+            let letter = loop {
+                match tokio::time::timeout(patience, stream.next()).await {
+                    Ok(letter) => break letter.unwrap(),
+                    Err(_) => patience *= 2,
+                }
+                assert!(patience < Duration::from_secs(60), "{text:?} was lost");
+            };
+            assert_eq!(letter.payload, text);
+        }
+        friends.stop().await;
+    });
+}
+
 #[test]
 fn a_stranger_cannot_be_written_to() {
     runtime().block_on(async {

@@ -78,6 +78,14 @@ pub struct Delete {
     pub quorum: Option<usize>,
 }
 
+impl Delete {
+    /// What [`Put::owned`] put: slot 0 under the publisher's own label, whichever version is there.
+    #[must_use]
+    pub fn owned(label: [u8; 32]) -> Self {
+        Delete { space: Space::Owned, label, slot: 0, expected_seq: None, quorum: None }
+    }
+}
+
 /// A put that succeeded.
 #[derive(Clone, Debug)]
 pub struct PutReport {
