@@ -18,6 +18,7 @@
 
 use std::fmt;
 use std::fs::{OpenOptions, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +27,8 @@ use dht_kad::codec::{decode_value, encode_value};
 use dht_kad::{ErrorNumber, NetworkName};
 use redb::backends::InMemoryBackend;
 use redb::{
-    ConcurrencyMode, Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    WriteTransaction,
+    ConcurrencyMode, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
+    StorageError, TableDefinition, WriteTransaction,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -154,7 +155,10 @@ impl Profile {
             .set_cache_size(CACHE_BYTES)
             .set_concurrency_mode(ConcurrencyMode::MultiWriter)
             .create(path)
-            .map_err(|error| refused("opened", error.to_string()))?;
+            .map_err(|error| match is_damaged(&error) {
+                true => ProfileError::Damaged { path: path.to_owned(), what: "it is no database" },
+                false => refused("opened", error.to_string()),
+            })?;
         Profile::over(database, path, owner, network, entropy)
     }
 
@@ -272,6 +276,17 @@ impl Inner {
     }
 }
 
+/// Whether a file that cannot be opened holds something else than a whole database.
+fn is_damaged(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::Storage(StorageError::Corrupted(_)) => true,
+        DatabaseError::Storage(StorageError::Io(error)) => {
+            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    }
+}
+
 /// A row's value as it is kept. What does not fit a row is a fault of this program, and refused.
 pub(crate) fn to_row<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>, TableFault> {
     encode_value(value).map_err(|_| TableFault::Damaged(what))
@@ -374,7 +389,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("profile");
         std::fs::write(&path, b"something else").unwrap();
-        assert!(matches!(open(&path), Err(ProfileError::Access { .. })));
+        assert!(matches!(open(&path), Err(ProfileError::Damaged { .. })));
         assert_eq!(std::fs::read(&path).unwrap(), b"something else");
     }
 }

@@ -52,7 +52,9 @@ pub enum SealError {
     #[error("these bytes are no sealing key; fetch the identity's key bundle again")]
     NotAKey,
     /// The text was not sealed to this key, or not with these words around it, or was changed.
-    #[error("this cannot be opened: it was sealed to another identity, or changed on the way")]
+    #[error(
+        "this was sealed to another identity, or changed on the way; ask its sender for it again"
+    )]
     NotForUs,
     /// The text cannot be sealed.
     #[error("this cannot be sealed; report it as a fault of this program")]

@@ -148,6 +148,7 @@ fn in_words(write: &QueuedWrite) -> String {
         WriteState::Done { seq, stored, targets } => {
             format!("done: seq {seq} stored {stored} of {targets}")
         }
+        WriteState::Conflict { stored: 0 } => "conflict: no version is stored".to_owned(),
         WriteState::Conflict { stored } => format!("conflict: version {stored} is stored"),
         WriteState::Refused { number, reason } => format!("refused: {reason} ({number})"),
         other => other.name().to_owned(),

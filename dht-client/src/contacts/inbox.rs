@@ -103,6 +103,17 @@ impl Client {
         })
     }
 
+    /// Reads the inbox of requests if somebody whom this identity asked has not answered yet: only the
+    /// answer brings what it takes to read his letters. Asks nobody otherwise.
+    pub(crate) async fn read_answers(&self) -> Result<(), ClientError> {
+        let waits = |contact: &Contact| contact.state() == ContactState::Requested;
+        if self.contacts()?.iter().any(waits) {
+            // Rarely done, and large: whoever waits for it should not carry its room around.
+            Box::pin(self.contact_requests()).await?;
+        }
+        Ok(())
+    }
+
     /// Acts on one record: what it changes in the profile, it changes in one transaction.
     fn take_in(&self, record: &ValidRecord) -> Result<Taken, ClientError> {
         let (identity, profile, now) = (self.identity()?, self.profile()?, self.now());

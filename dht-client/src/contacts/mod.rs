@@ -261,7 +261,9 @@ pub enum ContactsError {
         most: usize,
     },
     /// There is no room for another one.
-    #[error("there are {CONTACTS_MAX} contacts, as many as one identity can have")]
+    #[error(
+        "there are {CONTACTS_MAX} contacts, as many as one identity can have; use another identity for more"
+    )]
     Full,
 }
 

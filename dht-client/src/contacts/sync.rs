@@ -105,10 +105,7 @@ impl Client {
         let synced = self.synced_at()?;
         if synced.is_none_or(|at| self.now().since(at) >= SYNC_EVERY_MS) {
             self.recover().await?;
-            let waits = |contact: &Contact| contact.state() == ContactState::Requested;
-            if self.contacts()?.iter().any(waits) {
-                self.contact_requests().await?;
-            }
+            self.read_answers().await?;
         }
         for contact in self.contacts()? {
             if is_due(&contact, self.now()) {

@@ -38,6 +38,8 @@ pub struct LetterStream {
     /// Who writes into which of the mailboxes that are watched.
     mailboxes: BTreeMap<Key, [u8; 32]>,
     watch: Option<Watch>,
+    /// Whether somebody who was asked has not answered: no watch tells of that.
+    unanswered: bool,
     /// Whether all contacts' letters are to be asked for.
     look: bool,
     /// Why the last look came to nothing.
@@ -54,6 +56,7 @@ impl Client {
             given: 0,
             mailboxes: BTreeMap::new(),
             watch: None,
+            unanswered: false,
             look: true,
             fault: None,
         }
@@ -107,7 +110,7 @@ impl LetterStream {
             biased;
             change = watch.next() => change,
             () = sleep(if listed { KEYS_EVERY } else { POLL }) => {
-                self.look = !listed;
+                self.look = !listed || self.unanswered;
                 return Ok(());
             }
         };
@@ -139,6 +142,7 @@ impl LetterStream {
         let mut mailboxes = BTreeMap::new();
         let mut keys = Vec::new();
         let contacts = Contacts::of(client.profile()?).list()?;
+        self.unanswered = contacts.iter().any(|known| known.state() == ContactState::Requested);
         for contact in contacts.iter().filter(|known| known.state() != ContactState::Blocked) {
             for direction in client.directions_from(contact)? {
                 for epoch in live_epochs(client.now()) {

@@ -222,7 +222,8 @@ impl Client {
     }
 
     /// Fetches what all contacts wrote, and delivers what is queued. What is
-    /// [ready](Self::letters) then stays so until it is [acknowledged](Self::ack).
+    /// [ready](Self::letters) then stays so until it is [acknowledged](Self::ack). While somebody who
+    /// was asked has not answered, his answer is looked for first.
     ///
     /// # Cancel safety
     /// What was fetched so far is kept, each letter once; the next call goes on from there.
@@ -230,15 +231,21 @@ impl Client {
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or if no contact's letters could be fetched.
     pub async fn fetch_letters(&self) -> Result<FetchReport, ClientError> {
+        self.post().wake(self);
+        let unheard = self.read_answers().await.err();
         let contacts = Contacts::of(self.profile()?).list()?;
         let reading = contacts.into_iter().filter(|contact| {
             contact.state() != ContactState::Blocked && contact.secret_in().is_some()
         });
-        self.post().wake(self);
         let fetches: Vec<_> =
             reading.map(|contact| async move { self.fetch_letters_of(&contact).await }).collect();
         let mut fetches = stream::iter(fetches).buffer_unordered(CONTACTS_AT_ONCE);
         let (mut all, mut fetched, mut failed) = (FetchReport::default(), false, None);
+        if let Some(error) = unheard {
+            all.failed += 1;
+            all.last_error = Some(error.to_string());
+            failed = Some(error);
+        }
         while let Some(fetch) = fetches.next().await {
             match fetch {
                 Ok(report) => {

@@ -274,10 +274,7 @@ impl DhtContext {
     pub async fn ping(&self, peer: &PeerAddress) -> Result<(NodeInfo, Pong), AskError> {
         let inner = &self.inner;
         let addrs = inner.resolver.resolve(peer).await;
-        let unknown = || DialError::Local {
-            addr: SocketAddr::from(([0, 0, 0, 0], peer.port)),
-            reason: format!("the host {} is not known", peer.host),
-        };
+        let unknown = || DialError::UnknownHost(peer.host.clone());
         let mut last = None;
         for addr in addrs {
             match inner.connections.to_address(addr, peer.id).await {

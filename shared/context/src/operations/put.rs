@@ -119,7 +119,7 @@ pub enum PutError {
         targets: usize,
     },
     /// The newest version is not the one that the writer expected. Nothing was sent.
-    #[error("version {stored} is stored, not the one you expected; read it, decide and try again")]
+    #[error("{}, not the one you expected; read it, decide and try again", version_stored(*stored))]
     UnexpectedSeq {
         /// The newest version's number; 0 if nothing is stored.
         stored: u64,
@@ -143,6 +143,14 @@ pub enum PutError {
     /// Content is immutable.
     #[error("content cannot be deleted; it ends with its retention")]
     ContentStays,
+}
+
+/// The newest version, for a sentence.
+fn version_stored(seq: u64) -> String {
+    match seq {
+        0 => "no version is stored".to_owned(),
+        _ => format!("version {seq} is stored"),
+    }
 }
 
 impl PutError {
