@@ -18,6 +18,10 @@ use crate::registry::{Heard, PeerRegistry};
 use crate::stats::{Ending, Stats};
 use crate::transport::{CloseReason, Connection, DialError, FrameStream, RequestError};
 
+/// How often a request is made whose connection is lost under it: the second time on a new one. A peer
+/// that loses that, too, is given up.
+const ATTEMPTS_MAX: u32 = 2;
+
 /// A peer gave no usable answer.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,22 +119,8 @@ impl Requests {
         request: &Request,
     ) -> Result<Measured, AskError> {
         let frame = codec::encode_request(request)?;
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let started = Instant::now();
-            let had_connection = self.registry.connection(&to.id).is_some();
-            let result = match self.connect(to, had_connection).await {
-                Ok(connection) => self.exchange(&connection, request, frame.clone()).await,
-                Err(error) => Err(error.into()),
-            };
-            let lost = matches!(result, Err(AskError::Request(RequestError::ConnectionLost(_))));
-            let again = lost && attempts < 2;
-            self.note(to.id, request.frame_type(), &result, started, again);
-            if !again {
-                return result;
-            }
-        }
+        let ask = |connection| self.exchange(connection, request, frame.clone());
+        self.on_connection(to, request.frame_type(), ask).await
     }
 
     /// Asks a peer how it is.
@@ -172,18 +162,33 @@ impl Requests {
         request: &Request,
     ) -> Result<(Response, FrameStream), AskError> {
         let frame = codec::encode_request(request)?;
+        let open = |connection| self.open_stream(connection, request, frame.clone());
+        self.on_connection(to, request.frame_type(), open).await
+    }
+
+    /// Does one exchange on a connection to a peer, counts it, and tells the registry what came of it.
+    /// A connection that turns out to be lost is replaced once.
+    async fn on_connection<T, F>(
+        self: &Arc<Self>,
+        to: &NodeInfo,
+        frame_type: u16,
+        exchange: impl Fn(Arc<dyn Connection>) -> F,
+    ) -> Result<T, AskError>
+    where
+        F: Future<Output = Result<T, AskError>>,
+    {
         let mut attempts = 0;
         loop {
             attempts += 1;
             let started = Instant::now();
             let had_connection = self.registry.connection(&to.id).is_some();
             let result = match self.connect(to, had_connection).await {
-                Ok(connection) => self.open_stream(&connection, request, frame.clone()).await,
+                Ok(connection) => exchange(connection).await,
                 Err(error) => Err(error.into()),
             };
             let lost = matches!(result, Err(AskError::Request(RequestError::ConnectionLost(_))));
-            let again = lost && attempts < 2;
-            self.note(to.id, request.frame_type(), &result, started, again);
+            let again = lost && attempts < ATTEMPTS_MAX;
+            self.note(to.id, frame_type, &result, started, again);
             if !again {
                 return result;
             }
@@ -192,7 +197,7 @@ impl Requests {
 
     async fn open_stream(
         &self,
-        connection: &Arc<dyn Connection>,
+        connection: Arc<dyn Connection>,
         request: &Request,
         frame: bytes::Bytes,
     ) -> Result<(Response, FrameStream), AskError> {
@@ -240,15 +245,16 @@ impl Requests {
             let request = Request::Ping(Ping { mode: requests.own_mode });
             let Ok(frame) = codec::encode_request(&request) else { return };
             let started = Instant::now();
-            let result = requests.exchange(&connection, &request, frame).await;
-            requests.note(connection.peer(), request.frame_type(), &result, started, false);
+            let peer = connection.peer();
+            let result = requests.exchange(connection, &request, frame).await;
+            requests.note(peer, request.frame_type(), &result, started, false);
         });
     }
 
     /// One request and its answer on one connection.
     async fn exchange(
         &self,
-        connection: &Arc<dyn Connection>,
+        connection: Arc<dyn Connection>,
         request: &Request,
         frame: bytes::Bytes,
     ) -> Result<Measured, AskError> {
