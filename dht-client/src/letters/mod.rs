@@ -142,6 +142,16 @@ pub struct AckReport {
     pub untold: Option<String>,
 }
 
+impl AckReport {
+    /// Takes in what became of more acknowledgements: of both together, the sums, and what was said last
+    /// of those who could not be told.
+    pub fn add(&mut self, other: AckReport) {
+        self.acknowledged += other.acknowledged;
+        self.pruned += other.pruned;
+        self.untold = other.untold.or(self.untold.take());
+    }
+}
+
 /// Something cannot be done with letters.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
