@@ -3,7 +3,8 @@
 //! ```text
 //! Watch ─ keys ─▶ Driver ─▶ holders of each key ─▶ one subscription a node, for all keys there
 //!   ▲               │ ◀──── news ──────────────────────────┘
-//!   │               └─▶ a listing (quorum) where news may have been missed
+//!   │               ├─▶ a listing (quorum) where news may have been missed
+//!   │               └─▶ the cache, first
 //!   └── records ── shown before, or older? ──▶ Change
 //! ```
 //!
@@ -25,7 +26,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dht_context::DhtContext;
 use dht_kad::message::PublisherKey;
 use dht_kad::message::watch::{WATCH_KEYS_MAX, WatchKey};
 use dht_kad::record::Kind;
@@ -170,7 +170,7 @@ impl Client {
         let (out, changes) = mpsc::channel(WAITING_MAX);
         let keys = keys.iter().copied().collect();
         let begin = Command::Begin { id, keys, out, behind: Arc::clone(&behind) };
-        let commands = watching.begin(&self.context, begin)?;
+        let commands = watching.begin(self, begin)?;
         let lease = Lease { id, commands, keys: Arc::clone(&watching.keys), behind };
         Ok(Watch { client: self.clone(), lease, changes, ready: VecDeque::new(), shown })
     }
@@ -180,7 +180,7 @@ impl Watching {
     /// Tells the running driver, or a new one, that a watch begins.
     fn begin(
         &self,
-        context: &DhtContext,
+        client: &Client,
         begin: Command,
     ) -> Result<mpsc::UnboundedSender<Command>, WatchError> {
         // The driver ends under this lock, so that it does not miss what begins.
@@ -188,7 +188,8 @@ impl Watching {
         let commands = running.get_or_insert_with(|| {
             // Each watch sends few commands, and waits for none.
             let (commands, received) = mpsc::unbounded_channel();
-            let driver = Driver::new(context.clone(), received, Arc::clone(&self.running));
+            let (context, cache) = (client.context.clone(), client.cache_keeper());
+            let driver = Driver::new(context, cache, received, Arc::clone(&self.running));
             tokio::spawn(driver.run());
             commands
         });
