@@ -87,7 +87,7 @@ pub enum ProfileError {
     #[error("the profile {} was written by a later version; upgrade dht-client", .0.display())]
     NewerSchema(PathBuf),
     /// It belongs to somebody else.
-    #[error("the profile {} belongs to another identity or network; give another file", .0.display())]
+    #[error("the profile {} belongs to another identity or network; move it away, or use the identity that it was made for", .0.display())]
     NotOurs(PathBuf),
     /// No random bytes.
     #[error(transparent)]

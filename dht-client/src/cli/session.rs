@@ -61,12 +61,12 @@ impl Session {
         self.start(Some(identity), Some(profile), None)
     }
 
-    /// The identity in its file, and the profile beside that.
+    /// The identity in its file, and its profile in this network.
     pub(crate) fn own(&self) -> Result<(Identity, Profile), Failure> {
-        let (identity, mut path) = (self.identity()?, self.identity_path()?.into_os_string());
-        path.push(".profile");
+        let identity = self.identity()?;
+        let path = profile_path(&self.identity_path()?, self.network());
         let (owner, entropy) = (identity.public_key(), Entropy::system());
-        let profile = Profile::open(path.as_ref(), &owner, self.network(), &entropy);
+        let profile = Profile::open(&path, &owner, self.network(), &entropy);
         Ok((identity, profile.map_err(ClientError::from)?))
     }
 
@@ -160,6 +160,14 @@ pub(crate) fn password_for(
         }
         None => Ok(None),
     }
+}
+
+/// The profile beside an identity's file: one for each network, as contacts, letters and what waits to be
+/// written belong to one, while the identity is the same in all.
+fn profile_path(identity: &Path, network: &NetworkName) -> PathBuf {
+    let mut path = identity.as_os_str().to_owned();
+    path.push(format!(".{network}.profile"));
+    PathBuf::from(path)
 }
 
 /// `$XDG_DATA_HOME/dht/identity`, or `~/.local/share/dht/identity` (XDG Base Directory
