@@ -42,6 +42,8 @@
 //! processor time.
 
 mod audit;
+mod backoff;
+mod builder;
 pub mod bundle;
 pub mod cache;
 mod client;
@@ -57,12 +59,14 @@ pub mod profile;
 pub mod receipts;
 pub mod sealing;
 mod secret_box;
+mod upkeep;
 pub mod watch;
 pub mod writes;
 
 pub use audit::Audited;
+pub use builder::{ClientBuilder, DEFAULT_TIMEOUT};
 pub use bundle::{BundleError, KeyBundle};
-pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
+pub use client::{Client, PingReport};
 pub use contacts::{Contact, ContactRequest, ContactState, Contacts, ContactsError, Introduction};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};

@@ -10,7 +10,6 @@
 //! of the profile that sends, fetches or delivers.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
@@ -28,6 +27,7 @@ use super::{
     AckReport, Delivery, FetchReport, LetterError, LetterId, MESSAGE_MAX, OutboxLetter,
     ReceivedLetter, WAITING_MAX,
 };
+use crate::backoff::backoff;
 use crate::client::Client;
 use crate::contacts::{Contact, ContactState, Contacts};
 use crate::error::ClientError;
@@ -39,10 +39,6 @@ const CONTACTS_AT_ONCE: usize = 64;
 const WRITTEN_AT_ONCE: usize = 8;
 /// The most letters of one page.
 const PAGE_LETTERS: usize = 1_000;
-/// The pause after a delivery that did not get through; doubled each time.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// The longest such pause.
-const RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// What the clones of a client share about letters.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +105,7 @@ impl Post {
 
 async fn deliver_whenever_woken(client: Client) {
     let wake = &client.post().shared.wake;
-    let mut pause = RETRY_FIRST;
+    let mut failures = 0;
     loop {
         wake.notified().await;
         loop {
@@ -121,14 +117,11 @@ async fn deliver_whenever_woken(client: Client) {
                 }
             };
             if through {
-                pause = RETRY_FIRST;
+                failures = 0;
                 break;
             }
-            // Clients that lost the same network should not come back in step.
-            let jitter = client.entropy().secret::<1>();
-            let jitter = jitter.map_or(0, |byte| u32::from(u8::from_be_bytes(*byte)));
-            let _ = timeout(pause * (256 + jitter) / 512, wake.notified()).await;
-            pause = (2 * pause).min(RETRY_MAX);
+            let _ = timeout(backoff(failures, client.entropy()), wake.notified()).await;
+            failures = failures.saturating_add(1);
         }
     }
 }

@@ -8,6 +8,14 @@
 //!
 //! Whatever is interrupted is mended by doing it again: a claim that is there is not made anew, and gets
 //! what it lacks. Doing it again also asks for the receipts of servers that came since.
+//!
+//! Nothing of this goes through the [write queue](crate::writes). What decides is *when* a majority of the
+//! judges had a claim: one that is made offline and goes out days later is worth no more than one that is
+//! made then, and whoever asked for it would learn from a queue that it was delivered, and not that
+//! somebody else was first, which he has to hear before he tells others the name. Each step also needs
+//! the answer of the one before, the receipts above all, and not only that it was stored. A renewal has
+//! 120 days to be done in and is tried by each day's [upkeep](crate::upkeep); a release that fails is the
+//! user's to repeat, since he must not believe that the name is given up while it is not.
 
 use std::time::Duration;
 
@@ -15,7 +23,7 @@ use dht_context::{Delete, GetOptions, Put, PutError, Slot};
 use dht_kad::lookup::Consistency;
 use dht_kad::message::{NodeInfo, Receipt};
 use dht_kad::record::{DraftError, Kind, Retention, Space};
-use dht_kad::{NodeId, Refusal, ValidRecord};
+use dht_kad::{NodeId, ValidRecord};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::timeout;
 
@@ -29,6 +37,7 @@ use super::reverse;
 use super::rules::Judges;
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::writes::is_overtaken;
 
 /// Nonces that are tried before others get their turn: about half a millisecond.
 const STEP_NONCES: u64 = 1_024;
@@ -242,8 +251,7 @@ impl Client {
                     let receipts = outcome.stored.into_iter().map(|(_, receipt)| receipt);
                     return Ok((record, receipts.collect()));
                 }
-                Err(ClientError::Put(PutError::Refused { refusal, .. }))
-                    if attempt < ATTEMPTS_MAX && is_overtaken(&refusal) => {}
+                Err(ClientError::Put(error)) if attempt < ATTEMPTS_MAX && is_overtaken(&error) => {}
                 Err(error) => return Err(error),
             }
             attempt += 1;
@@ -319,7 +327,7 @@ impl Client {
             };
             match self.put(put).await {
                 Ok(_) => return Ok(()),
-                Err(ClientError::Put(error)) if attempt < ATTEMPTS_MAX && is_conflict(&error) => {}
+                Err(ClientError::Put(error)) if attempt < ATTEMPTS_MAX && is_overtaken(&error) => {}
                 Err(error) => return Err(error),
             }
             attempt += 1;
@@ -366,26 +374,6 @@ fn refusal(name: &Name, ranking: &Ranking) -> NameError {
         }
         Ranking::Confusable(standing) => confusable(name, standing),
         Ranking::Conflict(standings) => conflict(name, standings),
-    }
-}
-
-/// Whether another version of the slot came first.
-fn is_overtaken(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::SeqTooLow { .. }
-            | Refusal::SeqConflict
-            | Refusal::GuardTooShort { .. }
-            | Refusal::UnexpectedSeq { .. }
-    )
-}
-
-/// Whether another version was written meanwhile.
-fn is_conflict(error: &PutError) -> bool {
-    match error {
-        PutError::UnexpectedSeq { .. } => true,
-        PutError::Refused { refusal, .. } => is_overtaken(refusal),
-        _ => false,
     }
 }
 

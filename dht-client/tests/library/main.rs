@@ -10,6 +10,7 @@
 mod bundles;
 mod cache;
 mod contacts;
+mod errands;
 mod letters;
 mod names;
 mod people;
