@@ -84,3 +84,6 @@ impl Client {
         })?)
     }
 }
+
+#[cfg(test)]
+mod tests;
