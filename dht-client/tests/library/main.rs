@@ -18,6 +18,7 @@ mod protocol_doc;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod spawned;
+mod traffic;
 mod values;
 mod watch;
 mod writes;
