@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The reverse entries are signed anew with their claims, so they tell which names there are, whatever
-//! installation claimed them, and how long each lasts.
+//! installation claimed them, and how long each lasts. They are asked for by their key alone, so that an identity
+//! without names does not show itself to nodes by looking for some.
 
 use dht_kad::UnixMs;
 use dht_kad::time::DAY_MS;

@@ -86,6 +86,7 @@ impl Writing {
     /// Lets what is under way end, if there is a network to end it, and begins nothing more.
     pub(crate) async fn finish(&self) {
         if let Some(Ok(writer)) = &self.0
+            && writer.context.is_ready()
             && !writer.task.is_finished()
         {
             writer.shared.ending.store(true, Ordering::Relaxed);

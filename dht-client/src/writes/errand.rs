@@ -104,7 +104,9 @@ impl Delivery {
             Ok(Some(report)) => Outcome::Ended(done(&report), Some(Box::new(report))),
             Ok(None) => Outcome::Ended(nothing_to_do(), None),
             Err(ClientError::Profile(error)) => return Err(error),
-            Err(error) if lasts(&error) => Outcome::Ended(refused(error.number(), &error), None),
+            Err(error) if lasts(errand, &error) => {
+                Outcome::Ended(refused(error.number(), &error), None)
+            }
             Err(error) => Outcome::Later(error.to_string()),
         })
     }
@@ -115,15 +117,18 @@ fn nothing_to_do() -> End {
     End::Done { seq: 0, stored: 0, targets: 0 }
 }
 
-/// Whether to try again does not help.
-fn lasts(error: &ClientError) -> bool {
-    match error {
-        ClientError::Put(error) => is_lasting(error),
-        // Its owner may publish one, or another.
-        ClientError::Bundle(error) => {
-            !matches!(error, BundleError::Missing(_) | BundleError::Unreadable(_))
+/// Whether to try an errand again does not help.
+fn lasts(errand: &Errand, error: &ClientError) -> bool {
+    match (errand, error) {
+        (_, ClientError::Put(error)) => is_lasting(error),
+        (_, ClientError::Bundle(BundleError::NotAnIdentity(_) | BundleError::TooMuchWork(_))) => {
+            true
         }
-        ClientError::Contacts(_) | ClientError::Seal(_) | ClientError::Identity(_) => true,
+        // A later version of this program renews it.
+        (Errand::Bundle { .. }, ClientError::Bundle(BundleError::UnknownVersion(_))) => true,
+        (_, ClientError::Seal(_) | ClientError::Identity(_)) => true,
+        // The network may answer, a contact publish a bundle, this program be upgraded to read what a later
+        // one wrote.
         _ => false,
     }
 }

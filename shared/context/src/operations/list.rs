@@ -140,7 +140,8 @@ impl Wish {
 }
 
 impl DhtContext {
-    /// Lists what `publisher` keeps under its own label.
+    /// Lists what `publisher` keeps under its own label. Nobody else can keep anything at that key, so
+    /// the publisher is not named: where nothing lies, a node does not learn who was looked for.
     ///
     /// # Errors
     /// [`ListError`]; an empty list is none.
@@ -150,7 +151,7 @@ impl DhtContext {
         label: &[u8; 32],
     ) -> Result<ListReport, ListError> {
         let key = domain::owned_key(self.network(), publisher, label);
-        self.inner.list(key, Wish::all_of(Some(*publisher))).await
+        self.inner.list(key, Wish::all_of(None)).await
     }
 
     /// Lists what everyone keeps under a topic.
