@@ -59,6 +59,10 @@ pub mod profile;
 pub mod receipts;
 pub mod sealing;
 mod secret_box;
+#[cfg(test)]
+#[path = "../tests/servers/mod.rs"]
+#[allow(dead_code, reason = "the tests of the library and the command line use the rest")]
+mod servers;
 mod upkeep;
 pub mod watch;
 pub mod writes;

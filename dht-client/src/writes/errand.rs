@@ -95,9 +95,9 @@ impl Delivery {
     ) -> Result<Outcome, ProfileError> {
         let client = &self.client;
         let run = match errand {
-            Errand::Bundle { asking } => client.bring_own_bundle(*asking).await,
+            Errand::Bundle { asking } => Box::pin(client.bring_own_bundle(*asking)).await,
             Errand::Contact { identity, tell } => {
-                client.bring_contact(identity, tell.as_ref(), given_at).await
+                Box::pin(client.bring_contact(identity, tell.as_ref(), given_at)).await
             }
         };
         Ok(match run {

@@ -1,10 +1,6 @@
 //! What no test from outside can bring about: a process that ends at the wrong moment, and a queue
 //! that is full.
 
-#[path = "../../tests/servers/mod.rs"]
-#[allow(dead_code, reason = "the tests of the library and the command line use the rest")]
-mod servers;
-
 use dht_context::{GetOptions, Put, Slot};
 use dht_kad::{NetworkName, UnixMs};
 use tokio::runtime::Builder;
@@ -17,7 +13,7 @@ use crate::client::Client;
 use crate::entropy::Entropy;
 use crate::identity::Identity;
 use crate::profile::Profile;
-use servers::{NETWORK, servers};
+use crate::servers::{NETWORK, servers};
 
 fn network() -> NetworkName {
     NETWORK.parse().unwrap()

@@ -1,10 +1,6 @@
 //! What is due on which day, by a clock that is set. The clients have no upkeep: nothing but what is
 //! called here looks at names.
 
-#[path = "../../../tests/servers/mod.rs"]
-#[allow(dead_code, reason = "the tests of the library and the command line use the rest")]
-mod servers;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -20,7 +16,7 @@ use crate::entropy::Entropy;
 use crate::identity::Identity;
 use crate::names::{NameRules, NameWork};
 use crate::profile::Profile;
-use servers::{ANY_PORT, NETWORK, node, socket};
+use crate::servers::{ANY_PORT, NETWORK, node, socket};
 
 /// Longer than a claim lives: it is due at every look.
 const ALWAYS_MS: u64 = 366 * DAY_MS;
@@ -67,8 +63,9 @@ fn a_due_name_is_renewed_once_a_day_and_one_that_lasts_is_shown_once_a_week() {
         let identity = Identity::generate().unwrap();
         let of = |renew_before_ms| installation(&identity, &clock, place, renew_before_ms);
         let (claimant, eager, calm) = (of(1), of(ALWAYS_MS), of(1));
-        claimant.claim_name("kept", |_| ()).await.unwrap();
-        let generations = async || claimant.renew_name("kept", |_| ()).await.unwrap().generations;
+        Box::pin(claimant.claim_name("kept", |_| ())).await.unwrap();
+        let generations =
+            async || Box::pin(claimant.renew_name("kept", |_| ())).await.unwrap().generations;
         assert_eq!(generations().await, 1);
 
         // An installation knows of the name from the network alone.
