@@ -303,11 +303,12 @@ impl Client {
     }
 
     /// Does `operation` once the client is ready, both within the time limit.
-    pub(crate) async fn limited<T>(
+    pub(crate) fn limited<T>(
         &self,
         operation: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, ClientError> {
-        self.limited_to(self.parts.timeout, operation).await
+    ) -> impl Future<Output = Result<T, ClientError>> {
+        // Not a future around a future: each would hold the operation's own.
+        self.limited_to(self.parts.timeout, operation)
     }
 
     /// Does `operation` once the client is ready, both within this limit.
