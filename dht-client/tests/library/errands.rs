@@ -34,10 +34,10 @@ fn offline(identity: &Identity, profile: &Profile) -> (Client, UdpSocket) {
 }
 
 /// The kind of what is queued by now, from the error that says so.
-fn queued(client: &Client, error: ClientError) -> WriteKind {
+fn queued(client: &Client, error: &ClientError) -> WriteKind {
     assert_eq!(error.number(), ErrorNumber::Queued, "{error}");
     let ClientError::Write(WriteError::Queued { id, .. }) = error else { panic!("{error}") };
-    let write = client.writes().unwrap().into_iter().find(|write| write.id == id).unwrap();
+    let write = client.writes().unwrap().into_iter().find(|write| write.id == *id).unwrap();
     assert!(write.state.is_waiting());
     write.kind
 }
@@ -77,7 +77,7 @@ fn who_is_accepted_while_nobody_answers_is_a_contact_and_told_later() {
 
         let (away, _silent) = offline(&bob, &profile);
         let error = away.accept(&hex_of(&alice), Some("alice")).await.unwrap_err();
-        assert_eq!(queued(&away, error), WriteKind::Contact(alice.public_key()));
+        assert_eq!(queued(&away, &error), WriteKind::Contact(alice.public_key()));
         let accepted = contact(&away, &alice);
         assert_eq!((accepted.name.as_str(), accepted.state()), ("alice", ContactState::Accepted));
         let again = away.accept(&hex_of(&alice), None).await.unwrap_err();
@@ -114,7 +114,7 @@ fn who_is_asked_while_nobody_answers_gets_the_request_later_as_it_was_written() 
         let profile = profile_of(&alice);
         let (away, _silent) = offline(&alice, &profile);
         let error = away.request_contact(&bob.public_key(), "from afar").await.unwrap_err();
-        assert_eq!(queued(&away, error), WriteKind::Contact(bob.public_key()));
+        assert_eq!(queued(&away, &error), WriteKind::Contact(bob.public_key()));
         assert_eq!(contact(&away, &bob).state(), ContactState::Requested);
         away.stop().await;
         drop(away);
@@ -140,9 +140,9 @@ fn what_two_devices_did_to_a_contact_is_merged_and_no_conflict() {
 
         let (away, _silent) = offline(&alice, &profile);
         let error = away.unblock(&hex_of(&eve)).await.unwrap_err();
-        assert_eq!(queued(&away, error), WriteKind::Contact(eve.public_key()));
+        assert_eq!(queued(&away, &error), WriteKind::Contact(eve.public_key()));
         let error = away.rename_contact(&hex_of(&eve), "an earlier name").await.unwrap_err();
-        queued(&away, error);
+        queued(&away, &error);
         away.stop().await;
         drop(away);
         // Written after what waits on the laptop was made, and before it is delivered.
@@ -171,7 +171,7 @@ fn what_is_asked_of_a_bundle_while_nobody_answers_is_published_later() {
         let (away, _silent) = offline(&alice, &profile);
         for work in [9, 7] {
             let error = away.publish_bundle_asking(work).await.unwrap_err();
-            assert_eq!(queued(&away, error), WriteKind::Bundle);
+            assert_eq!(queued(&away, &error), WriteKind::Bundle);
         }
         away.stop().await;
         drop(away);
