@@ -14,6 +14,7 @@ use std::time::Duration;
 use dht_kad::Key;
 use dht_kad::message::watch::WatchKey;
 use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, pending};
 use tokio::time::sleep;
 
 use super::ReceivedLetter;
@@ -23,7 +24,7 @@ use crate::contacts::{ContactState, Contacts};
 use crate::error::ClientError;
 use crate::watch::{Watch, owned};
 
-/// The pause between two looks while no watch has begun.
+/// The pause between two looks while no watch has begun, or not everywhere.
 const POLL: Duration = Duration::from_secs(15);
 /// How often it is seen, on this machine, whether other mailboxes are to be watched: another process
 /// may have accepted a contact, and each week has mailboxes of its own.
@@ -38,6 +39,9 @@ pub struct LetterStream {
     /// Who writes into which of the mailboxes that are watched.
     mailboxes: BTreeMap<Key, [u8; 32]>,
     watch: Option<Watch>,
+    /// Ends when the watch has listed every mailbox once; none if it has. Until then something may have come
+    /// that nobody told of.
+    listing: Option<BoxFuture<'static, Result<(), ClientError>>>,
     /// Whether all contacts' letters are to be asked for.
     look: bool,
     /// Why the last look came to nothing.
@@ -54,6 +58,7 @@ impl Client {
             given: 0,
             mailboxes: BTreeMap::new(),
             watch: None,
+            listing: None,
             look: true,
             fault: None,
         }
@@ -98,13 +103,26 @@ impl LetterStream {
             self.look = true;
             return Ok(());
         };
-        // Until every mailbox was listed once something may have come that nobody told of.
-        let listed = matches!(watch.listed().now_or_never(), Some(Ok(())));
+        let listing = &mut self.listing;
+        let pause = if listing.is_some() { POLL } else { KEYS_EVERY };
+        let listed = async {
+            match listing {
+                Some(listing) => listing.await,
+                None => pending().await,
+            }
+        };
         let change = tokio::select! {
             biased;
             change = watch.next() => change,
-            () = sleep(if listed { KEYS_EVERY } else { POLL }) => {
-                self.look = !listed;
+            listed = listed => {
+                self.listing = None;
+                if listed.is_err() {
+                    (self.watch, self.look) = (None, true);
+                }
+                return Ok(());
+            }
+            () = sleep(pause) => {
+                self.look = self.listing.is_some();
                 return Ok(());
             }
         };
@@ -148,6 +166,7 @@ impl LetterStream {
         }
         self.mailboxes = mailboxes;
         self.watch = self.watch_of(&keys).await;
+        self.listing = self.watch.as_ref().map(|watch| watch.listed().boxed());
         Ok(())
     }
 

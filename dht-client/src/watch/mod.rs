@@ -280,14 +280,17 @@ impl Watch {
         Ok(self.lease.tell(Command::SetKeys { id: self.lease.id, keys })?)
     }
 
-    /// Waits until every key was listed once: everything that was there has come out of
-    /// [`next`](Self::next) then, or is about to.
+    /// Waits until every key that is watched now was listed once: everything that was there has come out of
+    /// [`next`](Self::next) then, or is about to. It can be waited for while `next` is.
     ///
     /// # Errors
     /// [`WatchError::Stopped`].
-    pub async fn listed(&self) -> Result<(), ClientError> {
+    pub fn listed(&self) -> impl Future<Output = Result<(), ClientError>> + Send + use<> {
         let (answer, listed) = oneshot::channel();
-        self.lease.tell(Command::Complete { id: self.lease.id, answer })?;
-        Ok(listed.await.map_err(|_| WatchError::Stopped)?)
+        let told = self.lease.tell(Command::Complete { id: self.lease.id, answer });
+        async move {
+            told?;
+            Ok(listed.await.map_err(|_| WatchError::Stopped)?)
+        }
     }
 }

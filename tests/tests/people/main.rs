@@ -10,4 +10,5 @@
 mod a_lost_laptop;
 mod a_thousand_letters;
 mod person;
+mod round_trips;
 mod what_nodes_see;
