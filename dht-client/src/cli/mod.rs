@@ -281,6 +281,7 @@ mod tests {
             &format!("accept {id} --name bob"),
             "block bob",
             "bench --ops put,get,fetch,miss,lookup --count 9 --size 1 --concurrency 2 --consistency one",
+            "bench --ops meet,send,receive,ack,follow --dir folder",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).err().unwrap());
         }

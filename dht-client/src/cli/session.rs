@@ -8,7 +8,9 @@ use std::time::Duration;
 use dht_client::entropy::Entropy;
 use dht_client::identity::{IdentityFile, Password};
 use dht_client::profile::Profile;
-use dht_client::{Client, ClientError, ErrorNumber, Identity, NetworkName, PeerAddress};
+use dht_client::{
+    Client, ClientBuilder, ClientError, ErrorNumber, Identity, NetworkName, PeerAddress,
+};
 
 use super::failure::Failure;
 use super::{Globals, secret_input};
@@ -59,6 +61,11 @@ impl Session {
     pub(crate) fn person(&self) -> Result<Client, Failure> {
         let (identity, profile) = self.own()?;
         self.start(Some(identity), Some(profile), None)
+    }
+
+    /// A client of somebody else than this session's, beside its own: whoever asks for it ends it.
+    pub(crate) fn another(&self, identity: Identity, profile: Profile) -> Result<Client, Failure> {
+        Ok(self.builder(None)?.identity(identity).profile(profile).start()?)
     }
 
     /// The identity in its file, and the profile beside that.
@@ -117,6 +124,19 @@ impl Session {
         profile: Option<Profile>,
         beside: Option<&PeerAddress>,
     ) -> Result<Client, Failure> {
+        let mut builder = self.builder(beside)?;
+        if let Some(identity) = identity {
+            builder = builder.identity(identity);
+        }
+        if let Some(profile) = profile {
+            builder = builder.profile(profile);
+        }
+        let client = builder.start()?;
+        Ok(self.client.get_or_init(|| client).clone())
+    }
+
+    /// What every client of this session starts from.
+    fn builder(&self, beside: Option<&PeerAddress>) -> Result<ClientBuilder, Failure> {
         let globals = &self.globals;
         let mut builder = Client::builder(globals.network.clone()).timeout(globals.timeout);
         let beside = beside.filter(|_| globals.bootstrap.is_empty());
@@ -126,14 +146,7 @@ impl Session {
         for peer in globals.bootstrap.iter().chain(beside) {
             builder = builder.bootstrap(peer.clone());
         }
-        if let Some(identity) = identity {
-            builder = builder.identity(identity);
-        }
-        if let Some(profile) = profile {
-            builder = builder.profile(profile);
-        }
-        let client = builder.start()?;
-        Ok(self.client.get_or_init(|| client).clone())
+        Ok(builder)
     }
 }
 
