@@ -15,7 +15,7 @@ use dht_kad::Key;
 use dht_kad::message::watch::WatchKey;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::ReceivedLetter;
 use super::mailbox::live_epochs;
@@ -29,6 +29,9 @@ const POLL: Duration = Duration::from_secs(15);
 /// How often it is seen, on this machine, whether other mailboxes are to be watched: another process
 /// may have accepted a contact, and each week has mailboxes of its own.
 const KEYS_EVERY: Duration = Duration::from_secs(30);
+/// How often all contacts' letters are asked for though nothing seems to be amiss: often enough for this
+/// device to be heard of, for which the others wait before they take away what all have read.
+const LOOK_EVERY: Duration = Duration::from_secs(24 * 3_600);
 
 /// The letters that wait on this device, then those that come, each once.
 pub struct LetterStream {
@@ -44,6 +47,7 @@ pub struct LetterStream {
     listing: Option<BoxFuture<'static, Result<(), ClientError>>>,
     /// Whether all contacts' letters are to be asked for.
     look: bool,
+    looked_at: Instant,
     /// Why the last look came to nothing.
     fault: Option<ClientError>,
 }
@@ -60,6 +64,7 @@ impl Client {
             watch: None,
             listing: None,
             look: true,
+            looked_at: Instant::now(),
             fault: None,
         }
     }
@@ -82,7 +87,7 @@ impl LetterStream {
             }
             if self.look {
                 self.fault = self.client.fetch_letters().await.err();
-                self.look = false;
+                (self.look, self.looked_at) = (false, Instant::now());
                 continue;
             }
             self.await_something().await?;
@@ -122,7 +127,7 @@ impl LetterStream {
                 return Ok(());
             }
             () = sleep(pause) => {
-                self.look = self.listing.is_some();
+                self.look = self.listing.is_some() || self.looked_at.elapsed() >= LOOK_EVERY;
                 return Ok(());
             }
         };

@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout};
 const SERVERS: usize = 5;
 const CONTACTS: u64 = 50;
 /// From any host to any other.
-const WAY: Duration = Duration::from_millis(20);
-const ROUND_TRIP: Duration = Duration::from_millis(40);
+const WAY: Duration = Duration::from_millis(10);
+const ROUND_TRIP: Duration = Duration::from_millis(20);
 /// What has to happen happens within this.
 const WITHIN: Duration = Duration::from_secs(60);
 /// The bits of work that these people ask of each other.
