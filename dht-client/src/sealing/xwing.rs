@@ -134,7 +134,7 @@ impl Kem for ExpandedXWing {
             return Err(HpkeError::EncapError);
         }
         let (secret, encapsulated) = XWing::encap_with_rng(to, None, generator)?;
-        Ok((SharedSecret(secret.0.clone()), encapsulated))
+        Ok((SharedSecret(secret.0), encapsulated))
     }
 }
 

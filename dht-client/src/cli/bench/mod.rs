@@ -177,7 +177,7 @@ impl Bench<'_> {
             Op::Send => self.people(load)?.send(name, load).await,
             Op::Receive => self.people(load)?.receive(name, load).await,
             Op::Ack => self.people(load)?.ack(name, load).await,
-            Op::Follow => self.people(load)?.follow(name, load).await,
+            Op::Follow => Box::pin(self.people(load)?.follow(name, load)).await,
         }
     }
 
