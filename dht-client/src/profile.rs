@@ -12,7 +12,8 @@
 //! not bring back, but what it does hold is told in the clear: its file is for its owner alone.
 
 use std::fmt;
-use std::fs::{OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,23 +134,15 @@ impl Profile {
     ) -> Result<Self, ProfileError> {
         let refused =
             |action, reason: String| ProfileError::Access { path: path.to_owned(), action, reason };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(MODE)
-            .open(path)
-            .map_err(|error| refused("opened", error.to_string()))?;
+        let absent = matches!(path.try_exists(), Ok(false));
+        if absent {
+            make(path, entropy).map_err(|error| refused("made", error.to_string()))?;
+        }
         // Whatever the umask was when it was made.
-        file.set_permissions(Permissions::from_mode(MODE))
+        std::fs::set_permissions(path, Permissions::from_mode(MODE))
             .map_err(|error| refused("opened", error.to_string()))?;
-        drop(file);
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .set_concurrency_mode(ConcurrencyMode::MultiWriter)
-            .create(path)
-            .map_err(|error| refused("opened", error.to_string()))?;
+        let database = builder().create(path);
+        let database = database.map_err(|error| refused("opened", error.to_string()))?;
         Profile::over(database, path, owner, network, entropy)
     }
 
@@ -240,6 +233,33 @@ impl Profile {
     ) -> Result<T, ProfileError> {
         self.inner.write(work)
     }
+}
+
+/// How every process opens the file: several at a time may.
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(ConcurrencyMode::MultiWriter);
+    builder
+}
+
+/// Puts an empty database in its place as a whole. A process that dies meanwhile leaves nothing there; it
+/// may leave a file beside it, which nobody reads.
+fn make(path: &Path, entropy: &Entropy) -> io::Result<()> {
+    let tag = hex::encode(*entropy.secret::<8>().map_err(io::Error::other)?);
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{tag}.new"));
+    let beside = PathBuf::from(beside);
+    OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside)?;
+    let made = builder().create(&beside).map_err(io::Error::other);
+    let placed = made.map(drop).and_then(|()| std::fs::hard_link(&beside, path));
+    std::fs::remove_file(&beside)?;
+    match placed {
+        // Another process was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 impl Inner {
