@@ -107,12 +107,16 @@ if [[ $1 == --list ]]; then
 fi
 [[ " ${BROKEN:-} " != *" $1.$3 "* ]] || { echo 'it is lost'; exit 1; }
 SIM
+  stand_in "$work/programs/dht-correspondence" <<'STORY'
+[[ ${BROKEN:-} != correspondence.$2 ]] || { echo 'it came twice'; exit 1; }
+STORY
   local sim=(scripts/sim.sh --bin-dir "$work/programs")
-  expect 0 'All promises were kept: 2 scenarios, 5 seeds each.' "${sim[@]}" 5
+  expect 0 'All promises were kept: 3 scenarios, 5 seeds each.' "${sim[@]}" 5
   expect 0 'All promises were kept: 1 scenarios, 3 seeds each.' "${sim[@]}" --quick two
   expect 1 'kept    4  broken   1' env BROKEN=two.5 "${sim[@]}" 5
   expect 1 'broken with seeds 2 4' env BROKEN='one.2 one.4' "${sim[@]}" 5
   expect 1 'it is lost' env BROKEN=one.1 "${sim[@]}" 1 one
+  expect 1 'it came twice' env BROKEN=correspondence.2 "${sim[@]}" 2 correspondence
   expect 2 'does not say which scenarios' env BROKEN=list "${sim[@]}"
   expect 2 'there is no scenario "three"' "${sim[@]}" three
   expect 2 'is no number of seeds' "${sim[@]}" 0
