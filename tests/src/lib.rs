@@ -8,6 +8,7 @@
 //! Network ─▶ NodeProcess (dht-bootstrap run, its data directory, its log)
 //! CommandLine ─▶ dht-client … --json          User ─▶ the client library, an identity
 //! WirePeer ─▶ one node, frame by frame        Trace ─▶ what strace saw a node do
+//! Correspondence ─▶ a simulated world         Step ─▶ where a program is killed
 //! ```
 //!
 //! Nothing sleeps to wait for something: what has to come is read from a pipe, or looked for again
@@ -35,6 +36,7 @@ pub mod ports;
 pub mod programs;
 pub mod records;
 pub mod sets;
+pub mod steps;
 pub mod strace;
 pub mod user;
 pub mod waiting;

@@ -46,20 +46,10 @@ pub enum Action {
 impl Trace {
     /// Traces into a folder, which is made.
     ///
-    /// Fails, and says what to do, if processes cannot be traced here: a proof that was not run is
-    /// none.
+    /// Fails, and says what to do, if processes cannot be traced here.
     #[must_use]
     pub fn into_folder(folder: PathBuf) -> Self {
-        let mut trial = Command::new("strace");
-        let trial = trial.args(["-D", "-o", "/dev/null", "true"]).output();
-        match trial {
-            Err(error) => panic!("strace cannot be run ({error}); run: apt-get install strace"),
-            Ok(trial) if !trial.status.success() => panic!(
-                "strace may not trace here ({}); allow ptrace, in a container with --cap-add=SYS_PTRACE",
-                String::from_utf8_lossy(&trial.stderr).trim()
-            ),
-            Ok(_) => {}
-        }
+        require();
         std::fs::create_dir_all(&folder).expect("a folder for the trace");
         Trace { folder }
     }
@@ -174,6 +164,20 @@ pub fn logs_of(database: &Path) -> Vec<PathBuf> {
         .collect();
     logs.sort();
     logs
+}
+
+/// Fails, and says what to do, if processes cannot be traced here: a proof that was not run is none.
+pub(crate) fn require() {
+    let mut trial = Command::new("strace");
+    let trial = trial.args(["-D", "-o", "/dev/null", "true"]).output();
+    match trial {
+        Err(error) => panic!("strace cannot be run ({error}); run: apt-get install strace"),
+        Ok(trial) if !trial.status.success() => panic!(
+            "strace may not trace here ({}); allow ptrace, in a container with --cap-add=SYS_PTRACE",
+            String::from_utf8_lossy(&trial.stderr).trim()
+        ),
+        Ok(_) => {}
+    }
 }
 
 /// Seconds with six decimals, as strace writes them, in microseconds.
