@@ -239,7 +239,8 @@ impl Inner {
     }
 
     /// Asks one of the table at each tick, drawn by lot, while nobody has answered for a while: so a
-    /// node that is cut off knows it long before its table has emptied.
+    /// node that is cut off knows it long before its table has emptied, and finds it full when somebody
+    /// can be reached again. Each asks for as long as a dial and a request may take, so few do at once.
     async fn feel_pulse(self: Arc<Self>) {
         let timing = self.config.timing;
         loop {
@@ -248,8 +249,9 @@ impl Inner {
                 let servers = self.registry.servers();
                 let place = self.chance.below(servers.len() as u64);
                 let drawn = usize::try_from(place).ok().and_then(|place| servers.get(place));
-                if let Some(drawn) = drawn {
-                    self.registry.question(*drawn);
+                if let Some(node) = drawn.and_then(|id| self.registry.info(id)) {
+                    let requests = Arc::clone(&self.requests);
+                    self.connections.spawn(async move { requests.feel_pulse(&node).await });
                 }
             }
             self.observe();

@@ -43,7 +43,8 @@ fn as_much_is_logged_as_is_asked_for_from_then_on() {
         let _ = WirePeer::to(&node).ping();
         (count(&node, "DEBUG") > 0).then_some(())
     });
-    assert!(told.count("RELOADING=1") == 1 && told.count("MONOTONIC_USEC=") == 1);
+    told.await_line("RELOADING=1");
+    told.await_line("MONOTONIC_USEC=");
     eventually("the reload has ended", || (told.count("READY=1") == 2).then_some(()));
 
     // A level that leaves out the line about the reload itself.

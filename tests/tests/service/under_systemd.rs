@@ -61,6 +61,7 @@ fn the_service_manager_is_told_when_the_node_is_ready_how_it_is_and_when_it_stop
     told.await_line("READY=1");
     told.await_line("STATUS=ready: 0 servers in the table, 0 records, whole");
     node.stop();
+    told.await_line("EXTEND_TIMEOUT_USEC=");
     let lines = told.lines();
     let place = |line: &str| lines.iter().position(|told| told == line);
     let stopping = place("STOPPING=1").expect("it says that it stops");
