@@ -47,6 +47,7 @@ case $NODE_IS in
   dead-after-restart) [[ ! -e $STORE/put ]] || exit 83 ;;
 esac
 echo 'ready node=00 listen=127.0.0.1:1'
+echo $$ >"$STORE/node-pid"
 exec sleep 600
 NODE
 
@@ -121,11 +122,11 @@ SIM
 
 # Each step with the tool failing that it asks.
 check_gate() {
-  expect 0 'Passed: format shell purity clippy docs dependencies tests.' "${with_tools[@]}" \
-    scripts/test.sh format shell purity clippy docs dependencies tests
+  expect 0 'Passed: format shell purity clippy docs dependencies build tests.' "${with_tools[@]}" \
+    scripts/test.sh format shell purity clippy docs dependencies build tests
   local pair
   for pair in format:fmt shell:shellcheck purity:tree clippy:clippy docs:doc \
-    dependencies:bans dependencies:advisories tests:test; do
+    dependencies:bans dependencies:advisories build:test tests:test; do
     expect failure "FAILED: ${pair%:*};" "${with_tools[@]}" "FAILING=${pair#*:}" scripts/test.sh "${pair%:*}"
   done
   expect 7 'clippy         not run' "${with_tools[@]}" FAILING=fmt scripts/test.sh format clippy
@@ -193,7 +194,98 @@ DRIVER
   done
 }
 
+# A browser that shows a page, and a node's admin address; PAGE_IS says what is wrong with the page.
+check_page() {
+  mkdir "$work/browser" "$work/few"
+  ln -s "$(command -v dirname)" "$work/few/dirname"
+  stand_in "$work/browser/curl" <<'CURL'
+case ${*: -1} in
+  */status) echo '{"node":"00","records":12,"bytes":1}' ;;
+  */history) echo '{"samples":[{"at_ms":1},{"at_ms":2}]}' ;;
+  *) exit 22 ;;
+esac
+CURL
+  stand_in "$work/browser/chromium" <<'CHROMIUM'
+if [[ $PAGE_IS == crashing ]]; then echo 'it crashed' >&2; exit 9; fi
+if [[ $PAGE_IS == complaining ]]; then echo '[1:2:INFO:CONSOLE:3] "x is not defined"' >&2; fi
+for word in "$@"; do
+  if [[ $word == --screenshot=* ]]; then
+    { printf '\x89PNG'; [[ $PAGE_IS == blank ]] || head -c 20000 /dev/zero; } >"${word#*=}"
+    exit
+  fi
+done
+records=12
+if [[ $PAGE_IS == outdated ]]; then records=11; fi
+cat <<HTML
+00 <p class="state good"> <dt>Records</dt><dd>$records</dd> <polyline class="curve s0"> <polygon class="f0">
+<svg aria-label="Puts and gets, requests answered a second"> <th scope="row">store</th>
+HTML
+CHROMIUM
+  page() {
+    mkdir -p "$work/store"
+    env "PATH=$work/browser:$PATH" STORE="$work/store" NODE_IS="$1" CLIENT_IS="$2" PAGE_IS="$3" \
+      scripts/test-page.sh --bin-dir "$work/programs"
+  }
+  expect 0 'shows the figures of its node' page fine fine fine
+  expect 1 'the browser complained' page fine fine complaining
+  expect 1 'does not show: <dt>Records</dt><dd>12' page fine fine outdated
+  expect 1 'the browser failed' page fine fine crashing
+  expect 1 'nothing can be on it' page fine fine blank
+  expect 1 'could not be put' page fine refused fine
+  expect 1 'the disk has no room' page dead fine fine
+  expect 0 'SKIPPED: the status page was NOT opened' env -i "PATH=$work/few" "$BASH" scripts/test-page.sh
+  expect 2 'usage:' scripts/test-page.sh --loud
+}
+
+# A Prometheus that scrapes; PROMETHEUS_IS says what is wrong with it.
+check_monitoring() {
+  if ! command -v jq >/dev/null; then
+    echo 'NOT CHECKED: that test-monitoring.sh can fail, since jq is not installed'
+    return
+  fi
+  mkdir "$work/monitoring"
+  stand_in "$work/monitoring/promtool" <<'PROMTOOL'
+[[ $PROMETHEUS_IS != "$1-$2" ]]
+PROMTOOL
+  stand_in "$work/monitoring/prometheus" <<'PROMETHEUS'
+[[ $PROMETHEUS_IS != gone ]] || exit 1
+exec sleep 600
+PROMETHEUS
+  stand_in "$work/monitoring/curl" <<'CURL'
+[[ $PROMETHEUS_IS != gone ]] || exit 7
+value() { printf '{"status":"success","data":{"result":[{"value":[0,"%s"]}]}}' "$1"; }
+case "$*" in
+  */rules) echo '{"data":{"groups":[{"rules":[{"query":"dht_ready == 0"}]}]}}' ;;
+  */targets) echo '{"data":{"activeTargets":[]}}' ;;
+  *query=up*job*dht*\"*}\ http*)
+    if kill -0 "$(<"$STORE/node-pid")" 2>/dev/null || [[ $PROMETHEUS_IS == outdated ]]; then value 1; else value 0; fi
+    ;;
+  *ALERTS*) if [[ $PROMETHEUS_IS == calm ]]; then value ''; else value 1; fi ;;
+  *query=dht_ready\ *) value 1 ;;
+  *) if [[ $PROMETHEUS_IS == puzzled ]]; then echo '{"status":"error","error":"no such function"}'; else value 1; fi ;;
+esac
+CURL
+  monitoring() {
+    mkdir -p "$work/store"
+    env "PATH=$work/monitoring:$PATH" STORE="$work/store" NODE_IS="$1" PROMETHEUS_IS="$2" LIMIT_SECS=2 \
+      scripts/test-monitoring.sh --bin-dir "$work/programs"
+  }
+  expect 0 'knew when it was gone' monitoring fine fine
+  expect 1 'the rules are wrong' monitoring fine check-rules
+  expect 1 'a rule fires when it must not' monitoring fine test-rules
+  expect 1 'the disk has no room' monitoring dead fine
+  expect 1 'cannot be scraped' monitoring fine gone
+  expect 1 'no such function' monitoring fine puzzled
+  expect 1 'the node is down and Prometheus does not know' monitoring fine outdated
+  expect 1 'no alert is on its way' monitoring fine calm
+  expect 0 'SKIPPED: alert rules and metrics were NOT tried' \
+    env -i "PATH=$work/few" "$BASH" scripts/test-monitoring.sh
+  expect 2 'usage:' scripts/test-monitoring.sh --loud
+}
+
 check_run_local
+check_page
+check_monitoring
 check_purity
 check_docs
 check_gate

@@ -15,7 +15,7 @@ export PATH="$tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
 FUZZ_SECS_PER_TARGET=5
 SAME_BUILD=(--release --locked --workspace)
 
-STEPS=(prepare format shell documents purity scripts clippy docs dependencies fuzz tests)
+STEPS=(prepare format shell documents purity scripts clippy docs dependencies fuzz build page monitoring tests)
 
 step_prepare() { scripts/prepare.sh test; }
 
@@ -40,6 +40,15 @@ step_docs() { RUSTDOCFLAGS='-D warnings' cargo doc "${SAME_BUILD[@]}" --no-deps;
 step_dependencies() { scripts/check-dependencies.sh; }
 
 step_fuzz() { scripts/fuzz.sh "$FUZZ_SECS_PER_TARGET"; }
+
+# Everything that the next steps run.
+step_build() { cargo test "${SAME_BUILD[@]}" --no-run; }
+
+# These two say so where a browser or Prometheus is not installed; prepare does not install them, since
+# they are large.
+step_page() { scripts/test-page.sh; }
+
+step_monitoring() { scripts/test-monitoring.sh; }
 
 # Unit, property, integration and documentation tests; the last step, so that the output ends with
 # the test runner's own words.

@@ -18,9 +18,13 @@
 
 pub mod admin;
 pub mod config;
+pub mod history;
 pub mod logging;
+pub mod metrics;
 pub mod node;
 pub mod node_identity;
+pub mod process;
+pub mod reading;
 pub mod status;
 pub mod store;
 pub mod verify_threads;

@@ -16,22 +16,19 @@ use dht_context::node_key::{EntropyError, NodeKey};
 use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
 use dht_context::replication::LeaveReport;
 use dht_context::resolver::SystemResolver;
-use dht_context::store::RecordStore;
 use dht_context::{ContextConfig, DhtContext, Foundations};
 use dht_kad::admission::Limits;
 use dht_kad::message::Mode;
-use dht_kad::record::Retention;
 use dht_kad::{ErrorNumber, NodeId};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
-use crate::admin::{self, ReadStatus};
+use crate::admin::{self, ReadNode};
 use crate::config::{Config, RunMode};
 use crate::node_identity::{self, IdentityError};
-use crate::status::NodeStatus;
+use crate::reading::NodeReader;
 use crate::store::{OpenError, RocksStore, StoreConfig};
 use crate::verify_threads::VerifyThreads;
 
@@ -148,7 +145,8 @@ impl Node {
             },
         )?;
         let (stop_admin, stopped) = oneshot::channel();
-        let read = read_status(context.clone(), store);
+        let reader = NodeReader::new(context.clone(), store, config.store);
+        let read: ReadNode = Arc::new(move || reader.read());
         let admin = tokio::spawn(admin::serve(admin, read, async {
             // Either it was told to stop, or the node is gone.
             let _ = stopped.await;
@@ -194,46 +192,4 @@ impl Node {
             closer.abort();
         }
     }
-}
-
-/// How the admin address reads the node's state.
-fn read_status(context: DhtContext, store: Arc<RocksStore>) -> ReadStatus {
-    let started = Instant::now();
-    Arc::new(move || {
-        let stats = context.stats();
-        let usage = context.store_usage();
-        let named = |counts: Vec<(&'static str, _)>| {
-            counts.into_iter().map(|(kind, counts)| (kind.to_owned(), counts)).collect()
-        };
-        let refusing = store.writable().err();
-        NodeStatus {
-            node: context.node_id().to_string(),
-            network: context.network().to_string(),
-            version: VERSION.to_owned(),
-            mode: format!("{:?}", context.mode()).to_lowercase(),
-            stage: format!("{:?}", context.stage()).to_lowercase(),
-            ready: context.is_ready() && refusing.is_none(),
-            whole: context.is_whole(),
-            refusing_writes: refusing.map(|refusal| refusal.to_string()),
-            listen: context.local_addrs().iter().map(ToString::to_string).collect(),
-            uptime_secs: started.elapsed().as_secs(),
-            peers: stats.peers,
-            table: stats.table,
-            connections: stats.connections,
-            records: usage.total.records,
-            bytes: usage.total.bytes,
-            records_by_retention: Retention::ALL
-                .iter()
-                .zip(usage.classes)
-                .map(|(class, amount)| (class.name().to_owned(), amount.records))
-                .collect(),
-            commit_no: usage.commit_no,
-            asked: named(stats.asked),
-            answered: named(stats.answered),
-            dials_failed: stats.dials_failed,
-            lies: stats.lies,
-            replication: stats.replication,
-            watches: stats.watches,
-        }
-    })
 }

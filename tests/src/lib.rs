@@ -23,6 +23,7 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
+pub mod admin;
 pub mod away;
 pub mod bench;
 pub mod command_line;

@@ -1,10 +1,12 @@
 //! The command line: one file per command, each with its arguments and its effect.
 
+mod admin_address;
 mod check_config;
 mod identity;
 mod leave;
 mod run;
 mod status;
+mod watch;
 
 use std::fmt;
 

@@ -143,6 +143,12 @@ impl RocksStore {
         &self.dir
     }
 
+    /// Bytes free on the disk that it lies on; `None` if the system does not tell.
+    #[must_use]
+    pub fn disk_free_bytes(&self) -> Option<u64> {
+        disk_room::free_bytes(&self.dir).ok()
+    }
+
     /// Counts up while the writer makes progress, also if it only refuses; for a watchdog.
     #[must_use]
     pub fn writer_turns(&self) -> u64 {

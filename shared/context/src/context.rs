@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use dht_kad::lookup::ClosestResult;
 use dht_kad::message::{Mode, NodeInfo, Pong};
-use dht_kad::{Key, NetworkName, NodeId, UnixMs};
+use dht_kad::{Key, NetworkName, NodeId, Refusal, UnixMs};
+use tokio::sync::watch;
 
 use crate::allowance::Allowances;
 use crate::chance::Chance;
@@ -23,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::{ConfigError, ContextConfig};
 use crate::connections::Connections;
 use crate::maintenance;
-use crate::membership::{Membership, Stage};
+use crate::membership::{Membership, NotReady, Stage};
 use crate::operations::holders::HolderMemory;
 use crate::peer_address::PeerAddress;
 use crate::registry::{PeerRegistry, PeerSummary};
@@ -81,6 +82,8 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<dyn RecordStore>,
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What the last comparison with others' clocks came to.
+    pub(crate) clock_ahead_ms: watch::Sender<Option<i64>>,
     pub(crate) resolver: Arc<dyn Resolver>,
     /// Tells this process's versions from those of the same identity elsewhere: 24 bits.
     pub(crate) device_tag: u32,
@@ -150,6 +153,7 @@ impl DhtContext {
             store: on.store,
             verifier: on.verifier,
             clock: on.clock,
+            clock_ahead_ms: watch::Sender::default(),
             resolver: on.resolver,
             device_tag,
             local_addrs,
@@ -191,9 +195,35 @@ impl DhtContext {
     /// what it should, whose acknowledgement counts. A client finds such servers with its first put.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        self.not_ready_because().is_none()
+    }
+
+    /// What a put that comes now would fail for; `None` if the node is [ready](Self::is_ready).
+    #[must_use]
+    pub fn not_ready_because(&self) -> Option<NotReady> {
         let inner = &self.inner;
         let counts = || inner.replication.is_whole() || inner.registry.knows_whole();
-        inner.membership.is_settled() && (inner.config.mode == Mode::Client || counts())
+        match inner.membership.stage() {
+            Stage::Joining => Some(NotReady::Alone),
+            Stage::Joined => Some(NotReady::Gathering),
+            Stage::Settled if inner.config.mode == Mode::Client || counts() => None,
+            Stage::Settled => Some(NotReady::NobodyWhole),
+        }
+    }
+
+    /// Whether this node takes puts of others at all, whatever they are.
+    ///
+    /// # Errors
+    /// The refusal that each put gets at present.
+    pub fn takes_puts(&self) -> Result<(), Refusal> {
+        self.inner.server.takes_puts()
+    }
+
+    /// By how many milliseconds this machine's clock is ahead of those of its long-lived peers, behind
+    /// if negative; `None` while too few of them answer.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        *self.inner.clock_ahead_ms.borrow()
     }
 
     /// Waits until [`is_ready`](Self::is_ready).

@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dht_kad::routing::K;
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,6 +29,24 @@ pub enum Stage {
     Joined,
     /// Its routing table can be relied on.
     Settled,
+}
+
+/// Why a put that comes now would fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum NotReady {
+    /// It has found nobody.
+    #[error(
+        "no other server has answered; check the bootstrap peers and that UDP reaches them and comes back"
+    )]
+    Alone,
+    /// Far fewer servers answer than before.
+    #[error(
+        "fewer than half of the servers that it remembers answer; wait for them, or check the network"
+    )]
+    Gathering,
+    /// No server that it knows, nor itself, holds what it should.
+    #[error("no server is known yet that holds all that it should; wait until one is filled")]
+    NobodyWhole,
 }
 
 /// How far this node has come, for all who ask or wait for it.
