@@ -217,7 +217,7 @@ done
 records=12
 if [[ $PAGE_IS == outdated ]]; then records=11; fi
 cat <<HTML
-00 <p class="state good"> <dt>Records</dt><dd>$records</dd> <polyline class="curve s0"> <polygon class="f0">
+00 <p class="state good"> <dt>Records</dt><dd>$records</dd> <polyline class="curve s0"> <polygon class="area f0">
 <svg aria-label="Puts and gets, requests answered a second"> <th scope="row">store</th>
 HTML
 CHROMIUM
