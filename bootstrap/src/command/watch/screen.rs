@@ -35,7 +35,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     frame.render_widget(Paragraph::new(figure_lines(status)), figures);
     draw_plots(frame, plots, samples);
     frame.render_widget(Paragraph::new(refused(status)), refusals);
-    frame.render_widget(Paragraph::new("q ends".dim()), foot);
+    let back = SAMPLE_EVERY.as_secs().saturating_mul(u64::try_from(samples.len()).unwrap_or(0));
+    let keys = format!("q ends; a bar is {} s, {} are known", SAMPLE_EVERY.as_secs(), span(back));
+    frame.render_widget(Paragraph::new(keys.dim()), foot);
 }
 
 fn heading(status: &NodeStatus, silent: bool) -> Line<'static> {
@@ -114,9 +116,9 @@ fn draw_plots(frame: &mut Frame<'_>, area: Rect, samples: &[Sample]) {
     let of_tenths = |tenths: u64| format!("{} /s", rate(tenths as f64 / 10.0));
     draw_plot(frame, puts, "puts", samples, |s| tenths(s.puts_per_sec), of_tenths, Color::Blue);
     draw_plot(frame, gets, "gets", samples, |s| tenths(s.gets_per_sec), of_tenths, Color::Blue);
-    let times = "99 of 100 puts within";
+    let times = "99% of puts within";
     draw_plot(frame, put_times, times, samples, |s| s.puts.p99_us, micros, Color::Yellow);
-    let times = "99 of 100 gets within";
+    let times = "99% of gets within";
     draw_plot(frame, get_times, times, samples, |s| s.gets.p99_us, micros, Color::Yellow);
 }
 
@@ -136,14 +138,13 @@ fn draw_plot(
     let (last, greatest) = (shown.first().copied(), shown.iter().max().copied());
     let text = match (last, greatest) {
         (Some(last), Some(greatest)) => {
-            let back = SAMPLE_EVERY.as_secs() * u64::try_from(shown.len()).unwrap_or(u64::MAX);
             vec![
                 format!("{name} ").dim(),
                 write(last).bold(),
-                format!("  at most {} in {}", write(greatest), span(back)).dim(),
+                format!("  most {}", write(greatest)).dim(),
             ]
         }
-        _ => vec![format!("{name}: the first figures come within ten seconds").dim()],
+        _ => vec![format!("{name}: within ten seconds").dim()],
     };
     frame.render_widget(Paragraph::new(Line::from(text)), title);
     // As many as there are columns, so that the newest stands at the right from the start.
@@ -238,8 +239,8 @@ mod tests {
             "5 records lack copies",
             "unknown free; puts are refused below 512 MiB",
             "-40 ms against its peers",
-            "gets 3.4 /s",
-            "99 of 100 puts within 8.2 ms",
+            "gets 3.4 /s  most 3.4 /s",
+            "99% of puts within 8.2 ms  most 8.2 ms",
             "Busy 30, Full 2",
             "q ends",
         ] {
