@@ -274,22 +274,28 @@ switch_host() {
   local host=$1 target=$2 before=${fact[current]:-}
   others_answer "$host"
   changing=$host
-  on_host "$host" switch "$target" <"$work/config" || go_back "$host" "$before" 'the switch itself failed, as said above'
+  on_host "$host" switch "$target" <"$work/config" || go_back "$host" 'the switch itself failed, as said above'
   say "$host" "switched ${before:+from $before }to $target and started"
-  if ! verify "$host" "$target"; then go_back "$host" "$before" "$failure"; fi
+  if ! verify "$host" "$target"; then go_back "$host" "$failure"; fi
   on_host "$host" settle </dev/null
   changing=
 }
 
 go_back() {
-  local host=$1 before=$2 why=$3
+  local host=$1 before why=$2
   say "$host" "FAILED: $why" >&2
   on_host "$host" undo </dev/null ||
     fail "$host could not be brought back; look at it: deployment/deploy.sh status $host"
   changing=
+  # Not always what was current before: a switch that was interrupted earlier is undone, too.
+  learn_or_fail "$host"
+  before=${fact[current]:-}
   if [[ -z $before ]]; then
     fail "$host was brought back to where nothing is installed; correct what is said above, then deploy again"
   fi
+  # Network and port may be others than those of the configuration that failed.
+  on_host "$host" config </dev/null >"$work/config"
+  read_config "$work/config"
   if verify "$host" "$before"; then
     fail "$host was rolled back to $before, which is ready; the hosts after it are as they were"
   fi
@@ -412,13 +418,7 @@ clean_up() {
 }
 
 parse() {
-  local value
-  case ${1:-} in
-    deploy | rollback | status | uninstall)
-      action=$1
-      shift
-      ;;
-  esac
+  local value first=true
   while [[ $# -gt 0 ]]; do
     case $1 in
       --dry-run) dry_run=true ;;
@@ -436,7 +436,14 @@ parse() {
         shift
         ;;
       -*) usage ;;
-      *) hosts+=("$1") ;;
+      deploy | rollback | status | uninstall)
+        if [[ $first == true ]]; then action=$1; else hosts+=("$1"); fi
+        first=false
+        ;;
+      *)
+        hosts+=("$1")
+        first=false
+        ;;
     esac
     shift
   done

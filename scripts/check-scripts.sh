@@ -193,6 +193,72 @@ DRIVER
   done
 }
 
+# Hosts that ssh finds in the state that HOST_IS names; nothing is run on them but what asks for facts.
+check_deploy() {
+  mkdir -p "$work/deploying"
+  stand_in "$work/deploying/dht-bootstrap" <<'NODE'
+case $1 in
+  --version) echo 'dht-bootstrap 1.2.3' ;;
+  check-config)
+    grep -q network "$4" || { echo 'dht-bootstrap: network is missing; add it (error 80)' >&2; exit 80; }
+    echo '{"admin":"127.0.0.1:1","data_dir":"'"$(sed -n 's/^data_dir=//p' "$4")"'","listen":["[::]:9"],"network":"n"}'
+    ;;
+esac
+NODE
+  stand_in "$work/deploying/dht-client" <<<'exit 60'
+  stand_in "$work/deploying/ssh" <<'SSH'
+if [[ " $* " == *' -G '* ]]; then printf 'user root\nhostname host\n'; exit; fi
+cat >/dev/null
+[[ $HOST_IS != away ]] || { echo 'ssh: no route' >&2; exit 255; }
+[[ "$*" == *facts ]] || { echo 'changed something' >&2; exit 9; }
+root=0 clock=$(date +%s) systemd=252 free=9999999 package='' config='' current=''
+case $HOST_IS in
+  user) root=1000 ;;
+  late) clock=$((clock - 900)) ;;
+  old) systemd=247 ;;
+  bare) systemd='' ;;
+  small) free=1000 ;;
+  packaged) package=installed ;;
+  well) current=1.2.3-abc ;;
+esac
+printf '%s\n' "root=$root" "arch=${ARCH:-$(uname -m)}" "clock=$clock" "systemd=$systemd" "programs_free_kib=$free" \
+  "state_free_kib=$free" "package=$package" "config=$config" "current=$current" active=active node=ab system=Debian
+SSH
+  printf 'network\ndata_dir=/var/lib/dht-bootstrap\n' >"$work/deploying/config"
+  printf 'nothing\n' >"$work/deploying/wrong"
+  printf 'network\ndata_dir=/srv\n' >"$work/deploying/elsewhere"
+  local deploy=(env "PATH=$work/deploying:$PATH" deployment/deploy.sh --bin-dir "$work/deploying")
+  local to_host=("${deploy[@]}" host --dry-run --config "$work/deploying/config") pair
+  expect 0 'Nothing was changed' env HOST_IS=new "${to_host[@]}"
+  for pair in 'away:cannot be asked' 'user:root is needed' 'late:clock differs' 'old:older than 252' \
+    'bare:systemd does not run' 'small:are free' 'packaged:Debian package'; do
+    expect 1 "${pair#*:}" env "HOST_IS=${pair%%:*}" "${to_host[@]}"
+  done
+  expect 1 'does not run what a' env HOST_IS=new ARCH=vax "${to_host[@]}"
+  expect 1 'has no configuration yet' env HOST_IS=new "${deploy[@]}" host --dry-run
+  expect 1 'network is missing' env HOST_IS=new "${deploy[@]}" host --dry-run --config "$work/deploying/wrong"
+  expect 1 'another data_dir' env HOST_IS=new "${deploy[@]}" host --dry-run --config "$work/deploying/elsewhere"
+  expect 1 'nothing was changed there' env HOST_IS=new "${deploy[@]}" host --config "$work/deploying/config"
+  expect 1 'nothing ran before' env HOST_IS=well "${deploy[@]}" rollback host
+  expect 1 'not installed' env HOST_IS=new "${deploy[@]}" status host
+  expect 1 'cannot be asked' env HOST_IS=away "${deploy[@]}" status host
+  expect 1 'there is no dht-bootstrap' deployment/deploy.sh host --bin-dir "$work/bare"
+  expect 1 'there is no revision' deployment/deploy.sh host --version never
+  expect 2 'deployment/deploy.sh' deployment/deploy.sh
+  expect 2 'deployment/deploy.sh' deployment/deploy.sh host --purge
+  expect 2 'deployment/deploy.sh' deployment/deploy.sh host --wait soon
+  expect 1 'deploy.sh starts this' bash deployment/on-host.sh
+  expect 1 'there is no dht-bootstrap' deployment/build-deb.sh --bin-dir "$work/bare"
+  expect 2 'usage:' deployment/build-deb.sh --bin-dir
+}
+
+# What it takes to make machines is tried in the gate's own step; here, that it does not pass without.
+check_machines() {
+  expect 1 'there is no case "none"' scripts/test-machines.sh --only none
+  expect 2 'scripts/test-machines.sh' scripts/test-machines.sh --fast
+  expect 1 'this machine lacks' env -i "PATH=$work/bare" "$BASH" scripts/test-machines.sh --bin-dir "$work/bare"
+}
+
 check_run_local
 check_purity
 check_docs
@@ -200,4 +266,6 @@ check_gate
 check_drivers
 check_sim
 check_prepare
+check_deploy
+check_machines
 printf 'all of %d checks hold: the scripts fail when they should, and only then\n' "$checks"
