@@ -174,7 +174,11 @@ remember() {
 
 restart() {
   systemctl enable --quiet "$SERVICE"
-  systemctl reset-failed "$SERVICE" 2>/dev/null || true
+  # A service that fails to start is stopped first: the wait that its failures have earned is forgotten by that.
+  if [[ $(property ActiveState) != active ]]; then
+    systemctl stop "$SERVICE"
+    systemctl reset-failed "$SERVICE" 2>/dev/null || true
+  fi
   systemctl restart --no-block "$SERVICE"
 }
 

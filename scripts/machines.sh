@@ -19,9 +19,9 @@ MACHINES_TOOLS=(debootstrap systemd-nspawn ip ssh ssh-keygen flock unshare)
 # What nspawn exits with when the machine reboots and its unit is not its own.
 MACHINE_REBOOTS=133
 MACHINE_BOOT_LIMIT_SECS=60
-MACHINE_STOP_LIMIT_SECS=15
+MACHINE_STOP_LIMIT_SECS=5
 # A user beside root, who may sudo.
-MACHINES_USER=operator
+MACHINES_USER=deployer
 
 machines_dir=
 machines_net=
@@ -52,7 +52,7 @@ machines_base() {
   local cache recipe debian
   debian=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
   cache=${XDG_CACHE_HOME:-/var/cache}/dht-machines
-  recipe=$(sha256sum <<<"$debian $MACHINES_PACKAGES $(declare -f machines_base_settings)" | cut -c 1-8)
+  recipe=$(sha256sum <<<"$debian $MACHINES_PACKAGES $MACHINES_USER $(declare -f machines_base_settings)" | cut -c 1-8)
   machines_base=$cache/$debian-$recipe
   mkdir -p "$cache"
   exec {machines_lock}>"$cache/lock"
