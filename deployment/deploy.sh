@@ -310,7 +310,7 @@ deploy_host() {
   wanted_config=$(sha256sum <"$work/config" | cut -d ' ' -f 1)
   if [[ $wanted_config == "${fact[config]:-}" ]]; then same_config=true; fi
   if [[ ${fact[current]} == "$version" && ${fact[running]:-} == "$version" && $same_config == true &&
-    ${fact[links]} == all && ${fact[enabled]} == enabled && -z ${fact[unfinished]:-} ]]; then
+    ${fact[placed]} == all && ${fact[enabled]} == enabled && -z ${fact[unfinished]:-} ]]; then
     say "$host" "runs $version already; nothing to change"
     if [[ $dry_run == true ]]; then return; fi
     verify "$host" "$version" ||
@@ -319,7 +319,7 @@ deploy_host() {
   fi
   if [[ $dry_run == true ]]; then
     say "$host" "would switch ${fact[current]:+from ${fact[current]} }to $version$(
-      [[ $same_config == true ]] || echo ' with another configuration'), restart, and verify through the network"
+      [[ $same_config == true ]] || echo ' with the configuration given'), restart, and verify through the network"
     return
   fi
   tar --create --gzip --directory "$work/build" . | on_host "$host" receive "$version" ||

@@ -3,11 +3,11 @@
 # the action reads from its input; nobody starts it by hand.
 #
 #   /usr/lib/dht-bootstrap/VERSION/   programs, units and the system user of one build; never changed
-#   /usr/lib/dht-bootstrap/current    a link to what the service runs. What lies in /usr/bin, the units and the
-#                                     system user are links through it, so a switch replaces one link
+#   /usr/lib/dht-bootstrap/current    a link to what the service runs
 #   /usr/lib/dht-bootstrap/previous   a link to what ran before, for `rollback`
 #   /usr/lib/dht-bootstrap/undo/      what to go back to, from a switch until it is verified; so an
 #                                     interrupted deployment is undone by the next one that fails
+#   /usr/lib/dht-bootstrap/placed     the files outside of this directory: in /usr/bin, units, the system user
 #   /etc/dht-bootstrap/config.toml    and config.toml.previous, the configuration of `previous`
 set -euo pipefail
 
@@ -94,7 +94,7 @@ service_facts() {
   printf 'text=%s\n' "$(property StatusText)"
   printf 'node=%s\n' "$("$LIB/current/dht-bootstrap" identity --data-dir "$STATE" 2>/dev/null || true)"
   printf 'status=%s\n' "$(status_json || true)"
-  printf 'links=%s\n' "$(links_there)"
+  printf 'placed=%s\n' "$(placed)"
   printf 'log=%s\n' "$(journalctl --quiet --no-pager --output=cat --unit "$SERVICE" --since=-2min --lines=50 2>/dev/null |
     grep "^$SERVICE: " | tail -n 1 || true)"
 }
@@ -117,8 +117,9 @@ receive() {
   mv -T "$LIB/receiving" "$LIB/$version"
 }
 
-# Each link that an installation has: its place, and what it leads to.
-links() {
+# Each file of an installation outside of LIB: its place, and what it is made from. Programs are links through
+# `current`; units are copies, as systemctl enable takes a link for a foreign unit.
+places() {
   local program unit
   for program in "${PROGRAMS[@]}"; do printf '%s %s\n' "/usr/bin/$program" "$LIB/current/$program"; done
   for unit in "$LIB"/current/*.service "$LIB"/current/*.timer; do
@@ -127,36 +128,37 @@ links() {
   printf '%s %s\n' "$SYSUSERS" "$LIB/current/dht-bootstrap.sysusers"
 }
 
-# `all` if every link of the installation is as it should be, else `some`.
-links_there() {
-  local place target
-  while read -r place target; do
-    if [[ $(readlink "$place" 2>/dev/null) != "$target" ]]; then
+# `all` if every file of the installation is as it should be, else `some`.
+placed() {
+  local place source
+  while read -r place source; do
+    if ! cmp --quiet "$place" "$source"; then
       printf 'some'
       return
     fi
-  done < <(links)
+  done < <(places)
   printf 'all'
 }
 
 # Brings in what the current version has, and takes away what only another one had.
-link() {
-  local place target
-  unlink_all
+place() {
+  local place source
+  displace
   mkdir -p "$(dirname "$SYSUSERS")" "$UNITS"
-  while read -r place target; do
-    if [[ -e $place && ! -L $place ]]; then fail "$place is there and not ours; remove it, then deploy again"; fi
-    ln -sfn "$target" "$place"
-  done < <(links)
+  while read -r place source; do
+    if [[ -e $place ]]; then fail "$place is there and not ours; remove it, then deploy again"; fi
+    printf '%s\n' "$place" >>"$LIB/placed"
+    if [[ $place == /usr/bin/* ]]; then ln -s "$source" "$place"; else install -m 644 "$source" "$place"; fi
+  done < <(places)
   systemd-sysusers "$SYSUSERS"
   systemctl daemon-reload
 }
 
-unlink_all() {
+displace() {
   local place
-  for place in /usr/bin/* "$UNITS"/dht-* "$SYSUSERS"; do
-    if [[ $(readlink "$place" 2>/dev/null) == "$LIB/current/"* ]]; then rm "$place"; fi
-  done
+  if [[ ! -e $LIB/placed ]]; then return; fi
+  while read -r place; do rm -f "$place"; done <"$LIB/placed"
+  rm "$LIB/placed"
 }
 
 # Keeps what is here now, unless an earlier switch was never verified: then that one's is what worked.
@@ -197,7 +199,7 @@ switch() {
   chmod 644 "$CONFIG.next"
   mv -T "$CONFIG.next" "$CONFIG"
   point current "$version"
-  link
+  place
   restart
 }
 
@@ -214,7 +216,7 @@ undo() {
       point "$link" "$version"
     elif [[ $link == current ]]; then
       stop
-      unlink_all
+      displace
       rm -f "$LIB/current"
       systemctl daemon-reload
     else
@@ -222,7 +224,7 @@ undo() {
     fi
   done
   if [[ -L $LIB/current ]]; then
-    link
+    place
     restart
   fi
   rm -rf "$LIB/undo"
@@ -250,7 +252,7 @@ stop() {
 # Takes away all but data and configuration; `purge` takes these, too, and the system user.
 uninstall() {
   if [[ -L $LIB/current ]]; then stop; fi
-  unlink_all
+  displace
   rm -rf "$LIB"
   systemctl daemon-reload
   systemctl reset-failed "$SERVICE" 2>/dev/null || true
