@@ -244,6 +244,8 @@ SSH
   expect 1 'cannot be asked' env HOST_IS=away "${deploy[@]}" status host
   expect 1 'there is no dht-bootstrap' deployment/deploy.sh host --bin-dir "$work/bare"
   expect 1 'there is no revision' deployment/deploy.sh host --version never
+  expect 1 'there is no dht-bootstrap' "${with_tools[@]}" "CARGO_TARGET_DIR=$work/nothing" deployment/deploy.sh host --version HEAD
+  expect 7 'build fails' "${with_tools[@]}" FAILING=build deployment/deploy.sh host
   expect 2 'deployment/deploy.sh' deployment/deploy.sh
   expect 2 'deployment/deploy.sh' deployment/deploy.sh host --purge
   expect 2 'deployment/deploy.sh' deployment/deploy.sh host --wait soon

@@ -24,10 +24,11 @@ cases_begin() {
   other_build "$cases_dir/next" exec
 }
 
+# Ends the load, which is all that runs beside a case.
 cases_end() {
   if [[ -n $load_pid ]]; then
-    kill -TERM "$load_pid" 2>/dev/null || true
-    wait "$load_pid" 2>/dev/null || true
+    touch "$cases_dir/load-ends"
+    wait "$load_pid" || true
     load_pid=
   fi
 }
@@ -295,9 +296,7 @@ case_upgrade_under_load() {
   load_pid=$!
   await "$AWAIT_LIMIT_SECS" 'the load runs' test -s "$cases_dir/load-acknowledged"
   deploy_with "$cases_dir/next" "${list[@]}"
-  touch "$cases_dir/load-ends"
-  wait "$load_pid"
-  load_pid=
+  cases_end
   say "under way: $(load_sum put count) puts, of which $(load_sum put errors) were not acknowledged; $(load_sum get count) gets at quorum, of which $(load_sum get errors) failed and $(load_sum get wrong) were wrong"
   if [[ -s $cases_dir/load-errors ]]; then sed 's/^/  | /' "$cases_dir/load-errors"; fi
   [[ $(load_sum get count) -gt 0 ]] || fail 'the load did nothing'
@@ -360,12 +359,11 @@ case_interrupted_deployment() {
   local before pid
   before=$(version_on 1)
   broken_build "$cases_dir/hangs" 'while true; do read -r -t 3600 <> <(:); done'
-  deploy_with "$cases_dir/hangs" m1 >"$cases_dir/interrupted" 2>&1 &
+  deployment/deploy.sh m1 --bin-dir "$cases_dir/hangs" --ssh-config "$machines_ssh_config" >"$cases_dir/interrupted" 2>&1 &
   pid=$!
   await "$AWAIT_LIMIT_SECS" 'the deployment has switched' grep -q 'm1: switched' "$cases_dir/interrupted"
   kill -TERM "$pid"
   wait "$pid" && fail 'an interrupted deployment says that it succeeded'
   grep -q 'interrupted while m1 was being switched' "$cases_dir/interrupted" || fail 'it does not say that it was interrupted'
-  rolled_back 1 "$before" 'not ready after 10 s' m1 --bin-dir "$cases_dir/hangs" --wait 10 || true
-  [[ $(version_on 1) == "$before" ]] || fail 'what worked before the interruption does not run again'
+  rolled_back 1 "$before" 'not ready after 10 s' m1 --bin-dir "$cases_dir/hangs" --wait 10
 }

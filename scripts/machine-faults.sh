@@ -146,7 +146,7 @@ case_debian_package() {
   await "$AWAIT_LIMIT_SECS" 'an upgrade by the package restarts the node' runs_another_process "$number" "$before"
   await "$AWAIT_LIMIT_SECS" 'health is 0' health_is 0
   machine_ssh "$number" dpkg --remove dht-bootstrap
-  machine_ssh "$number" 'test -e /var/lib/dht-bootstrap/node.key && ! pgrep -x dht-bootstrap && ! test -e /usr/bin/dht-bootstrap' ||
+  machine_ssh "$number" 'test -e /var/lib/dht-bootstrap/node.key && ! grep -qsx dht-bootstrap /proc/[0-9]*/comm && ! test -e /usr/bin/dht-bootstrap' ||
     fail 'after its removal the package has left something, or took the data'
   machine_ssh "$number" dpkg --purge dht-bootstrap
   machine_ssh "$number" "$NOTHING_IS_LEFT" || fail 'after a purge something of the package is left'
@@ -160,7 +160,7 @@ case_debian_package() {
 # shellcheck disable=SC2016
 NOTHING_IS_LEFT='left=$(find /usr/lib/dht-bootstrap /usr/bin/dht-bootstrap /usr/bin/dht-client /var/lib/dht-bootstrap /etc/dht-bootstrap \
     /usr/lib/systemd/system/dht-* /etc/systemd/system -name "*dht-*" 2>/dev/null
-  getent passwd dht-bootstrap; getent group dht-bootstrap; ps -e -o comm= | grep -x dht-bootstrap
+  getent passwd dht-bootstrap; getent group dht-bootstrap; grep -sx dht-bootstrap /proc/[0-9]*/comm
   systemctl list-units --all --no-legend "dht-*")
   if [ -n "$left" ]; then echo "left: $left" >&2; exit 1; fi'
 
@@ -172,7 +172,7 @@ case_uninstall() {
   deploy uninstall "m$number"
   machine_ssh "$number" 'test -e /var/lib/dht-bootstrap/node.key && test -e /etc/dht-bootstrap/config.toml' ||
     fail 'uninstall took data or configuration'
-  machine_ssh "$number" '! test -e /usr/bin/dht-bootstrap && ! ps -e -o comm= | grep -x dht-bootstrap' || fail 'uninstall left the node'
+  machine_ssh "$number" '! test -e /usr/bin/dht-bootstrap && ! grep -qsx dht-bootstrap /proc/[0-9]*/comm' || fail 'uninstall left the node'
   deploy_with "$bin_dir" "m$number"
   learn_nodes
   [[ ${node_of[$number]} == "$before" ]] || fail 'installed again, the node has another name'
