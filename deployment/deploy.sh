@@ -322,7 +322,7 @@ deploy_host() {
       [[ $same_config == true ]] || echo ' with the configuration given'), restart, and verify through the network"
     return
   fi
-  tar --create --gzip --directory "$work/build" . | on_host "$host" receive "$version" ||
+  tar --create --directory "$work/build" . | gzip --fast | on_host "$host" receive "$version" ||
     fail "$host: nothing was changed there; mend what is said above, then deploy again"
   say "$host" "has the programs of $version"
   switch_host "$host" "$version"
