@@ -275,7 +275,11 @@ switch_host() {
   others_answer "$host"
   changing=$host
   on_host "$host" switch "$target" <"$work/config" || go_back "$host" 'the switch itself failed, as said above'
-  say "$host" "switched ${before:+from $before }to $target and started"
+  if [[ $before == "$target" ]]; then
+    say "$host" "restarted $target with the configuration given"
+  else
+    say "$host" "switched ${before:+from $before }to $target and started"
+  fi
   if ! verify "$host" "$target"; then go_back "$host" "$failure"; fi
   on_host "$host" settle </dev/null
   changing=
@@ -322,9 +326,11 @@ deploy_host() {
       [[ $same_config == true ]] || echo ' with the configuration given'), restart, and verify through the network"
     return
   fi
-  tar --create --directory "$work/build" . | gzip --fast | on_host "$host" receive "$version" ||
-    fail "$host: nothing was changed there; mend what is said above, then deploy again"
-  say "$host" "has the programs of $version"
+  if [[ " ${fact[versions]:-} " != *" $version "* ]]; then
+    tar --create --directory "$work/build" . | gzip --fast | on_host "$host" receive "$version" ||
+      fail "$host: nothing was changed there; mend what is said above, then deploy again"
+    say "$host" "has the programs of $version"
+  fi
   switch_host "$host" "$version"
 }
 

@@ -81,6 +81,7 @@ facts() {
   fi
   if [[ -e $CONFIG ]]; then printf 'config=%s\n' "$(sha256sum <"$CONFIG" | cut -d ' ' -f 1)"; fi
   if [[ -d $LIB/undo ]]; then printf 'unfinished=yes\n'; fi
+  printf 'versions=%s\n' "$(find "$LIB" -mindepth 2 -maxdepth 2 -name dht-bootstrap -not -path '*/receiving/*' -printf '%P ' 2>/dev/null | sed 's|/dht-bootstrap||g')"
   printf 'current=%s\n' "$(version_at current)"
   printf 'previous=%s\n' "$(version_at previous)"
   if [[ -n $(version_at current) ]]; then service_facts; fi
@@ -102,10 +103,6 @@ service_facts() {
 # Takes a build from the input, as tar, and shows that its programs run here.
 receive() {
   local version=$1 program
-  if [[ -d $LIB/$version ]]; then
-    cat >/dev/null
-    return
-  fi
   rm -rf "$LIB/receiving"
   mkdir -p "$LIB/receiving"
   tar --extract --gzip --no-same-owner --directory "$LIB/receiving"
@@ -114,6 +111,7 @@ receive() {
       fail "$program does not run here; build it on the oldest system that you deploy to"
   done
   chmod -R u=rwX,go=rX "$LIB/receiving"
+  rm -rf "${LIB:?}/$version"
   mv -T "$LIB/receiving" "$LIB/$version"
 }
 

@@ -338,7 +338,7 @@ rolled_back() {
 case_upgrade_that_exits() {
   broken_build "$cases_dir/exits" 'echo "dht-bootstrap: this build ends at once" >&2; exit 1'
   rolled_back 1 "$(version_on 1)" 'it ends again and again' m1 m"$machines" --bin-dir "$cases_dir/exits"
-  ! grep -q "^m$machines: switched" "$cases_dir/deploy" || fail 'the next host was touched after a failure'
+  ! grep -q "m$machines: \(switched\|restarted\)" "$cases_dir/deploy" || fail 'the next host was touched after a failure'
 }
 
 case_upgrade_that_hangs() {
@@ -371,7 +371,7 @@ case_interrupted_deployment() {
   broken_build "$cases_dir/hangs" 'while true; do read -r -t 3600 <> <(:); done'
   deployment/deploy.sh m1 --bin-dir "$cases_dir/hangs" --ssh-config "$machines_ssh_config" >"$cases_dir/interrupted" 2>&1 &
   pid=$!
-  await "$AWAIT_LIMIT_SECS" 'the deployment has switched' grep -q 'm1: switched' "$cases_dir/interrupted"
+  await "$AWAIT_LIMIT_SECS" 'the deployment has switched' grep -qE 'm1: (switched|restarted)' "$cases_dir/interrupted"
   kill -TERM "$pid"
   wait "$pid" && fail 'an interrupted deployment says that it succeeded'
   grep -q 'interrupted while m1 was being switched' "$cases_dir/interrupted" || fail 'it does not say that it was interrupted'
