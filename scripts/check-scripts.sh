@@ -69,7 +69,7 @@ esac
 CLIENT
 
 # cargo and the tools beside it: all that they are asked succeeds, except what FAILING names.
-for tool in cargo cargo-deny cargo-fuzz shellcheck strace; do
+for tool in cargo cargo-deny cargo-fuzz shellcheck strace systemd-analyze; do
   stand_in "$work/tools/$tool" <<'TOOL'
 if [[ $1 == --version ]]; then echo "${0##*/} 0.20.2 0.13.2"; exit; fi
 if [[ " ${0##*/} $* " == *" ${FAILING:-nothing} "* ]]; then echo "$FAILING fails, as asked"; exit 7; fi
@@ -121,10 +121,10 @@ SIM
 
 # Each step with the tool failing that it asks.
 check_gate() {
-  expect 0 'Passed: format shell purity clippy docs dependencies tests.' "${with_tools[@]}" \
-    scripts/test.sh format shell purity clippy docs dependencies tests
+  expect 0 'Passed: format shell units purity clippy docs dependencies tests.' "${with_tools[@]}" \
+    scripts/test.sh format shell units purity clippy docs dependencies tests
   local pair
-  for pair in format:fmt shell:shellcheck purity:tree clippy:clippy docs:doc \
+  for pair in format:fmt shell:shellcheck units:verify units:security purity:tree clippy:clippy docs:doc \
     dependencies:bans dependencies:advisories tests:test; do
     expect failure "FAILED: ${pair%:*};" "${with_tools[@]}" "FAILING=${pair#*:}" scripts/test.sh "${pair%:*}"
   done
@@ -155,6 +155,31 @@ check_docs() {
   expect 1 'links to gone.md' scripts/check-docs.sh "$work/docs/link.md"
   printf 'It is in \x60record/gone.rs\x60.\n' >"$work/docs/name.md"
   expect 1 'names record/gone.rs' scripts/check-docs.sh "$work/docs/name.md"
+}
+
+# These ask the real systemd-analyze, if it is there: what it takes no notice of, nobody else does.
+check_units() {
+  local bare=(env -i "PATH=$work/without" "$BASH" scripts/check-units.sh)
+  mkdir "$work/units" "$work/without"
+  ln -s "$(command -v dirname)" "$work/without/dirname"
+  expect 0 'NOT CHECKED' "${bare[@]}"
+  expect 1 'there is no unit' scripts/check-units.sh "$work/units/none.service"
+  expect 2 'usage:' scripts/check-units.sh --all
+  if ! command -v systemd-analyze >/dev/null 2>&1; then
+    echo 'check-scripts: NOT CHECKED: that check-units.sh sees what is wrong with a unit, as systemd-analyze is not here' >&2
+    return
+  fi
+  expect 0 'exposure level for dht-bootstrap.service' scripts/check-units.sh
+  local unit=$work/units/changed.service
+  sed 's/^ProtectSystem=/ProtektSystem=/' systemd/dht-bootstrap.service >"$unit"
+  expect 1 'does not understand all of changed.service' scripts/check-units.sh "$unit"
+  sed '/^ExecStart=/d' systemd/dht-bootstrap.service >"$unit"
+  expect 1 'does not understand all of changed.service' scripts/check-units.sh "$unit"
+  sed '/^PrivateUsers=/d; /^SystemCallFilter=~/d; /^CapabilityBoundingSet=/d' \
+    systemd/dht-bootstrap.service >"$unit"
+  expect 1 'could reach more than it needs' scripts/check-units.sh "$unit"
+  printf '[Timer]\nOnBootSec=1\nUnit=changed.service\n' >"$work/units/only.timer"
+  expect 1 'no service was checked' scripts/check-units.sh "$work/units/only.timer"
 }
 
 # A machine without anything but the shell's own tools; then with ever more.
@@ -264,6 +289,7 @@ check_machines() {
 check_run_local
 check_purity
 check_docs
+check_units
 check_gate
 check_drivers
 check_sim

@@ -43,6 +43,7 @@ missing_packages() {
   if [[ $1 == test ]]; then
     if ! has strace; then echo strace; fi
     if ! has shellcheck; then echo shellcheck; fi
+    if ! has systemd-analyze; then echo systemd; fi
     if [[ $(id -u) -eq 0 ]]; then machine_packages; fi
   fi
 }

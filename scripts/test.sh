@@ -15,7 +15,7 @@ export PATH="$tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
 FUZZ_SECS_PER_TARGET=5
 SAME_BUILD=(--release --locked --workspace)
 
-STEPS=(prepare format shell documents purity scripts clippy docs dependencies fuzz machines tests)
+STEPS=(prepare format shell documents units purity scripts clippy docs dependencies fuzz machines tests)
 
 step_prepare() { scripts/prepare.sh test; }
 
@@ -28,6 +28,8 @@ step_shell() {
 }
 
 step_documents() { scripts/check-docs.sh; }
+
+step_units() { scripts/check-units.sh; }
 
 step_purity() { scripts/check-purity.sh; }
 

@@ -1,7 +1,7 @@
 //! The assembly: opens what a node stands on, starts it, and stops it in order.
 //!
 //! ```text
-//! start:  store (locks the data directory) ─▶ key ─▶ UDP ─▶ admin TCP ─▶ verify threads ─▶ context
+//! start:  store (locks the data directory; on a thread of its own) ─▶ key ─▶ UDP ─▶ admin TCP ─▶ verify threads ─▶ context
 //! stop:   handed over ─▶ peers saved ─▶ store refuses, finishes, flushes ─▶ connections closed ─▶ admin closed
 //! ```
 
@@ -25,7 +25,7 @@ use dht_kad::{ErrorNumber, NodeId};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use crate::admin::{self, ReadStatus};
@@ -34,6 +34,7 @@ use crate::node_identity::{self, IdentityError};
 use crate::status::NodeStatus;
 use crate::store::{OpenError, RocksStore, StoreConfig};
 use crate::verify_threads::VerifyThreads;
+use crate::watchdog::Watched;
 
 /// What a pong says of this program.
 pub const VERSION: &str = concat!("dht-bootstrap ", env!("CARGO_PKG_VERSION"));
@@ -74,6 +75,9 @@ pub enum StartError {
     /// No chance.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The thread that opens the store failed.
+    #[error("the store could not be opened ({0}); report this fault")]
+    Opening(JoinError),
 }
 
 impl StartError {
@@ -86,7 +90,9 @@ impl StartError {
             StartError::Bind(error) => error.number(),
             StartError::Admin { .. } => ErrorNumber::AddressInUse,
             StartError::Context(_) => ErrorNumber::BadConfig,
-            StartError::Threads(_) | StartError::Entropy(_) => ErrorNumber::Internal,
+            StartError::Threads(_) | StartError::Entropy(_) | StartError::Opening(_) => {
+                ErrorNumber::Internal
+            }
         }
     }
 }
@@ -94,6 +100,8 @@ impl StartError {
 /// A running node.
 pub struct Node {
     context: DhtContext,
+    store: Arc<RocksStore>,
+    read: ReadStatus,
     stop_admin: oneshot::Sender<()>,
     admin: JoinHandle<()>,
 }
@@ -105,14 +113,17 @@ impl Node {
     /// [`StartError`]; nothing that was there is changed then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = Arc::new(RocksStore::open(StoreConfig {
+        let store_config = StoreConfig {
             dir: config.data_dir.clone(),
             network: config.network.clone(),
             clock: Arc::clone(&clock),
             limits: Limits::default_for(config.store.max_bytes),
             cache_bytes: config.store.cache_bytes,
             min_free_bytes: config.store.min_free_bytes,
-        })?);
+        };
+        // A large store takes long to open, and signals are to be seen meanwhile.
+        let opening = tokio::task::spawn_blocking(move || RocksStore::open(store_config));
+        let store = Arc::new(opening.await.map_err(StartError::Opening)??);
         let key = node_identity::load_or_create(&config.data_dir)?;
         let transport = QuicTransport::bind(QuicConfig {
             key: key.clone(),
@@ -148,12 +159,12 @@ impl Node {
             },
         )?;
         let (stop_admin, stopped) = oneshot::channel();
-        let read = read_status(context.clone(), store);
-        let admin = tokio::spawn(admin::serve(admin, read, async {
+        let read = read_status(context.clone(), Arc::clone(&store));
+        let admin = tokio::spawn(admin::serve(admin, Arc::clone(&read), async {
             // Either it was told to stop, or the node is gone.
             let _ = stopped.await;
         }));
-        Ok(Node { context, stop_admin, admin })
+        Ok(Node { context, store, read, stop_admin, admin })
     }
 
     /// Waits until the node is usable.
@@ -171,6 +182,36 @@ impl Node {
     #[must_use]
     pub fn listen(&self) -> &[SocketAddr] {
         self.context.local_addrs()
+    }
+
+    /// The node's state now.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        (self.read)()
+    }
+
+    /// How the node's state is read, also by others.
+    #[must_use]
+    pub fn read_status(&self) -> ReadStatus {
+        Arc::clone(&self.read)
+    }
+
+    /// The node as its network sees it.
+    #[must_use]
+    pub fn context(&self) -> &DhtContext {
+        &self.context
+    }
+
+    /// What a [`watchdog`](crate::watchdog) has to ask.
+    #[must_use]
+    pub fn watched(&self) -> Watched {
+        let store = Arc::clone(&self.store);
+        Watched {
+            node: self.id(),
+            network: self.context.network().clone(),
+            sockets: self.listen().to_vec(),
+            ask_writer: Box::new(move || store.writer_answers()),
+        }
     }
 
     /// Hands over all that the node holds, and tells the network that it leaves for good. It still

@@ -8,6 +8,7 @@
 //! Network ─▶ NodeProcess (dht-bootstrap run, its data directory, its log)
 //! CommandLine ─▶ dht-client … --json          User ─▶ the client library, an identity
 //! WirePeer ─▶ one node, frame by frame        Trace ─▶ what strace saw a node do
+//! Notified ─▶ what a node told systemd        Meddling ─▶ system calls that strace makes fail
 //! ```
 //!
 //! Nothing sleeps to wait for something: what has to come is read from a pipe, or looked for again
@@ -31,9 +32,11 @@ pub mod correspondence;
 pub mod crash;
 pub mod network;
 pub mod node_process;
+pub mod notified;
 pub mod ports;
 pub mod programs;
 pub mod records;
+pub mod restart;
 pub mod sets;
 pub mod strace;
 pub mod user;
@@ -43,6 +46,7 @@ pub mod wire;
 pub use command_line::CommandLine;
 pub use network::Network;
 pub use node_process::{NodeOptions, NodeProcess};
+pub use notified::Notified;
 pub use user::User;
 pub use waiting::eventually;
 pub use wire::WirePeer;

@@ -23,7 +23,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the node until SIGTERM or SIGINT
-    Run(dht_bootstrap::config::RunFlags),
+    Run(run::Run),
     /// Hand over all records and leave the network for good; the node must not run
     Leave(dht_bootstrap::config::RunFlags),
     /// Check a configuration file and print what it comes to
@@ -64,7 +64,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Err(error) => return Err(usage(&error)),
     };
     match line.command {
-        Command::Run(flags) => run::run(&flags),
+        Command::Run(command) => command.run(),
         Command::Leave(flags) => leave::run(&flags),
         Command::CheckConfig(command) => command.run(),
         Command::Identity(command) => command.run(),

@@ -63,6 +63,9 @@ pub struct Timing {
     pub settle: Duration,
     /// How often maintenance looks around. Default 1 s.
     pub tick: Duration,
+    /// A server to which no other has answered anything for so long asks one that it knows at each
+    /// tick, and counts as cut off when twice as long has passed in vain. Default 10 s.
+    pub pulse: Duration,
     /// How often the clock is compared with those of long-lived peers. Default 60 s: a clock that was
     /// set wrong is noticed within this.
     pub compare_clocks: Duration,
@@ -151,6 +154,7 @@ impl Timing {
         refresh: Duration::from_secs(15 * 60),
         settle: Duration::from_secs(60),
         tick: Duration::from_secs(1),
+        pulse: Duration::from_secs(10),
         compare_clocks: Duration::from_secs(60),
         repair_wait: Duration::from_secs(5),
         repair_every: Duration::from_secs(10 * 60),

@@ -18,6 +18,7 @@ use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 
 use crate::allowance::Allowances;
+use crate::bootstrap_peers::BootstrapPeers;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{ConfigError, ContextConfig};
@@ -68,7 +69,9 @@ pub struct DhtContext {
 
 /// What the parts of a context share.
 pub(crate) struct Inner {
+    /// What does not change while it runs; the bootstrap peers and the pace of repair do.
     pub(crate) config: ContextConfig,
+    pub(crate) bootstrap: BootstrapPeers,
     pub(crate) registry: Arc<PeerRegistry>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) requests: Arc<Requests>,
@@ -100,7 +103,7 @@ impl DhtContext {
         let saved = on.store.saved_peers();
         let registry =
             Arc::new(PeerRegistry::new(on.transport.local_id(), &local_addrs, &on.clock));
-        let membership = Arc::new(Membership::new(saved.len(), config.solo, config.timing.settle));
+        let membership = Arc::new(Membership::new(saved.len(), config.solo, &config.timing));
         let stats = Arc::new(Stats::default());
         let replication = Arc::new(Replication::new(registry.own(), &config));
         let chance = Chance::from_seed(on.seed);
@@ -137,6 +140,7 @@ impl DhtContext {
             config.timing.request,
         );
         let inner = Arc::new(Inner {
+            bootstrap: BootstrapPeers::new(config.bootstrap.clone()),
             config,
             registry,
             connections,
@@ -177,6 +181,20 @@ impl DhtContext {
         self.inner.replication.begin_end();
     }
 
+    /// Asks these peers first from now on, and at once. At most
+    /// [`BOOTSTRAP_MAX`](crate::config::BOOTSTRAP_MAX).
+    ///
+    /// # Errors
+    /// [`ConfigError::TooManyBootstrapPeers`]; the list stays as it was.
+    pub fn set_bootstrap(&self, peers: Vec<PeerAddress>) -> Result<(), ConfigError> {
+        self.inner.bootstrap.replace(peers)
+    }
+
+    /// Lets repair move at most so many bytes a second from now on, both ways together.
+    pub fn set_repair_bytes_per_sec(&self, bytes_per_sec: u64) {
+        self.inner.replication.pace.set_bytes_per_sec(bytes_per_sec);
+    }
+
     /// Leaves the network for good: refuses puts from now on, hands over all that it holds to those
     /// that it belongs to without this node and, if all of it was confirmed, tells its neighbours so.
     /// If not, or if this is dropped before its end, the node takes puts again and goes on as before.
@@ -189,11 +207,21 @@ impl DhtContext {
     /// Whether a put that comes now can succeed: the table is settled
     /// ([`membership`](crate::membership)), and it, or this node itself, has a server that holds
     /// what it should, whose acknowledgement counts. A client finds such servers with its first put.
+    /// A node whose socket has failed is never ready: see [`Self::has_socket`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let inner = &self.inner;
         let counts = || inner.replication.is_whole() || inner.registry.knows_whole();
-        inner.membership.is_settled() && (inner.config.mode == Mode::Client || counts())
+        inner.membership.is_settled()
+            && self.has_socket()
+            && (inner.config.mode == Mode::Client || counts())
+    }
+
+    /// Whether others can still reach this node through its transport, as far as that can tell: false
+    /// once a socket has failed for good, which only a restart mends.
+    #[must_use]
+    pub fn has_socket(&self) -> bool {
+        self.inner.connections.accepts()
     }
 
     /// Waits until [`is_ready`](Self::is_ready).

@@ -50,6 +50,7 @@
 //! ```
 
 mod allowance;
+mod bootstrap_peers;
 mod chance;
 pub mod clock;
 mod clock_watch;

@@ -6,6 +6,7 @@
 //! upkeep:    peers questioned by others ─▶ ping;  unheard peers ─▶ ping;  stale buckets ─▶ look up
 //!            table changed ─▶ save the peers;  connections that nobody uses ─▶ close
 //!            clock ─▶ compare with long-lived peers' (clock_watch)
+//! pulse:     nobody has answered for a while ─▶ ping one of the table at each tick ─▶ cut off, or not
 //! ```
 
 use std::collections::BTreeSet;
@@ -37,7 +38,7 @@ const UPKEEP_PER_ROUND: usize = 16;
 
 /// Starts the tasks that keep this node in the network.
 pub(crate) fn start(inner: &Arc<Inner>, saved: Vec<SavedPeer>) {
-    if inner.config.bootstrap.is_empty() && saved.is_empty() {
+    if inner.bootstrap.is_empty() && saved.is_empty() {
         // Nobody to ask for neighbours: they come by themselves.
         inner.membership.note_looked_around();
     }
@@ -50,6 +51,8 @@ pub(crate) fn start(inner: &Arc<Inner>, saved: Vec<SavedPeer>) {
     let upkeep = Arc::clone(inner);
     inner.connections.spawn(async move { upkeep.keep_up().await });
     if inner.config.mode == Mode::Server {
+        let pulse = Arc::clone(inner);
+        inner.connections.spawn(async move { pulse.feel_pulse().await });
         let holders = Arc::clone(inner);
         inner.connections.spawn(async move { holders.watch_holders().await });
         let repair = Arc::clone(inner);
@@ -96,7 +99,11 @@ impl Inner {
             let lonely = self.registry.table_len() < LONELY;
             let every = if lonely { LONELY_EVERY } else { timing.refresh };
             let due = lonely && lonely_before || asked_bootstrap.elapsed() >= every;
-            if self.registry.table_len() == 0 || due {
+            let is_new = self.bootstrap.take_new();
+            if is_new {
+                joining.warned.clear();
+            }
+            if self.registry.table_len() == 0 || due || is_new {
                 asked_bootstrap = Instant::now();
                 self.join_once(&mut joining).await;
             }
@@ -105,16 +112,23 @@ impl Inner {
             lonely_before = !joined;
             if joined {
                 attempt = 0;
-                tokio::time::sleep(timing.tick).await;
+                let _ = tokio::time::timeout(timing.tick, self.bootstrap.changed()).await;
                 continue;
             }
             let wait = self.chance.backoff(attempt, timing.join_first, timing.join_longest);
-            if !self.config.bootstrap.is_empty() || !joining.saved.is_empty() {
+            if !self.bootstrap.is_empty() || !joining.saved.is_empty() {
                 self.say_unjoined(attempt, wait);
             }
             attempt = attempt.saturating_add(1);
             // Somebody may join through this node meanwhile.
-            let _ = tokio::time::timeout(wait, self.registry.peer_entered()).await;
+            let somebody = async {
+                tokio::select! {
+                    biased;
+                    () = self.registry.peer_entered() => {}
+                    () = self.bootstrap.changed() => {}
+                }
+            };
+            let _ = tokio::time::timeout(wait, somebody).await;
         }
     }
 
@@ -136,7 +150,7 @@ impl Inner {
     /// each has full tables.
     async fn join_once(self: &Arc<Self>, joining: &mut Joining) {
         let mut tasks: Vec<BoxFuture<'static, Met>> = Vec::new();
-        for peer in self.config.bootstrap.iter().cloned() {
+        for peer in self.bootstrap.peers() {
             tasks.push(Box::pin(Arc::clone(self).meet_address(peer)));
         }
         for peer in joining.saved.iter().cloned() {
@@ -216,9 +230,32 @@ impl Inner {
         Met::Node(node)
     }
 
-    /// Tells the membership what the table holds.
+    /// Tells the membership what the table holds, and how long ago somebody answered. A client asks
+    /// only when it wants something, so its silence says nothing.
     pub(crate) fn observe(&self) {
-        self.membership.observe(self.registry.table_len());
+        let is_server = self.config.mode == Mode::Server;
+        let silent_for = if is_server { self.registry.silent_for() } else { Duration::ZERO };
+        self.membership.observe(self.registry.table_len(), silent_for);
+    }
+
+    /// Asks one of the table at each tick, drawn by lot, while nobody has answered for a while: so a
+    /// node that is cut off knows it long before its table has emptied, and finds it full when somebody
+    /// can be reached again. Each asks for as long as a dial and a request may take, so few do at once.
+    async fn feel_pulse(self: Arc<Self>) {
+        let timing = self.config.timing;
+        loop {
+            tokio::time::sleep(self.chance.jittered(timing.tick)).await;
+            if self.registry.silent_for() >= timing.pulse {
+                let servers = self.registry.servers();
+                let place = self.chance.below(servers.len() as u64);
+                let drawn = usize::try_from(place).ok().and_then(|place| servers.get(place));
+                if let Some(node) = drawn.and_then(|id| self.registry.info(id)) {
+                    let requests = Arc::clone(&self.requests);
+                    self.connections.spawn(async move { requests.feel_pulse(&node).await });
+                }
+            }
+            self.observe();
+        }
     }
 
     /// Pings the peers that somebody questions.

@@ -70,6 +70,13 @@ pub struct Measured {
     pub bytes: usize,
 }
 
+/// Whose fault it is held to be if no answer comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    Peer,
+    Nobody,
+}
+
 /// Asks peers.
 pub struct Requests {
     connections: Arc<Connections>,
@@ -114,6 +121,15 @@ impl Requests {
         to: &NodeInfo,
         request: &Request,
     ) -> Result<Measured, AskError> {
+        self.ask_blaming(to, request, Blame::Peer).await
+    }
+
+    async fn ask_blaming(
+        self: &Arc<Self>,
+        to: &NodeInfo,
+        request: &Request,
+        blame: Blame,
+    ) -> Result<Measured, AskError> {
         let frame = codec::encode_request(request)?;
         let mut attempts = 0;
         loop {
@@ -126,10 +142,20 @@ impl Requests {
             };
             let lost = matches!(result, Err(AskError::Request(RequestError::ConnectionLost(_))));
             let again = lost && attempts < 2;
-            self.note(to.id, request.frame_type(), &result, started, again);
+            let forgiven = again || blame == Blame::Nobody;
+            self.note(to.id, request.frame_type(), &result, started, forgiven);
             if !again {
                 return result;
             }
+        }
+    }
+
+    /// Asks a peer whether this node can be answered at all. That it is not says nothing of the peer, and
+    /// is not held against it.
+    pub async fn feel_pulse(self: &Arc<Self>, at: &NodeInfo) {
+        let request = Request::Ping(Ping { mode: self.own_mode });
+        if let Err(error) = self.ask_blaming(at, &request, Blame::Nobody).await {
+            tracing::debug!(peer = %at.id, %error, "nobody answers at present, and this peer does not");
         }
     }
 
@@ -306,7 +332,7 @@ impl Requests {
         frame_type: u16,
         result: &Result<T, AskError>,
         started: Instant,
-        asked_again: bool,
+        forgiven: bool,
     ) {
         let ending = match result {
             Ok(_) => Ending::Ok,
@@ -318,7 +344,7 @@ impl Requests {
             result,
             Err(AskError::Dial(DialError::TooMany | DialError::Stopping) | AskError::Codec(_))
         );
-        if ending == Ending::Failed && !own_fault && !asked_again {
+        if ending == Ending::Failed && !own_fault && !forgiven {
             self.registry.failed(&peer);
         }
         self.stats.note_asked(frame_type, ending, started.elapsed());

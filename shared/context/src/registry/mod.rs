@@ -61,6 +61,8 @@ struct State {
     questions: BTreeSet<NodeId>,
     /// Changes of the table since the peers were saved last.
     unsaved: bool,
+    /// When any server answered last; at first, when the registry was made.
+    answered: Instant,
 }
 
 impl PeerRegistry {
@@ -77,6 +79,7 @@ impl PeerRegistry {
                 own_is_global: local_addrs.iter().any(|addr| is_global(&addr.ip())),
                 questions: BTreeSet::new(),
                 unsaved: false,
+                answered: Instant::now(),
             }),
             questioned: Notify::new(),
             entered: Notify::new(),

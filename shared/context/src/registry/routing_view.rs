@@ -44,6 +44,7 @@ impl PeerRegistry {
     pub fn heard_server(&self, heard: Heard) -> Option<NodeId> {
         let now = self.steady_now();
         let mut state = self.lock();
+        state.answered = Instant::now();
         let peer = state.entry(heard.id);
         let nothing_new = peer.mode == Some(Mode::Server)
             && peer.heard_within(FRESH)
@@ -169,6 +170,12 @@ impl PeerRegistry {
     #[must_use]
     pub fn table_len(&self) -> usize {
         self.lock().table.len()
+    }
+
+    /// For how long no server has answered anything.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        self.lock().answered.elapsed()
     }
 
     /// Up to `count` servers that have been in the table longest.

@@ -69,7 +69,7 @@ impl Inner {
             return;
         }
         // Who has somebody to ask is not alone, but early.
-        let alone = self.config.bootstrap.is_empty()
+        let alone = self.bootstrap.is_empty()
             && self.registry.table_len() == 0
             && self.membership.is_settled();
         let others = self.registry.whole_servers();
