@@ -37,7 +37,7 @@ RESTARTS_MAX=3
 # A node that was away for a restart has its copies again in seconds; a new one may take hours, and the
 # next host is not touched before.
 WHOLE_LIMIT_SECS=600
-CLIENT_LIMIT_SECS=10
+CLIENT_LIMIT_SECS=20
 
 action=deploy
 hosts=()

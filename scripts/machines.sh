@@ -140,6 +140,27 @@ machine_boot() {
   done
 }
 
+# The control groups of a machine, in each hierarchy by which systemd knows its services' processes. Without one of its
+# own the services of all machines would be one.
+machine_cgroups() {
+  local hierarchy
+  for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+    if [[ -e $hierarchy/cgroup.procs ]]; then printf '%s/%s\n' "$hierarchy" "$(machine_namespace "$1")"; fi
+  done
+}
+
+# Becomes the machine.
+machine_nspawn() {
+  local number=$1 group
+  for group in $(machine_cgroups "$number"); do
+    mkdir -p "$group"
+    printf '%d\n' "$BASHPID" >"$group/cgroup.procs"
+  done
+  exec setsid systemd-nspawn --quiet --directory="$machines_dir/m$number/root" --machine="m$number-$$" \
+    --hostname="m$number" --boot --register=no --keep-unit --link-journal=no --resolv-conf=off --timezone=off \
+    --console=pipe --network-namespace-path="/run/netns/$(machine_namespace "$number")" --capability=CAP_NET_ADMIN
+}
+
 # Runs a machine, again after each reboot, until it is powered off or killed.
 machine_run() {
   local number=$1 dir status
@@ -147,10 +168,7 @@ machine_run() {
   trap - EXIT INT TERM
   while true; do
     status=0
-    setsid systemd-nspawn --quiet --directory="$dir/root" --machine="m$number-$$" --hostname="m$number" --boot \
-      --register=no --keep-unit --link-journal=no --resolv-conf=off --timezone=off --console=pipe \
-      --network-namespace-path="/run/netns/$(machine_namespace "$number")" --capability=CAP_NET_ADMIN \
-      </dev/null >>"$dir/console" 2>&1 &
+    machine_nspawn "$number" </dev/null >>"$dir/console" 2>&1 &
     printf '%d\n' "$!" >"$dir/pid"
     wait "$!" || status=$?
     if [[ $status -ne $MACHINE_REBOOTS ]]; then return; fi
@@ -175,7 +193,7 @@ machine_cable() { ip link set "$(machine_namespace "$1")" "$2"; }
 
 # Ends a machine in order, or else at once.
 machine_end() {
-  local number=$1 dir pid deadline=$((SECONDS + MACHINE_STOP_LIMIT_SECS))
+  local number=$1 dir pid group deadline=$((SECONDS + MACHINE_STOP_LIMIT_SECS))
   dir=$machines_dir/m$number
   pid=$(<"$dir/pid")
   kill -TERM "$pid" 2>/dev/null || true
@@ -187,6 +205,9 @@ machine_end() {
   unset "machine_runner[$number]"
   if mountpoint --quiet "$dir/root"; then umount "$dir/root" || umount --lazy "$dir/root"; fi
   ip netns delete "$(machine_namespace "$number")"
+  for group in $(machine_cgroups "$number"); do
+    if [[ -d $group ]]; then find "$group" -depth -type d -exec rmdir {} +; fi
+  done
 }
 
 machines_end() {
