@@ -204,7 +204,8 @@ switch() {
 # Makes everything as it was before the switch, running included.
 undo() {
   local link version file
-  [[ -d $LIB/undo ]] || fail 'there is no switch to undo'
+  # A switch that failed before it changed anything.
+  if [[ ! -d $LIB/undo ]]; then return; fi
   for file in config.toml config.toml.previous; do
     if [[ -e $LIB/undo/$file ]]; then cp -p "$LIB/undo/$file" "$ETC/$file"; else rm -f "$ETC/$file"; fi
   done
