@@ -206,7 +206,10 @@ machine_end() {
   if mountpoint --quiet "$dir/root"; then umount "$dir/root" || umount --lazy "$dir/root"; fi
   ip netns delete "$(machine_namespace "$number")"
   for group in $(machine_cgroups "$number"); do
-    if [[ -d $group ]]; then find "$group" -depth -type d -exec rmdir {} +; fi
+    # Its last processes may still be ending.
+    while [[ -d $group && $SECONDS -lt $((deadline + MACHINE_STOP_LIMIT_SECS)) ]]; do
+      find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+    done
   done
 }
 
