@@ -29,7 +29,9 @@ outside_block() {
   $begin "$number"
   await "$READINESS_FALLS_LIMIT_SECS" 'readiness fell' readiness_is "$number" 503
   await "$AWAIT_LIMIT_SECS" 'health is 2' health_is 2
+  away=$number
   [[ $machines -lt 3 ]] || put_values "without-$number"
+  away=
   $end "$number"
   await "$READINESS_HEALS_LIMIT_SECS" 'readiness is back' readiness_is "$number" 200
   await "$AWAIT_LIMIT_SECS" 'health is 0' health_is 0
