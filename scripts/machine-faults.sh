@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The cases of scripts/test-machines.sh, which sources this file, in which a machine or its network fails, and those
 # in which a node leaves its machine. It uses the functions of scripts/machine-cases.sh.
-# shellcheck disable=SC2154  # what the sourcing script and that file set
+# shellcheck disable=SC2154,SC2034  # what the sourcing script and that file set and read
 
 # A node notices that nothing reaches it by its own requests and by who keeps silent.
 READINESS_FALLS_LIMIT_SECS=180
