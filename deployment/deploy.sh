@@ -54,6 +54,8 @@ declare -A fact=()
 # By host: the peer to ask for its node, if it has one.
 declare -A peer_of=()
 changing=
+# Why a host does not work.
+failure=
 
 say() { printf '%s: %s\n' "$1" "$2"; }
 
@@ -207,14 +209,15 @@ others_answer() {
 
 # --- through the network ------------------------------------------------------------------------------
 
-# Waits until the node of this version answers from here and says that it is settled. Prints why not.
+# Waits until the node of this version answers from here and says that it is settled. Sets `failure` to why not. Not in a
+# subshell, so that a signal ends it at once.
 await_ready() {
   local host=$1 wanted=$2 deadline=$((SECONDS + wait_secs)) pong why='it has not started'
   while [[ $SECONDS -lt $deadline ]]; do
     if learn "$host"; then
       why="its service is ${fact[active]:-not there}${fact[text]:+ ($(printf '%s' "${fact[text]}"))}"
       if [[ ${fact[active]:-} == failed || ${fact[restarts]:-0} -ge $RESTARTS_MAX ]]; then
-        printf 'it ends again and again%s' "${fact[log]:+: ${fact[log]#dht-bootstrap: }}"
+        failure="it ends again and again${fact[log]:+: ${fact[log]#dht-bootstrap: }}"
         return 1
       fi
       if [[ ${fact[active]:-} == active && ${fact[running]:-} == "$wanted" && -n ${fact[node]:-} ]]; then
@@ -230,7 +233,7 @@ await_ready() {
     fi
     sleep 0.5
   done
-  printf 'not ready after %d s: %s' "$wait_secs" "$why"
+  failure="not ready after $wait_secs s: $why"
   return 1
 }
 
@@ -249,7 +252,7 @@ try_value() {
 
 verify() {
   local host=$1 wanted=$2 began=$SECONDS why
-  why=$(await_ready "$host" "$wanted") || { failure=$why; return 1; }
+  await_ready "$host" "$wanted" || return 1
   learn_or_fail "$host"
   peer_of[$host]=$(peer_from_facts "$host")
   say "$host" "ready through the network after $((SECONDS - began)) s: ${peer_of[$host]}"
