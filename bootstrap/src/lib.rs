@@ -18,10 +18,14 @@
 
 pub mod admin;
 pub mod config;
+pub mod kept_list;
 pub mod logging;
 pub mod node;
 pub mod node_identity;
+pub mod registry_key;
 pub mod status;
 pub mod store;
 pub mod verify_threads;
+pub mod visitor;
+pub mod whole_file;
 mod work_queue;

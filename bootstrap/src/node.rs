@@ -7,15 +7,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dht_context::clock::{Clock, SystemClock};
 use dht_context::config::ConfigError as ContextConfigError;
+use dht_context::network_file::NetworkFileError;
 use dht_context::node_key::{EntropyError, NodeKey};
 use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
 use dht_context::replication::LeaveReport;
-use dht_context::resolver::SystemResolver;
+use dht_context::resolver::{Resolver, ServerResolver, SystemResolver};
+use dht_context::sources::Sources;
 use dht_context::store::RecordStore;
 use dht_context::{ContextConfig, DhtContext, Foundations};
 use dht_kad::admission::Limits;
@@ -30,6 +33,7 @@ use tokio::time::Instant;
 
 use crate::admin::{self, ReadStatus};
 use crate::config::{Config, RunMode};
+use crate::kept_list;
 use crate::node_identity::{self, IdentityError};
 use crate::status::NodeStatus;
 use crate::store::{OpenError, RocksStore, StoreConfig};
@@ -49,6 +53,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// A signed list of bootstrap nodes that is there and cannot be read.
+    #[error(transparent)]
+    List(#[from] NetworkFileError),
     /// The node's key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -82,6 +89,7 @@ impl StartError {
     pub fn number(&self) -> ErrorNumber {
         match self {
             StartError::Store(error) => error.number(),
+            StartError::List(_) => ErrorNumber::FileAccess,
             StartError::Identity(error) => error.number(),
             StartError::Bind(error) => error.number(),
             StartError::Admin { .. } => ErrorNumber::AddressInUse,
@@ -96,6 +104,7 @@ pub struct Node {
     context: DhtContext,
     stop_admin: oneshot::Sender<()>,
     admin: JoinHandle<()>,
+    keep_list: JoinHandle<()>,
 }
 
 impl Node {
@@ -113,6 +122,12 @@ impl Node {
             cache_bytes: config.store.cache_bytes,
             min_free_bytes: config.store.min_free_bytes,
         })?);
+        let sources = match &config.network_file {
+            Some((path, file)) => {
+                Sources::with_lists(path, file, &[kept_list::path(&config.data_dir)])?
+            }
+            None => Sources::default(),
+        };
         let key = node_identity::load_or_create(&config.data_dir)?;
         let transport = QuicTransport::bind(QuicConfig {
             key: key.clone(),
@@ -133,6 +148,7 @@ impl Node {
         let context = DhtContext::start(
             ContextConfig {
                 solo: config.solo,
+                sources,
                 repair_bytes_per_sec: config.repair_bytes_per_sec,
                 version: VERSION.to_owned(),
                 ..ContextConfig::new(config.network, mode, config.bootstrap)
@@ -143,17 +159,18 @@ impl Node {
                 verifier: signatures.clone(),
                 signer: signatures,
                 clock,
-                resolver: Arc::new(SystemResolver),
+                resolver: resolver(config.dns_server),
                 seed: *NodeKey::generate()?.to_seed_bytes(),
             },
         )?;
+        let keep_list = tokio::spawn(keep_list(context.clone(), config.data_dir));
         let (stop_admin, stopped) = oneshot::channel();
         let read = read_status(context.clone(), store);
         let admin = tokio::spawn(admin::serve(admin, read, async {
             // Either it was told to stop, or the node is gone.
             let _ = stopped.await;
         }));
-        Ok(Node { context, stop_admin, admin })
+        Ok(Node { context, stop_admin, admin, keep_list })
     }
 
     /// Waits until the node is usable.
@@ -186,6 +203,7 @@ impl Node {
 
     /// Stops in order. Everything acknowledged is on disk before and after.
     pub async fn stop(self) {
+        self.keep_list.abort();
         self.context.stop().await;
         // The admin task may be gone already; either way nothing is left to stop.
         let _ = self.stop_admin.send(());
@@ -193,6 +211,26 @@ impl Node {
         if tokio::time::timeout(ADMIN_LONGEST, self.admin).await.is_err() {
             closer.abort();
         }
+    }
+}
+
+/// Who finds hosts and names: this name server, or the system.
+pub(crate) fn resolver(server: Option<SocketAddr>) -> Arc<dyn Resolver> {
+    match server {
+        Some(server) => Arc::new(ServerResolver::new(server)),
+        None => Arc::new(SystemResolver),
+    }
+}
+
+/// Keeps each newer list of the network's registry for the next start.
+async fn keep_list(context: DhtContext, data_dir: PathBuf) {
+    let mut kept = 0;
+    loop {
+        let (seq, bytes) = context.newer_registry_list(kept).await;
+        if let Err(error) = kept_list::save(&data_dir, &bytes) {
+            tracing::warn!(%error, "the registry's list could not be kept; it is asked for again after a restart");
+        }
+        kept = seq;
     }
 }
 
@@ -234,6 +272,7 @@ fn read_status(context: DhtContext, store: Arc<RocksStore>) -> ReadStatus {
             lies: stats.lies,
             replication: stats.replication,
             watches: stats.watches,
+            sources: context.sources(),
         }
     })
 }

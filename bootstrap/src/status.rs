@@ -3,6 +3,7 @@
 use std::fmt;
 
 use dht_context::replication::ReplicationFigures;
+use dht_context::sources::{ListStatus, SourceStatus};
 use dht_context::stats::CountsSnapshot;
 use dht_context::watch::WatchFigures;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,8 @@ pub struct NodeStatus {
     pub replication: ReplicationFigures,
     /// Who watches it, and what they were shown.
     pub watches: WatchFigures,
+    /// Where it asks for peers, in that order, and what came of it.
+    pub sources: Vec<SourceStatus>,
 }
 
 impl fmt::Display for NodeStatus {
@@ -70,6 +73,9 @@ impl fmt::Display for NodeStatus {
         }
         let (peers, table, connections) = (self.peers, self.table, self.connections);
         writeln!(f, "peers     {peers} known, {table} in the table, {connections} connected")?;
+        for source in &self.sources {
+            write_source(f, source)?;
+        }
         write!(f, "records   {} in {} bytes", self.records, self.bytes)?;
         for (class, records) in &self.records_by_retention {
             write!(f, ", {records} of {class}")?;
@@ -92,6 +98,21 @@ impl fmt::Display for NodeStatus {
             }
         }
         Ok(())
+    }
+}
+
+fn write_source(f: &mut fmt::Formatter<'_>, status: &SourceStatus) -> fmt::Result {
+    let SourceStatus { source, peers, answered, refused, problem, list } = status;
+    write!(f, "source    {source}: {answered} of {peers} answered")?;
+    if *refused > 0 {
+        write!(f, ", {refused} refused")?;
+    }
+    if let Some(ListStatus { seq, nodes, ends_at_ms }) = list {
+        write!(f, ", list {seq} of {nodes} nodes until {ends_at_ms}")?;
+    }
+    match problem {
+        Some(problem) => writeln!(f, "; {problem}"),
+        None => writeln!(f),
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Client`]: a node that only asks, with an identity to sign with and a limit on every wait.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use dht_context::node_key::NodeKey;
 use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
 use dht_context::registry::PeerSummary;
 use dht_context::requests::AskError;
-use dht_context::resolver::SystemResolver;
+use dht_context::resolver::{Resolver, ServerResolver, SystemResolver};
 use dht_context::stats::StatsSnapshot;
 use dht_context::store::MemoryStore;
 use dht_context::transport::DialError;
 use dht_context::verify::{InlineSigner, InlineVerifier};
 use dht_context::{
-    Delete, DhtContext, Foundations, GetError, GetOptions, GetReport, ListReport, PeerAddress, Put,
-    PutReport, Slot,
+    Delete, DhtContext, Foundations, GetError, GetOptions, GetReport, ListReport, NetworkFile,
+    PeerAddress, Put, PutReport, Slot, Sources,
 };
 use dht_kad::admission::Limits;
 use dht_kad::domain;
@@ -54,6 +55,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 pub struct ClientBuilder {
     network: NetworkName,
     bootstrap: Vec<PeerAddress>,
+    sources: Sources,
+    dns_server: Option<SocketAddr>,
     parts: Parts,
 }
 
@@ -101,6 +104,21 @@ impl ClientBuilder {
     #[must_use]
     pub fn bootstrap(mut self, peer: PeerAddress) -> Self {
         self.bootstrap.push(peer);
+        self
+    }
+
+    /// Asks these sources for peers besides; see [`Client::builder_of`] for those of a network file.
+    #[must_use]
+    pub fn sources(mut self, sources: Sources) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    /// Asks this name server for hosts and TXT records; those that the system is configured with if not
+    /// given.
+    #[must_use]
+    pub fn dns_server(mut self, server: SocketAddr) -> Self {
+        self.dns_server = Some(server);
         self
     }
 
@@ -158,6 +176,7 @@ impl ClientBuilder {
     pub fn start(self) -> Result<Client, ClientError> {
         let network = self.network.clone();
         let mut config = ContextConfig::new(network.clone(), Mode::Client, self.bootstrap.clone());
+        config.sources = self.sources;
         config.version = concat!("dht-client ", env!("CARGO_PKG_VERSION")).to_owned();
         config.check()?;
         // Chance has to differ between clients, and nothing more.
@@ -175,7 +194,10 @@ impl ClientBuilder {
             verifier: Arc::new(InlineVerifier::new(network)),
             signer: Arc::new(InlineSigner::new(key)),
             clock,
-            resolver: Arc::new(SystemResolver),
+            resolver: match self.dns_server {
+                Some(server) => Arc::new(ServerResolver::new(server)) as Arc<dyn Resolver>,
+                None => Arc::new(SystemResolver),
+            },
             seed,
         };
         let context = DhtContext::start(config, foundations)?;
@@ -191,6 +213,18 @@ impl ClientBuilder {
 }
 
 impl Client {
+    /// Begins to make a client of the network that a file defines, with the seeds, names in the DNS and
+    /// registry that the file gives it, and the signed list of bootstrap nodes that lies beside the file.
+    /// It needs no bootstrap peer besides.
+    ///
+    /// # Errors
+    /// [`ClientError::NetworkFile`] if the file, or the list, cannot be read.
+    pub fn builder_of(network_file: &Path) -> Result<ClientBuilder, ClientError> {
+        let file = NetworkFile::read(network_file)?;
+        let sources = Sources::with_lists(network_file, &file, &[])?;
+        Ok(Client::builder(file.name).sources(sources))
+    }
+
     /// Begins to make a client of this network. It needs at least one bootstrap peer.
     #[must_use]
     pub fn builder(network: NetworkName) -> ClientBuilder {
@@ -203,7 +237,13 @@ impl Client {
             names: Arc::default(),
             name_turn: Arc::default(),
         };
-        ClientBuilder { network, bootstrap: Vec::new(), parts }
+        ClientBuilder {
+            network,
+            bootstrap: Vec::new(),
+            sources: Sources::default(),
+            dns_server: None,
+            parts,
+        }
     }
 
     /// The label of the application's own name for something.

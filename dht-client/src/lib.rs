@@ -70,8 +70,8 @@ pub use names::{NameError, NameRules};
 pub use watch::{Change, Watch, WatchError};
 
 pub use dht_context::{
-    Delete, GetError, GetOptions, GetReport, ListError, ListReport, PeerAddress, Put, PutError,
-    PutReport, Slot,
+    Delete, GetError, GetOptions, GetReport, ListError, ListReport, NetworkFile, PeerAddress, Put,
+    PutError, PutReport, Slot, Sources,
 };
 pub use dht_kad::audit::{Breach, Verdict};
 pub use dht_kad::lookup::Consistency;

@@ -3,6 +3,7 @@
 mod check_config;
 mod identity;
 mod leave;
+mod network;
 mod run;
 mod status;
 
@@ -30,6 +31,9 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     /// Print the node's id
     Identity(identity::Identity),
+    /// Make a network, and sign the list of its bootstrap nodes
+    #[command(subcommand)]
+    Network(network::Network),
     /// Ask a running node how it is
     Status(status::Status),
 }
@@ -68,6 +72,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Leave(flags) => leave::run(&flags),
         Command::CheckConfig(command) => command.run(),
         Command::Identity(command) => command.run(),
+        Command::Network(command) => command.run(),
         Command::Status(command) => command.run(),
     }
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 use dht_client::entropy::Entropy;
 use dht_client::identity::{IdentityFile, Password};
 use dht_client::profile::Profile;
-use dht_client::{Client, ClientError, ErrorNumber, Identity, NetworkName, PeerAddress};
+use dht_client::{
+    Client, ClientError, ErrorNumber, Identity, NetworkFile, NetworkName, PeerAddress, Sources,
+};
+use dht_context::config::DEFAULT_NETWORK;
 
 use super::failure::Failure;
 use super::{Globals, secret_input};
@@ -16,12 +19,19 @@ use super::{Globals, secret_input};
 /// One run of the command line.
 pub(crate) struct Session {
     globals: Globals,
+    network: NetworkName,
+    sources: Sources,
     client: OnceLock<Client>,
 }
 
 impl Session {
-    pub(crate) fn new(globals: Globals) -> Self {
-        Session { globals, client: OnceLock::new() }
+    /// What these options come to.
+    ///
+    /// # Errors
+    /// A network file that cannot be used, or that is of another network than the one named.
+    pub(crate) fn new(globals: Globals) -> Result<Self, Failure> {
+        let (network, sources) = network_of(&globals)?;
+        Ok(Session { globals, network, sources, client: OnceLock::new() })
     }
 
     /// Whether to print JSON.
@@ -36,7 +46,7 @@ impl Session {
 
     /// The network that is taken part in.
     pub(crate) fn network(&self) -> &NetworkName {
-        &self.globals.network
+        &self.network
     }
 
     /// A client that only reads, or pings.
@@ -118,10 +128,16 @@ impl Session {
         beside: Option<&PeerAddress>,
     ) -> Result<Client, Failure> {
         let globals = &self.globals;
-        let mut builder = Client::builder(globals.network.clone()).timeout(globals.timeout);
+        let mut builder = Client::builder(self.network.clone())
+            .sources(self.sources.clone())
+            .timeout(globals.timeout);
         let beside = beside.filter(|_| globals.bootstrap.is_empty());
-        if globals.bootstrap.is_empty() && beside.is_none() {
-            return Err(Failure::usage("nobody to ask; give at least one --bootstrap PEER"));
+        if globals.bootstrap.is_empty() && beside.is_none() && self.sources.is_empty() {
+            let sentence = "nobody to ask; give at least one --bootstrap PEER, or a --network-file";
+            return Err(Failure::usage(sentence));
+        }
+        if let Some(server) = globals.dns_server {
+            builder = builder.dns_server(server);
         }
         for peer in globals.bootstrap.iter().chain(beside) {
             builder = builder.bootstrap(peer.clone());
@@ -135,6 +151,27 @@ impl Session {
         let client = builder.start()?;
         Ok(self.client.get_or_init(|| client).clone())
     }
+}
+
+/// The network that is taken part in, and where its peers come from besides.
+fn network_of(globals: &Globals) -> Result<(NetworkName, Sources), Failure> {
+    let Some(path) = &globals.network_file else {
+        let default =
+            || DEFAULT_NETWORK.parse().map_err(|error| Failure::usage(&format!("{error}")));
+        let network = globals.network.clone().map_or_else(default, Ok)?;
+        return Ok((network, Sources::default()));
+    };
+    let file = NetworkFile::read(path).map_err(ClientError::from)?;
+    if let Some(named) = globals.network.as_ref().filter(|named| **named != file.name) {
+        let path = path.display();
+        let sentence = format!(
+            "--network «{named}» is not «{}», the network of {path}; give the same, or leave it out",
+            file.name
+        );
+        return Err(Failure::usage(&sentence));
+    }
+    let sources = Sources::with_lists(path, &file, &[]).map_err(ClientError::from)?;
+    Ok((file.name, sources))
 }
 
 /// The identity in a file; if it is encrypted, opened by the password in another file or, at a

@@ -26,7 +26,6 @@ use super::form::Name;
 use super::rank::{Ranking, Standing, rank};
 use super::read::{FoundName, Scene, conflict, confusable};
 use super::reverse;
-use super::rules::Judges;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -328,9 +327,6 @@ impl Client {
 
     /// Where judges are reached that are not among the holders.
     async fn judges_besides(&self, scene: &Scene) -> Vec<NodeInfo> {
-        if self.name_rules().judges == Judges::Holders {
-            return Vec::new();
-        }
         let is_holder = |judge: &NodeId| scene.holders.iter().any(|holder| holder.id == *judge);
         let missing: Vec<NodeId> =
             scene.judges.iter().filter(|judge| !is_holder(judge)).copied().collect();

@@ -278,7 +278,7 @@ impl Connections {
         let handshake = self.transport.dial(addr, expected);
         let result = match tokio::time::timeout(self.dial_limit, handshake).await {
             Ok(Ok(connection)) if connection.peer() == self.registry.own() => {
-                Err(DialError::Refused { addr, reason: "it is this node itself".to_owned() })
+                Err(DialError::Itself(addr))
             }
             Ok(result) => result,
             Err(_) => Err(DialError::TimedOut(addr)),

@@ -32,6 +32,7 @@ use crate::replication::{LeaveReport, Replication};
 use crate::requests::{AskError, Requests};
 use crate::resolver::Resolver;
 use crate::server::Server;
+use crate::sources::{SourceBook, SourceStatus};
 use crate::stats::{Stats, StatsSnapshot};
 use crate::store::{RecordStore, StoreUsage};
 use crate::transport::{DialError, Transport};
@@ -82,6 +83,7 @@ pub(crate) struct Inner {
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) sources: SourceBook,
     /// Tells this process's versions from those of the same identity elsewhere: 24 bits.
     pub(crate) device_tag: u32,
     local_addrs: Vec<SocketAddr>,
@@ -136,6 +138,7 @@ impl DhtContext {
             config.mode,
             config.timing.request,
         );
+        let sources = SourceBook::new(&config.sources, &config.network, on.clock.now());
         let inner = Arc::new(Inner {
             config,
             registry,
@@ -151,6 +154,7 @@ impl DhtContext {
             verifier: on.verifier,
             clock: on.clock,
             resolver: on.resolver,
+            sources,
             device_tag,
             local_addrs,
         });
@@ -250,6 +254,13 @@ impl DhtContext {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerSummary> {
         self.inner.registry.summaries()
+    }
+
+    /// How each source of peers stands, in the order in which they are asked; those that were not asked
+    /// so far are left out.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.inner.sources.statuses(self.now())
     }
 
     /// What was counted, and how large things are.

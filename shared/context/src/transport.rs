@@ -135,6 +135,9 @@ pub enum DialError {
         /// What the other side or TLS said.
         reason: String,
     },
+    /// This node answered itself.
+    #[error("{0} is this node itself; name another one")]
+    Itself(SocketAddr),
     /// Somebody else is there.
     #[error("{addr} is node {found}, not {expected}; correct the pinned node id or the address")]
     WrongNode {
@@ -181,9 +184,10 @@ impl DialError {
             DialError::WrongNode { .. } => ErrorNumber::WrongNode,
             DialError::TimedOut(_) => ErrorNumber::TimedOut,
             DialError::TooMany => ErrorNumber::Busy,
-            DialError::Refused { .. } | DialError::Local { .. } | DialError::Stopping => {
-                ErrorNumber::Unreachable
-            }
+            DialError::Refused { .. }
+            | DialError::Itself(_)
+            | DialError::Local { .. }
+            | DialError::Stopping => ErrorNumber::Unreachable,
         }
     }
 }

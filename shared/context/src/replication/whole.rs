@@ -69,7 +69,9 @@ impl Inner {
             return;
         }
         // Who has somebody to ask is not alone, but early.
+        let nobody_else = self.config.sources.is_empty() || self.sources.only_this_node();
         let alone = self.config.bootstrap.is_empty()
+            && nobody_else
             && self.registry.table_len() == 0
             && self.membership.is_settled();
         let others = self.registry.whole_servers();
