@@ -48,7 +48,8 @@
 //! receipts of those that left are worth nothing any more: who was first has no better standing then
 //! than who renewed with the new ones first. Each renewal asks every holder, new ones too, which makes that
 //! rare and not impossible. Readers that trusted somebody before are told of a change in both cases,
-//! and decide. [`Judges::Registry`] does away with both, for those who trust whoever keeps the registry.
+//! and decide. [`Judges::Registry`] does away with both, for those who trust whoever keeps the registry: a
+//! client of a network file that names one uses its nodes without being told.
 //!
 //! Receipts have the clocks of those who sign them. A claim that came less than a second after another
 //! is a tie, and shown as one.

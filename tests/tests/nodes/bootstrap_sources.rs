@@ -19,7 +19,9 @@ fn known_once(place: &NetworkPlace) -> NodeProcess {
 
 /// A node that is told of a network file and nothing else.
 fn told_of(place: &NetworkPlace, name: &str, further: &[String]) -> NodeProcess {
-    let top = [&[NetworkPlace::line(&place.copy(name))], further].concat().join("\n");
+    let mut lines = vec![NetworkPlace::line(&place.copy(name))];
+    lines.extend_from_slice(further);
+    let top = lines.join("\n");
     NodeProcess::place(place.path(name), NodeOptions { top, ..NodeOptions::default() })
 }
 
@@ -164,12 +166,9 @@ fn a_list_names_a_live_node_where_all_seeds_are_dead_and_spreads_by_itself() {
     eventually("the list comes by the DHT and is kept", || {
         (std::fs::read(&kept).ok()? == signed).then_some(())
     });
-    // And with it alone that node finds the network again.
-    without.stop();
-    drop(with_list);
-    without.options().bootstrap.clear();
-    without.spawn();
-    without.await_ready();
+    without.restart();
+    let registry = source(&without.status(), "registry").unwrap();
+    assert_eq!(registry["list"]["nodes"], 1, "it is known from the start: {registry}");
 }
 
 #[test]
@@ -237,9 +236,13 @@ fn a_client_needs_nothing_but_the_network_file() {
     names.add_texts(PEERS_AT, &[&format!("dht-peer={}", node.pinned())]);
     assert_eq!(ask(&by_dns).status, 0, "by the DNS");
 
-    let file = by_list.to_str().unwrap();
-    let other = user.run(&["--network-file", file, "--network", "other", "peers"]);
-    other.expect_failure(2, "not «test»");
+    let elsewhere = user.path("other.toml");
+    std::fs::write(&elsewhere, "name = \"other\"").unwrap();
+    let disagreeing = user.run(&["--network-file", elsewhere.to_str().unwrap(), "peers"]);
+    disagreeing.expect_failure(2, "«test» is not «other»");
+    std::fs::write(&elsewhere, "name = \"test\"\nseed = []").unwrap();
+    let misspelt = user.run(&["--network-file", elsewhere.to_str().unwrap(), "peers"]);
+    misspelt.expect_failure(80, "unknown field");
 }
 
 #[test]

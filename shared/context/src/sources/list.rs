@@ -32,9 +32,9 @@ use crate::peer_address::PeerAddress;
 
 /// How often the network is asked for a newer list: whoever signs one can wait a day.
 const REFRESH_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The first wait after the network could not be asked; it doubles, with jitter.
+/// The first wait after the network could not be asked, or knows of no list; it doubles, with jitter.
 const RETRY_FIRST: Duration = Duration::from_secs(10);
-/// The longest wait after the network could not be asked.
+/// The longest of these waits.
 const RETRY_LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// How a list stands.
@@ -197,21 +197,23 @@ impl Inner {
         peers
     }
 
-    /// Asks the network for the list once a day, and again sooner while it cannot be asked.
+    /// Asks the network for the list once a day, and again sooner while it has none to show.
     pub(crate) async fn keep_list_fresh(self: Arc<Self>) {
-        let mut failures = 0;
+        let mut failures: u32 = 0;
         loop {
             self.membership.settled().await;
-            let wait = match self.refresh_list().await {
-                Ok(()) => {
-                    failures = 0;
-                    self.chance.jittered(REFRESH_EVERY)
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "the registry's list could not be asked for");
-                    failures += 1;
-                    self.chance.backoff(failures - 1, RETRY_FIRST, RETRY_LONGEST)
-                }
+            let refreshed = self.refresh_list().await;
+            if let Err(error) = &refreshed {
+                tracing::debug!(%error, "the registry's list could not be asked for");
+            }
+            let now = self.clock.now();
+            let known = self.sources.list.as_ref().is_some_and(|book| book.current(now).is_some());
+            let wait = if refreshed.is_ok() && known {
+                failures = 0;
+                self.chance.jittered(REFRESH_EVERY)
+            } else {
+                failures = failures.saturating_add(1);
+                self.chance.backoff(failures - 1, RETRY_FIRST, RETRY_LONGEST)
             };
             tokio::time::sleep(wait).await;
         }

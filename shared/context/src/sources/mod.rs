@@ -224,9 +224,12 @@ impl SourceBook {
         state.attempts > 0 && state.tallies.iter().all(only_own)
     }
 
-    /// Every source that was asked so far, and how it stands.
+    /// Every source that was asked so far, and how it stands; a registry in any case.
     pub(crate) fn statuses(&self, now: UnixMs) -> Vec<SourceStatus> {
-        let tallies = self.lock().tallies.clone();
+        let mut tallies = self.lock().tallies.clone();
+        if self.list.is_some() {
+            tallies.entry(Source::Registry).or_default();
+        }
         let status = |(source, tally): (Source, Tally)| {
             let list = self.list.as_ref().filter(|_| source == Source::Registry);
             let list_problem = list.and_then(|list| list.problem(now));
