@@ -50,7 +50,7 @@ impl Publish {
                     .map_err(|error| Failure::new(error.number(), error))?;
             let put = async {
                 visitor.ready().await;
-                visitor.put_record(list.record(), None, None).await
+                Box::pin(visitor.put_record(list.record(), None, None)).await
             };
             let put = tokio::time::timeout(JOIN_LONGEST, put).await;
             let complaint: Vec<String> =
