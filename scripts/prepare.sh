@@ -43,7 +43,17 @@ missing_packages() {
   if [[ $1 == test ]]; then
     if ! has strace; then echo strace; fi
     if ! has shellcheck; then echo shellcheck; fi
+    if ! has systemd-analyze; then echo systemd; fi
+    if [[ $(id -u) -eq 0 ]]; then machine_packages; fi
   fi
+}
+
+# What the machines of scripts/test-machines.sh are made by, which needs root anyway.
+machine_packages() {
+  if ! has debootstrap; then echo debootstrap; fi
+  if ! has systemd-nspawn; then echo systemd-container; fi
+  if ! has ip; then echo iproute2; fi
+  if ! has ssh; then echo openssh-client; fi
 }
 
 install_packages() {

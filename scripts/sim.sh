@@ -3,8 +3,9 @@
 #
 #   scripts/sim.sh [SEEDS] [SCENARIO...]         SEEDS from 1 on; 100 unless given
 #   scripts/sim.sh --quick [SEEDS] [SCENARIO...] 3 seeds unless given, and no scenario larger than in the tests
-#   scripts/sim.sh --bin-dir DIR ...             uses the program in DIR instead of building it
+#   scripts/sim.sh --bin-dir DIR ...             uses the programs in DIR instead of building them
 #
+# One of them, "correspondence", has a program of its own, since people who write letters need the client.
 # All cores are used. It prints a line for each scenario, and fails if any run broke its promise: the
 # first such run's own words are printed, and the command that plays it again.
 set -euo pipefail
@@ -47,13 +48,14 @@ fi
 : "${seeds:=100}"
 
 if [[ -z $bin_dir ]]; then
-  cargo build --release --locked -p dht-sim
+  cargo build --release --locked --workspace --bin dht-sim --bin dht-correspondence
   bin_dir=${CARGO_TARGET_DIR:-target}/release
 fi
 program=$bin_dir/dht-sim
 known=$("$program" --list) || fail "$program does not say which scenarios it has"
 mapfile -t known < <(sed -n 's/^\([a-z][a-z0-9-]*\): .*/\1/p' <<<"$known")
 [[ ${#known[@]} -gt 0 ]] || fail "$program names no scenario"
+known+=(correspondence)
 if [[ ${#chosen[@]} -eq 0 ]]; then chosen=("${known[@]}"); fi
 for scenario in "${chosen[@]}"; do
   [[ " ${known[*]} " == *" $scenario "* ]] || fail "there is no scenario \"$scenario\""
@@ -67,7 +69,9 @@ now_ms() { printf '%d' $((${EPOCHREALTIME//[.,]/} / 1000)); }
 
 # The words that play one scenario with one seed.
 command_of() {
-  printf '%s %s --seed %d' "$program" "$1" "$2"
+  local words="$program $1"
+  if [[ $1 == correspondence ]]; then words=$bin_dir/dht-correspondence; fi
+  printf '%s --seed %d' "$words" "$2"
   if [[ -n ${NODES[$1]:-} ]]; then printf -- ' --nodes %d' "${NODES[$1]}"; fi
 }
 

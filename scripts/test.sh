@@ -15,19 +15,21 @@ export PATH="$tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
 FUZZ_SECS_PER_TARGET=5
 SAME_BUILD=(--release --locked --workspace)
 
-STEPS=(prepare format shell documents purity scripts clippy docs dependencies fuzz tests)
+STEPS=(prepare format shell documents units purity scripts clippy docs dependencies fuzz build page monitoring machines tests)
 
 step_prepare() { scripts/prepare.sh test; }
 
 step_format() { cargo fmt --all --check; }
 
 step_shell() {
-  local files=(scripts/*.sh .ci/run)
+  local files=(scripts/*.sh deployment/*.sh deployment/debian/* .ci/run)
   shellcheck "${files[@]}"
   printf '%d scripts are clean\n' "${#files[@]}"
 }
 
 step_documents() { scripts/check-docs.sh; }
+
+step_units() { scripts/check-units.sh; }
 
 step_purity() { scripts/check-purity.sh; }
 
@@ -41,19 +43,50 @@ step_dependencies() { scripts/check-dependencies.sh; }
 
 step_fuzz() { scripts/fuzz.sh "$FUZZ_SECS_PER_TARGET"; }
 
+# Everything that the next steps run.
+step_build() { cargo test "${SAME_BUILD[@]}" --no-run; }
+
+# These two say so where a browser or Prometheus is not installed; prepare does not install them, since
+# they are large.
+step_page() { scripts/test-page.sh; }
+
+step_monitoring() { scripts/test-monitoring.sh; }
+
+# Real Debian machines, which take root and a few tools of Debian's: without them it is skipped, and said so.
+step_machines() {
+  # shellcheck source=scripts/machines.sh
+  skipped=$(source scripts/machines.sh && machines_missing)
+  if [[ -n $skipped ]]; then
+    skipped="this machine lacks $skipped"
+    printf 'SKIPPED: deployment was not tested on machines; %s\n' "$skipped"
+    return
+  fi
+  scripts/test-machines.sh --quick
+}
+
 # Unit, property, integration and documentation tests; the last step, so that the output ends with
 # the test runner's own words.
 step_tests() { cargo test "${SAME_BUILD[@]}" --no-fail-fast; }
 
 current=
+# Why the step at hand did not do its work, if so.
+skipped=
+skips=()
 summary=()
 
 # Runs a step under `set -e`, and keeps what the summary needs.
 run_step() {
   current=$1
   started=$SECONDS
+  skipped=
   printf '\n==> %s\n' "$current"
   "step_$current"
+  if [[ -n $skipped ]]; then
+    summary+=("$(printf '%-14s SKIPPED: %s' "$current" "$skipped")")
+    skips+=("$current")
+    current=
+    return
+  fi
   summary+=("$(printf '%-14s passed %5d s' "$current" $((SECONDS - started)))")
   printf '<== %s passed in %d s\n' "$current" $((SECONDS - started))
   current=
@@ -72,7 +105,7 @@ report() {
   printf '  %s\n' "${summary[@]}"
   printf '  %-14s        %5d s\n' total "$SECONDS"
   if [[ $status -eq 0 ]]; then
-    printf 'Passed: %s.\n' "${chosen[*]}"
+    printf 'Passed: %s.%s\n' "${chosen[*]}" "${skips[*]:+ SKIPPED: ${skips[*]}; the table says why.}"
   else
     printf 'FAILED: %s; what it printed is above. To run it alone: scripts/test.sh %s\n' \
       "$current" "$current"

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use dht_context::config::DEFAULT_NETWORK;
+use dht_context::network_file::{NetworkFile, NetworkFileError};
 use dht_context::peer_address::PeerAddress;
 use dht_kad::{ErrorNumber, NetworkName};
 use serde::Deserialize;
@@ -43,6 +43,12 @@ pub struct ConfigFile {
     /// The network's name, 1 to 64 of `a-z`, `0-9` and `-`; default `main`. Nodes of different
     /// networks never talk to each other, and a data directory belongs to one network for good.
     pub network: Option<String>,
+    /// The file that defines the network: its name, seeds, names in the DNS, registry key; default none.
+    /// Its name stands in place of the default one, and has to be that of `network` if both are given.
+    pub network_file: Option<PathBuf>,
+    /// The name server that is asked for hosts and TXT records, `ip:port`; default those that the system
+    /// is configured with. For networks whose names only their own server knows.
+    pub dns_server: Option<String>,
     /// Where identity and records are kept; default `/var/lib/dht-bootstrap`. One process at a time.
     pub data_dir: Option<PathBuf>,
     /// UDP addresses to listen on, `ip:port`; default `["[::]:4400"]`. Port 0 lets the system
@@ -111,6 +117,12 @@ pub struct RunFlags {
     /// The network's name
     #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
+    /// Take the network's name, seeds, DNS names and registry from this file
+    #[arg(long, value_name = "FILE")]
+    pub network_file: Option<PathBuf>,
+    /// Ask this name server instead of the system's
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub dns_server: Option<String>,
     /// server, client or auto
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
@@ -130,6 +142,10 @@ pub struct RunFlags {
 pub struct Config {
     /// The network.
     pub network: NetworkName,
+    /// What defines the network, and the file that does.
+    pub network_file: Option<(PathBuf, NetworkFile)>,
+    /// The name server to ask instead of the system's.
+    pub dns_server: Option<SocketAddr>,
     /// Where identity and records are kept.
     pub data_dir: PathBuf,
     /// UDP addresses to listen on; at least one.
@@ -196,6 +212,9 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// The network file cannot be used.
+    #[error(transparent)]
+    NetworkFile(#[from] NetworkFileError),
     /// A value cannot be used.
     #[error("{place}: {reason}")]
     Unusable {
@@ -236,8 +255,11 @@ impl Config {
         let data_dir = flags.data_dir.clone().or(file.data_dir);
         let listen = from.list(&flags.listen, file.listen, "listen")?;
         let admin_public = file.admin_public.unwrap_or(false);
+        let network_file = from.network_file(flags.network_file.clone().or(file.network_file))?;
         Ok(Config {
-            network: from.one(flags.network.as_ref(), file.network, "network", DEFAULT_NETWORK)?,
+            network: from.network(flags.network.as_ref(), file.network, network_file.as_ref())?,
+            network_file,
+            dns_server: from.dns_server(flags.dns_server.as_ref(), file.dns_server)?,
             data_dir: data_dir.unwrap_or_else(|| DATA_DIR.into()),
             listen: from.listen(listen)?,
             bootstrap: from.list(&flags.bootstrap, file.bootstrap, "bootstrap")?.1,

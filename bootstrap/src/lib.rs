@@ -18,10 +18,21 @@
 
 pub mod admin;
 pub mod config;
+pub mod history;
+pub mod kept_list;
 pub mod logging;
+pub mod metrics;
 pub mod node;
 pub mod node_identity;
+pub mod process;
+pub mod reading;
+pub mod registry_key;
+pub mod reload;
+pub mod service_manager;
 pub mod status;
 pub mod store;
 pub mod verify_threads;
+pub mod visitor;
+pub mod watchdog;
+pub mod whole_file;
 mod work_queue;

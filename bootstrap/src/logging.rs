@@ -5,8 +5,10 @@ use std::io::stderr;
 
 use thiserror::Error;
 use tracing::Level;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// Systemd sets this for services whose output goes to the journal, to `device:inode` of the stream
@@ -22,17 +24,25 @@ pub enum LoggingError {
     Twice(#[from] TryInitError),
 }
 
+/// The least severe of what is logged, which can be changed.
+#[derive(Clone, Debug)]
+pub struct LogLevel(Handle<Targets, Registry>);
+
+impl LogLevel {
+    /// Logs what is at least as severe as `level` from now on.
+    pub fn set(&self, level: Level) {
+        if let Err(error) = self.0.reload(targets(level)) {
+            tracing::error!(%error, "the level of the log is not changed; restart the node");
+        }
+    }
+}
+
 /// Starts to log what is at least as severe as `level`. Libraries below ours log warnings only.
 ///
 /// # Errors
 /// [`LoggingError`] if something in this process logs already.
-pub fn start(level: Level) -> Result<(), LoggingError> {
-    let ours = LevelFilter::from_level(level);
-    let filter = Targets::new()
-        .with_default(ours.min(LevelFilter::WARN))
-        .with_target("dht_bootstrap", ours)
-        .with_target("dht_context", ours)
-        .with_target("dht_kad", ours);
+pub fn start(level: Level) -> Result<LogLevel, LoggingError> {
+    let (filter, handle) = reload::Layer::new(targets(level));
     let named = env::var(JOURNAL_STREAM).ok();
     let journal = named
         .filter(|stream| is_journal(stream, own_stream()))
@@ -41,7 +51,16 @@ pub fn start(level: Level) -> Result<(), LoggingError> {
         .is_none()
         .then(|| tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(false));
     tracing_subscriber::registry().with(filter).with(journal).with(terminal).try_init()?;
-    Ok(())
+    Ok(LogLevel(handle))
+}
+
+fn targets(level: Level) -> Targets {
+    let ours = LevelFilter::from_level(level);
+    Targets::new()
+        .with_default(ours.min(LevelFilter::WARN))
+        .with_target("dht_bootstrap", ours)
+        .with_target("dht_context", ours)
+        .with_target("dht_kad", ours)
 }
 
 /// Device and inode of what this process writes its errors to.

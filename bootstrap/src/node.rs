@@ -1,39 +1,42 @@
 //! The assembly: opens what a node stands on, starts it, and stops it in order.
 //!
 //! ```text
-//! start:  store (locks the data directory) ─▶ key ─▶ UDP ─▶ admin TCP ─▶ verify threads ─▶ context
+//! start:  store (locks the data directory; on a thread of its own) ─▶ key ─▶ UDP ─▶ admin TCP ─▶ verify threads ─▶ context
 //! stop:   handed over ─▶ peers saved ─▶ store refuses, finishes, flushes ─▶ connections closed ─▶ admin closed
 //! ```
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dht_context::clock::{Clock, SystemClock};
 use dht_context::config::ConfigError as ContextConfigError;
+use dht_context::network_file::NetworkFileError;
 use dht_context::node_key::{EntropyError, NodeKey};
 use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
 use dht_context::replication::LeaveReport;
-use dht_context::resolver::SystemResolver;
-use dht_context::store::RecordStore;
+use dht_context::resolver::{Resolver, ServerResolver, SystemResolver};
+use dht_context::sources::Sources;
 use dht_context::{ContextConfig, DhtContext, Foundations};
 use dht_kad::admission::Limits;
 use dht_kad::message::Mode;
-use dht_kad::record::Retention;
 use dht_kad::{ErrorNumber, NodeId};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinHandle};
 
-use crate::admin::{self, ReadStatus};
+use crate::admin::{self, ReadNode};
 use crate::config::{Config, RunMode};
+use crate::kept_list;
 use crate::node_identity::{self, IdentityError};
+use crate::reading::NodeReader;
 use crate::status::NodeStatus;
 use crate::store::{OpenError, RocksStore, StoreConfig};
 use crate::verify_threads::VerifyThreads;
+use crate::watchdog::Watched;
 
 /// What a pong says of this program.
 pub const VERSION: &str = concat!("dht-bootstrap ", env!("CARGO_PKG_VERSION"));
@@ -49,6 +52,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// A signed list of bootstrap nodes that is there and cannot be read.
+    #[error(transparent)]
+    List(#[from] NetworkFileError),
     /// The node's key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -74,6 +80,9 @@ pub enum StartError {
     /// No chance.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The thread that opens the store failed.
+    #[error("the store could not be opened ({0}); report this fault")]
+    Opening(JoinError),
 }
 
 impl StartError {
@@ -82,11 +91,14 @@ impl StartError {
     pub fn number(&self) -> ErrorNumber {
         match self {
             StartError::Store(error) => error.number(),
+            StartError::List(_) => ErrorNumber::FileAccess,
             StartError::Identity(error) => error.number(),
             StartError::Bind(error) => error.number(),
             StartError::Admin { .. } => ErrorNumber::AddressInUse,
             StartError::Context(_) => ErrorNumber::BadConfig,
-            StartError::Threads(_) | StartError::Entropy(_) => ErrorNumber::Internal,
+            StartError::Threads(_) | StartError::Entropy(_) | StartError::Opening(_) => {
+                ErrorNumber::Internal
+            }
         }
     }
 }
@@ -94,8 +106,11 @@ impl StartError {
 /// A running node.
 pub struct Node {
     context: DhtContext,
+    store: Arc<RocksStore>,
+    read: ReadNode,
     stop_admin: oneshot::Sender<()>,
     admin: JoinHandle<()>,
+    keep_list: JoinHandle<()>,
 }
 
 impl Node {
@@ -105,14 +120,23 @@ impl Node {
     /// [`StartError`]; nothing that was there is changed then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = Arc::new(RocksStore::open(StoreConfig {
+        let store_config = StoreConfig {
             dir: config.data_dir.clone(),
             network: config.network.clone(),
             clock: Arc::clone(&clock),
             limits: Limits::default_for(config.store.max_bytes),
             cache_bytes: config.store.cache_bytes,
             min_free_bytes: config.store.min_free_bytes,
-        })?);
+        };
+        // A large store takes long to open, and signals are to be seen meanwhile.
+        let opening = tokio::task::spawn_blocking(move || RocksStore::open(store_config));
+        let store = Arc::new(opening.await.map_err(StartError::Opening)??);
+        let sources = match &config.network_file {
+            Some((path, file)) => {
+                Sources::with_lists(path, file, &[kept_list::path(&config.data_dir)])?
+            }
+            None => Sources::default(),
+        };
         let key = node_identity::load_or_create(&config.data_dir)?;
         let transport = QuicTransport::bind(QuicConfig {
             key: key.clone(),
@@ -133,6 +157,7 @@ impl Node {
         let context = DhtContext::start(
             ContextConfig {
                 solo: config.solo,
+                sources,
                 repair_bytes_per_sec: config.repair_bytes_per_sec,
                 version: VERSION.to_owned(),
                 ..ContextConfig::new(config.network, mode, config.bootstrap)
@@ -143,17 +168,19 @@ impl Node {
                 verifier: signatures.clone(),
                 signer: signatures,
                 clock,
-                resolver: Arc::new(SystemResolver),
+                resolver: resolver(config.dns_server),
                 seed: *NodeKey::generate()?.to_seed_bytes(),
             },
         )?;
+        let keep_list = tokio::spawn(keep_list(context.clone(), config.data_dir));
         let (stop_admin, stopped) = oneshot::channel();
-        let read = read_status(context.clone(), store);
-        let admin = tokio::spawn(admin::serve(admin, read, async {
+        let reader = NodeReader::new(context.clone(), Arc::clone(&store), config.store);
+        let read: ReadNode = Arc::new(move || reader.read());
+        let admin = tokio::spawn(admin::serve(admin, Arc::clone(&read), async {
             // Either it was told to stop, or the node is gone.
             let _ = stopped.await;
         }));
-        Ok(Node { context, stop_admin, admin })
+        Ok(Node { context, store, read, stop_admin, admin, keep_list })
     }
 
     /// Waits until the node is usable.
@@ -173,6 +200,30 @@ impl Node {
         self.context.local_addrs()
     }
 
+    /// The node's state now.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        (self.read)().status
+    }
+
+    /// The node as its network sees it.
+    #[must_use]
+    pub fn context(&self) -> &DhtContext {
+        &self.context
+    }
+
+    /// What a [`watchdog`](crate::watchdog) has to ask.
+    #[must_use]
+    pub fn watched(&self) -> Watched {
+        let store = Arc::clone(&self.store);
+        Watched {
+            node: self.id(),
+            network: self.context.network().clone(),
+            sockets: self.listen().to_vec(),
+            ask_writer: Box::new(move || store.writer_answers()),
+        }
+    }
+
     /// Hands over all that the node holds, and tells the network that it leaves for good. It still
     /// is to be [stopped](Self::stop).
     pub async fn leave(&self, progress: impl FnMut(&LeaveReport)) -> LeaveReport {
@@ -186,6 +237,7 @@ impl Node {
 
     /// Stops in order. Everything acknowledged is on disk before and after.
     pub async fn stop(self) {
+        self.keep_list.abort();
         self.context.stop().await;
         // The admin task may be gone already; either way nothing is left to stop.
         let _ = self.stop_admin.send(());
@@ -196,44 +248,22 @@ impl Node {
     }
 }
 
-/// How the admin address reads the node's state.
-fn read_status(context: DhtContext, store: Arc<RocksStore>) -> ReadStatus {
-    let started = Instant::now();
-    Arc::new(move || {
-        let stats = context.stats();
-        let usage = context.store_usage();
-        let named = |counts: Vec<(&'static str, _)>| {
-            counts.into_iter().map(|(kind, counts)| (kind.to_owned(), counts)).collect()
-        };
-        let refusing = store.writable().err();
-        NodeStatus {
-            node: context.node_id().to_string(),
-            network: context.network().to_string(),
-            version: VERSION.to_owned(),
-            mode: format!("{:?}", context.mode()).to_lowercase(),
-            stage: format!("{:?}", context.stage()).to_lowercase(),
-            ready: context.is_ready() && refusing.is_none(),
-            whole: context.is_whole(),
-            refusing_writes: refusing.map(|refusal| refusal.to_string()),
-            listen: context.local_addrs().iter().map(ToString::to_string).collect(),
-            uptime_secs: started.elapsed().as_secs(),
-            peers: stats.peers,
-            table: stats.table,
-            connections: stats.connections,
-            records: usage.total.records,
-            bytes: usage.total.bytes,
-            records_by_retention: Retention::ALL
-                .iter()
-                .zip(usage.classes)
-                .map(|(class, amount)| (class.name().to_owned(), amount.records))
-                .collect(),
-            commit_no: usage.commit_no,
-            asked: named(stats.asked),
-            answered: named(stats.answered),
-            dials_failed: stats.dials_failed,
-            lies: stats.lies,
-            replication: stats.replication,
-            watches: stats.watches,
+/// Who finds hosts and names: this name server, or the system.
+pub(crate) fn resolver(server: Option<SocketAddr>) -> Arc<dyn Resolver> {
+    match server {
+        Some(server) => Arc::new(ServerResolver::new(server)),
+        None => Arc::new(SystemResolver),
+    }
+}
+
+/// Keeps each newer list of the network's registry for the next start.
+async fn keep_list(context: DhtContext, data_dir: PathBuf) {
+    let mut kept = 0;
+    loop {
+        let (seq, bytes) = context.newer_registry_list(kept).await;
+        if let Err(error) = kept_list::save(&data_dir, &bytes) {
+            tracing::warn!(%error, "the registry's list could not be kept; it is asked for again after a restart");
         }
-    })
+        kept = seq;
+    }
 }

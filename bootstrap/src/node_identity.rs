@@ -3,16 +3,14 @@
 //! It names the node in the network for as long as the data directory lives, so it is made once,
 //! written whole or not at all, and readable by its owner only.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use dht_context::node_key::{EntropyError, NodeKey};
 use dht_kad::ErrorNumber;
-use dht_kad::id::parse_hex;
 use thiserror::Error;
-use zeroize::Zeroizing;
+
+use crate::whole_file::{self, SecretError};
 
 /// The file's name in the data directory.
 const FILE: &str = "node.key";
@@ -63,17 +61,13 @@ impl IdentityError {
 /// [`IdentityError`]; the file is left as it is.
 pub fn load(data_dir: &Path) -> Result<NodeKey, IdentityError> {
     let path = data_dir.join(FILE);
-    let failed = |reason: io::Error| match reason.kind() {
-        io::ErrorKind::NotFound => IdentityError::Missing(data_dir.to_owned()),
-        _ => IdentityError::File { path: path.clone(), reason },
-    };
-    let mode = fs::metadata(&path).map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(IdentityError::Exposed(path));
+    match whole_file::read_secret(&path) {
+        Ok(seed) => Ok(NodeKey::from_seed(*seed)),
+        Err(SecretError::Missing) => Err(IdentityError::Missing(data_dir.to_owned())),
+        Err(SecretError::Exposed) => Err(IdentityError::Exposed(path)),
+        Err(SecretError::Damaged) => Err(IdentityError::Damaged(path)),
+        Err(SecretError::File(reason)) => Err(IdentityError::File { path, reason }),
     }
-    let text = Zeroizing::new(fs::read_to_string(&path).map_err(failed)?);
-    let seed = parse_hex(text.trim_end()).ok_or(IdentityError::Damaged(path))?;
-    Ok(NodeKey::from_seed(seed))
 }
 
 /// Reads the key of this data directory, or makes one if there is none.
@@ -87,25 +81,16 @@ pub fn load_or_create(data_dir: &Path) -> Result<NodeKey, IdentityError> {
     }
     let key = NodeKey::generate()?;
     let path = data_dir.join(FILE);
-    write_whole(data_dir, &path, &key)
-        .map_err(|reason| IdentityError::File { path: path.clone(), reason })?;
+    whole_file::write_secret(&path, &key.to_seed_bytes())
+        .map_err(|reason| IdentityError::File { path, reason })?;
     Ok(key)
-}
-
-/// Writes the key beside its place, makes it durable, and only then gives it its name.
-fn write_whole(data_dir: &Path, path: &Path, key: &NodeKey) -> io::Result<()> {
-    let unfinished = data_dir.join(format!("{FILE}.new"));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    let text = Zeroizing::new(hex::encode(key.to_seed_bytes()));
-    writeln!(file, "{}", text.as_str())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    File::open(data_dir)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

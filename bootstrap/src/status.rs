@@ -3,6 +3,7 @@
 use std::fmt;
 
 use dht_context::replication::ReplicationFigures;
+use dht_context::sources::{ListStatus, SourceStatus};
 use dht_context::stats::CountsSnapshot;
 use dht_context::watch::WatchFigures;
 use serde::{Deserialize, Serialize};
@@ -22,12 +23,16 @@ pub struct NodeStatus {
     pub stage: String,
     /// Whether a put that comes now can succeed.
     pub ready: bool,
+    /// Why it is not ready, in a sentence, if it is not.
+    pub not_ready_because: Option<String>,
     /// Whether it holds what it should, as far as it knows; until then its word counts in no put.
     pub whole: bool,
-    /// Why the store takes no writes, if it takes none.
+    /// Why no put is taken, in a sentence, if none is.
     pub refusing_writes: Option<String>,
     /// UDP addresses it is bound to.
     pub listen: Vec<String>,
+    /// When it started, by this machine's clock: Unix time in milliseconds.
+    pub started_at_ms: u64,
     /// Seconds since the start.
     pub uptime_secs: u64,
     /// Peers known.
@@ -40,22 +45,43 @@ pub struct NodeStatus {
     pub records: u64,
     /// Bytes that they are charged.
     pub bytes: u64,
+    /// The most bytes that it may be charged, as configured.
+    pub limit_bytes: u64,
     /// Records kept by class of lifetime.
     pub records_by_retention: Vec<(String, u64)>,
+    /// Bytes that they are charged, by class of lifetime.
+    pub bytes_by_retention: Vec<(String, u64)>,
     /// The number of the last commit.
     pub commit_no: u64,
+    /// Bytes free on the disk of the data directory; `None` if the system does not tell.
+    pub disk_free_bytes: Option<u64>,
+    /// Bytes free under which puts are refused, as configured.
+    pub disk_floor_bytes: u64,
+    /// Bytes of memory that the process has in RAM; `None` if the system does not tell.
+    pub memory_bytes: Option<u64>,
+    /// By how many milliseconds this machine's clock is ahead of those of its long-lived peers, behind
+    /// if negative; `None` while too few of them answer.
+    pub clock_difference_ms: Option<i64>,
     /// Requests asked, by kind.
     pub asked: Vec<(String, CountsSnapshot)>,
     /// Requests answered, by kind.
     pub answered: Vec<(String, CountsSnapshot)>,
+    /// Requests and single records refused, by the name of the reason's number; all reasons.
+    pub refusals: Vec<(String, u64)>,
+    /// Dials that led to a connection.
+    pub dials_ok: u64,
     /// Dials that failed.
     pub dials_failed: u64,
+    /// Connections that others dialled.
+    pub accepted: u64,
     /// False things in answers.
     pub lies: u64,
     /// The copies of what it holds: how they stand, and what keeping them cost.
     pub replication: ReplicationFigures,
     /// Who watches it, and what they were shown.
     pub watches: WatchFigures,
+    /// Where it asks for peers, in that order, and what came of it.
+    pub sources: Vec<SourceStatus>,
 }
 
 impl fmt::Display for NodeStatus {
@@ -65,16 +91,25 @@ impl fmt::Display for NodeStatus {
         let ready = if self.ready { "ready" } else { "not ready" };
         let whole = if self.whole { "whole" } else { "being filled" };
         writeln!(f, "state     {ready}, {}, {whole}, up {} s", self.stage, self.uptime_secs)?;
-        if let Some(refusal) = &self.refusing_writes {
-            writeln!(f, "writes    refused: {refusal}")?;
+        if let Some(reason) = &self.not_ready_because {
+            writeln!(f, "not ready {reason}")?;
+        }
+        if self.refusing_writes != self.not_ready_because
+            && let Some(reason) = &self.refusing_writes
+        {
+            writeln!(f, "writes    refused: {reason}")?;
         }
         let (peers, table, connections) = (self.peers, self.table, self.connections);
         writeln!(f, "peers     {peers} known, {table} in the table, {connections} connected")?;
+        for source in &self.sources {
+            write_source(f, source)?;
+        }
         write!(f, "records   {} in {} bytes", self.records, self.bytes)?;
         for (class, records) in &self.records_by_retention {
             write!(f, ", {records} of {class}")?;
         }
         writeln!(f, ", {} commits", self.commit_no)?;
+        self.write_machine(f)?;
         write_replication(f, &self.replication)?;
         let WatchFigures { streams, keys, shown, cut, refused, .. } = self.watches;
         writeln!(
@@ -82,6 +117,15 @@ impl fmt::Display for NodeStatus {
             "watched   {keys} keys by {streams} watchers; {shown} changes shown, \
              {cut} slow watchers cut off, {refused} refused"
         )?;
+        let refused: Vec<String> = self
+            .refusals
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        if !refused.is_empty() {
+            writeln!(f, "refused   {}", refused.join(", "))?;
+        }
         for (way, counted) in [("asked", &self.asked), ("answered", &self.answered)] {
             for (kind, counts) in counted {
                 writeln!(
@@ -92,6 +136,35 @@ impl fmt::Display for NodeStatus {
             }
         }
         Ok(())
+    }
+}
+
+impl NodeStatus {
+    fn write_machine(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |bytes: Option<u64>| {
+            bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes"))
+        };
+        let (disk, memory) = (told(self.disk_free_bytes), told(self.memory_bytes));
+        let clock = self.clock_difference_ms.map_or_else(
+            || "not compared yet".to_owned(),
+            |ahead_ms| format!("{ahead_ms:+} ms against its peers"),
+        );
+        writeln!(f, "machine   disk free {disk}, memory {memory}, clock {clock}")
+    }
+}
+
+fn write_source(f: &mut fmt::Formatter<'_>, status: &SourceStatus) -> fmt::Result {
+    let SourceStatus { source, peers, answered, refused, problem, list } = status;
+    write!(f, "source    {source}: {answered} of {peers} answered")?;
+    if *refused > 0 {
+        write!(f, ", {refused} refused")?;
+    }
+    if let Some(ListStatus { seq, nodes, ends_at_ms }) = list {
+        write!(f, ", list {seq} of {nodes} nodes until {ends_at_ms}")?;
+    }
+    match problem {
+        Some(problem) => writeln!(f, "; {problem}"),
+        None => writeln!(f),
     }
 }
 

@@ -65,6 +65,9 @@ impl Client {
     /// Challenges every node to prove that it keeps what it promised: one result a receipt, in their
     /// order. Who has not answered within the client's time limit counts as unanswered. Nobody is
     /// asked for a promise that has ended by this machine's clock.
+    ///
+    /// # Cancel safety
+    /// Reads only; what was answered by then is lost.
     pub async fn audit(&self, receipts: &[ProvenReceipt]) -> Vec<Audited> {
         let (results, promisers) = self.sort(receipts);
         let auditing = Auditing { client: self, receipts, results: Mutex::new(results) };

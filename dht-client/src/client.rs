@@ -1,25 +1,18 @@
 //! [`Client`]: a node that only asks, with an identity to sign with and a limit on every wait.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dht_context::clock::{Clock, SystemClock};
-use dht_context::config::ContextConfig;
-use dht_context::node_key::NodeKey;
-use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
 use dht_context::registry::PeerSummary;
 use dht_context::requests::AskError;
-use dht_context::resolver::SystemResolver;
 use dht_context::stats::StatsSnapshot;
-use dht_context::store::MemoryStore;
 use dht_context::transport::DialError;
-use dht_context::verify::{InlineSigner, InlineVerifier};
 use dht_context::{
-    Delete, DhtContext, Foundations, GetError, GetOptions, GetReport, ListReport, PeerAddress, Put,
-    PutReport, Slot,
+    Delete, DhtContext, GetError, GetOptions, GetReport, ListReport, NetworkFile, PeerAddress, Put,
+    PutReport, Slot, Sources,
 };
-use dht_kad::admission::Limits;
 use dht_kad::domain;
 use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::record::RecordSigner;
@@ -27,7 +20,7 @@ use dht_kad::{Key, NetworkName, NodeId, UnixMs};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use crate::bundle::Renewal;
+use crate::builder::{ClientBuilder, Parts};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::ClientError;
@@ -35,11 +28,9 @@ use crate::identity::Identity;
 use crate::letters::Post;
 use crate::names::NameRules;
 use crate::profile::Profile;
+use crate::upkeep::Upkeep;
 use crate::watch::Watching;
 use crate::writes::Writing;
-
-/// How long an operation may take unless the builder says otherwise, joining the network included.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When a client is not ready after so long, it finds out why: longer than joining takes over a
 /// slow path, since asking costs a second connection to each bootstrap peer.
@@ -49,34 +40,13 @@ const DIAGNOSE_EVERY: Duration = Duration::from_secs(2);
 /// A stop is given up after so long; what is lost then is only the word to the peers.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
-/// Makes a [`Client`].
-#[derive(Debug)]
-pub struct ClientBuilder {
-    network: NetworkName,
-    bootstrap: Vec<PeerAddress>,
-    parts: Parts,
-}
-
-/// What a client has besides its node.
-#[derive(Clone, Debug)]
-struct Parts {
-    identity: Option<Identity>,
-    profile: Option<Profile>,
-    entropy: Entropy,
-    timeout: Duration,
-    letters_limit: Option<u64>,
-    names: Arc<NameRules>,
-    /// Held while a name of one's own is changed.
-    name_turn: Arc<Mutex<()>>,
-}
-
 /// A running client: cheap to clone, all clones are the same one.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) context: DhtContext,
     bootstrap: Arc<[PeerAddress]>,
     parts: Parts,
-    renewal: Renewal,
+    upkeep: Upkeep,
     post: Post,
     writer: Writing,
     cache: Cache,
@@ -96,114 +66,23 @@ pub struct PingReport {
     pub clock_difference_ms: i64,
 }
 
-impl ClientBuilder {
-    /// Adds a peer to ask first; give several, so that one may be away.
-    #[must_use]
-    pub fn bootstrap(mut self, peer: PeerAddress) -> Self {
-        self.bootstrap.push(peer);
-        self
-    }
-
-    /// Signs what is put and deleted. Without one the client only reads.
-    #[must_use]
-    pub fn identity(mut self, identity: Identity) -> Self {
-        self.parts.identity = Some(identity);
-        self
-    }
-
-    /// Remembers in this profile what has to outlast the process. Without one, what needs it fails
-    /// with [`ClientError::NoProfile`].
-    #[must_use]
-    pub fn profile(mut self, profile: Profile) -> Self {
-        self.parts.profile = Some(profile);
-        self
-    }
-
-    /// Draws secrets from here; from the operating system if not given.
-    #[must_use]
-    pub fn entropy(mut self, entropy: Entropy) -> Self {
-        self.parts.entropy = entropy;
-        self
-    }
-
-    /// How long each operation may take, joining the network included; [`DEFAULT_TIMEOUT`] if not
-    /// given.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.parts.timeout = timeout;
-        self
-    }
-
-    /// How many letters to one contact may wait to be acknowledged;
-    /// [`WAITING_MAX`](crate::letters::WAITING_MAX) if not given.
-    #[must_use]
-    pub fn letters_waiting_max(mut self, letters: u64) -> Self {
-        self.parts.letters_limit = Some(letters);
-        self
-    }
-
-    /// By which rules names are claimed and read; all of a network use the same, and the standard ones
-    /// if not given.
-    #[must_use]
-    pub fn name_rules(mut self, rules: NameRules) -> Self {
-        self.parts.names = Arc::new(rules);
-        self
-    }
-
-    /// Starts the client: it joins the network in the background, under a node key of its own that
-    /// is forgotten with it. Needs a tokio runtime with I/O and time.
+impl Client {
+    /// Begins to make a client of the network that a file defines, with the seeds, names in the DNS and
+    /// registry that the file gives it, and the signed list of bootstrap nodes that lies beside the file.
+    /// It needs no bootstrap peer besides.
     ///
     /// # Errors
-    /// [`ClientError`] if the configuration cannot be used, or no socket or entropy is to be had.
-    pub fn start(self) -> Result<Client, ClientError> {
-        let network = self.network.clone();
-        let mut config = ContextConfig::new(network.clone(), Mode::Client, self.bootstrap.clone());
-        config.version = concat!("dht-client ", env!("CARGO_PKG_VERSION")).to_owned();
-        config.check()?;
-        // Chance has to differ between clients, and nothing more.
-        let seed = *NodeKey::generate()?.to_seed_bytes();
-        let clock = Arc::new(SystemClock);
-        let key = NodeKey::generate()?;
-        let foundations = Foundations {
-            transport: bind(&key, &network)?,
-            // A client stores nothing: there is no room in this store.
-            store: Arc::new(MemoryStore::new(
-                network.clone(),
-                clock.clone(),
-                Limits::default_for(0),
-            )),
-            verifier: Arc::new(InlineVerifier::new(network)),
-            signer: Arc::new(InlineSigner::new(key)),
-            clock,
-            resolver: Arc::new(SystemResolver),
-            seed,
-        };
-        let context = DhtContext::start(config, foundations)?;
-        Ok(Client::of(context, self.bootstrap.into(), self.parts))
+    /// [`ClientError::NetworkFile`] if the file, or the list, cannot be read.
+    pub fn builder_of(network_file: &Path) -> Result<ClientBuilder, ClientError> {
+        let file = NetworkFile::read(network_file)?;
+        let sources = Sources::with_lists(network_file, &file, &[])?;
+        Ok(Client::builder(file.name).sources(sources))
     }
 
-    /// Uses a node that runs already, such as one of a simulation; its bootstrap peers are its own.
-    /// Needs a tokio runtime with time.
-    #[must_use]
-    pub fn over(self, context: DhtContext) -> Client {
-        Client::of(context, self.bootstrap.into(), self.parts)
-    }
-}
-
-impl Client {
     /// Begins to make a client of this network. It needs at least one bootstrap peer.
     #[must_use]
     pub fn builder(network: NetworkName) -> ClientBuilder {
-        let parts = Parts {
-            identity: None,
-            profile: None,
-            entropy: Entropy::system(),
-            timeout: DEFAULT_TIMEOUT,
-            letters_limit: None,
-            names: Arc::default(),
-            name_turn: Arc::default(),
-        };
-        ClientBuilder { network, bootstrap: Vec::new(), parts }
+        ClientBuilder::of(network)
     }
 
     /// The label of the application's own name for something.
@@ -240,29 +119,20 @@ impl Client {
         self.parts.profile.as_ref().ok_or(ClientError::NoProfile)
     }
 
-    fn of(context: DhtContext, bootstrap: Arc<[PeerAddress]>, parts: Parts) -> Self {
-        let writer =
-            Writing::of(&context, parts.identity.as_ref(), parts.profile.as_ref(), &parts.entropy);
-        let client = Client {
+    /// A client over this node, with all that works in the background of it.
+    pub(crate) fn of(context: DhtContext, bootstrap: Arc<[PeerAddress]>, parts: Parts) -> Self {
+        let bare = Client {
             context,
             bootstrap,
             parts,
-            renewal: Renewal::default(),
+            upkeep: Upkeep::default(),
             post: Post::new(),
-            writer,
+            writer: Writing::default(),
             cache: Cache::default(),
             watching: Watching::default(),
         };
-        client.with_renewal(Renewal::of(&client))
-    }
-
-    /// The renewal of its key bundle.
-    pub(crate) fn renewal(&self) -> &Renewal {
-        &self.renewal
-    }
-
-    pub(crate) fn with_renewal(&self, renewal: Renewal) -> Self {
-        Client { renewal, ..self.clone() }
+        let client = Client { writer: Writing::of(&bare), ..bare };
+        Client { upkeep: Upkeep::of(&client), ..client }
     }
 
     /// What its clones share about letters.
@@ -272,8 +142,8 @@ impl Client {
 
     /// The same client without what ends with its last clone: for the tasks that do.
     pub(crate) fn without_tasks(&self) -> Self {
-        let (renewal, post) = (Renewal::default(), self.post.without_task());
-        Client { renewal, post, ..self.clone() }
+        let (upkeep, post) = (Upkeep::default(), self.post.without_task());
+        Client { upkeep, post, ..self.clone() }
     }
 
     /// How many letters to one contact may wait to be acknowledged, if the builder said so.
@@ -318,6 +188,9 @@ impl Client {
 
     /// Waits until a put can succeed. Every operation but a ping does this by itself.
     ///
+    /// # Cancel safety
+    /// Joining goes on in the background.
+    ///
     /// # Errors
     /// [`ClientError`] says why the network cannot be joined: nobody answers, or somebody else than
     /// the pinned node does.
@@ -327,6 +200,10 @@ impl Client {
 
     /// Signs a value and puts it.
     ///
+    /// # Cancel safety
+    /// Nodes that were sent the value may keep it, and it may be found from then on. To put again supersedes
+    /// it; [`enqueue`](Self::enqueue) is for what has to arrive.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says.
     pub async fn put(&self, put: Put) -> Result<PutReport, ClientError> {
@@ -334,6 +211,9 @@ impl Client {
     }
 
     /// Puts a value that `signer` signs, such as a [blinded key](crate::identity::blinding).
+    ///
+    /// # Cancel safety
+    /// As [`put`](Self::put).
     ///
     /// # Errors
     /// [`ClientError`], as [`PutError`](crate::PutError) says.
@@ -347,6 +227,9 @@ impl Client {
 
     /// Deletes what this client's identity keeps in a slot.
     ///
+    /// # Cancel safety
+    /// As [`put`](Self::put): some nodes may have deleted it already.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity, or as [`PutError`](crate::PutError) says; that nothing
     /// is there is an error, too.
@@ -357,6 +240,9 @@ impl Client {
 
     /// Gets the newest version of a slot.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// [`ClientError`], as [`GetError`](crate::GetError) says; that nothing is there is one.
     pub async fn get(&self, slot: &Slot, options: GetOptions) -> Result<GetReport, ClientError> {
@@ -364,6 +250,9 @@ impl Client {
     }
 
     /// Gets the immutable content at a key.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -377,6 +266,9 @@ impl Client {
 
     /// Lists what a publisher keeps under a label of its own.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// [`ClientError`], as [`ListError`](crate::ListError) says; an empty list is none.
     pub async fn list(
@@ -389,6 +281,9 @@ impl Client {
 
     /// Lists what everyone keeps under a topic.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// As [`list`](Self::list).
     pub async fn list_topic(&self, label: &[u8; 32]) -> Result<ListReport, ClientError> {
@@ -396,6 +291,9 @@ impl Client {
     }
 
     /// Looks up the servers closest to a key, closest first; at least one.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`] if nobody answers.
@@ -408,6 +306,9 @@ impl Client {
     }
 
     /// Asks one peer how it is, be it part of the network or not.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`] if it does not answer, or is not the node that was named.
@@ -436,21 +337,35 @@ impl Client {
     }
 
     /// Finishes what is under way and takes leave of the peers.
+    ///
+    /// # Cancel safety
+    /// Whatever was not told to the peers by then, they find out; call it again to go on.
     pub async fn stop(&self) {
         self.post.end();
-        self.writer.stop();
+        self.upkeep.end();
         // A peer that went silent is not waited for.
-        let _ = timeout(STOP_LIMIT, self.renewal.finish()).await;
+        let _ = timeout(STOP_LIMIT, self.writer.finish()).await;
+        self.writer.stop();
         let _ = timeout(STOP_LIMIT, self.context.stop()).await;
     }
 
     /// Does `operation` once the client is ready, both within the time limit.
-    pub(crate) async fn limited<T>(
+    pub(crate) fn limited<T>(
         &self,
+        operation: impl Future<Output = Result<T, ClientError>>,
+    ) -> impl Future<Output = Result<T, ClientError>> {
+        // Not a future around a future: each would hold the operation's own.
+        self.limited_to(self.parts.timeout, operation)
+    }
+
+    /// Does `operation` once the client is ready, both within this limit.
+    pub(crate) async fn limited_to<T>(
+        &self,
+        limit: Duration,
         operation: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
         let mut unready = None;
-        let done = timeout(self.parts.timeout, async {
+        let done = timeout(limit, async {
             if !self.context.is_ready() {
                 self.join(&mut unready).await?;
             }
@@ -458,7 +373,7 @@ impl Client {
         });
         match done.await {
             Ok(result) => result,
-            Err(_) if self.context.is_ready() => Err(ClientError::TimedOut(self.parts.timeout)),
+            Err(_) if self.context.is_ready() => Err(ClientError::TimedOut(limit)),
             Err(_) => Err(unready.unwrap_or(GetError::NoPeers.into())),
         }
     }
@@ -510,16 +425,4 @@ impl Client {
 /// Whether a peer answered in a way that waiting will not change.
 fn is_lasting(error: &AskError) -> bool {
     matches!(error, AskError::Dial(DialError::WrongNode { .. } | DialError::Refused { .. }))
-}
-
-/// A socket on any port for both IPv6 and IPv4, or for IPv4 alone where there is no IPv6.
-fn bind(key: &NodeKey, network: &NetworkName) -> Result<Arc<QuicTransport>, BindError> {
-    let config = |listen| QuicConfig {
-        key: key.clone(),
-        network: network.clone(),
-        listen: vec![listen],
-        limits: TransportLimits::default(),
-    };
-    QuicTransport::bind(config(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))))
-        .or_else(|_| QuicTransport::bind(config(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))))
 }

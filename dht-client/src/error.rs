@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dht_context::config::ConfigError;
+use dht_context::network_file::NetworkFileError;
 use dht_context::node_key::EntropyError as NodeEntropyError;
 use dht_context::quic::BindError;
 use dht_context::requests::AskError;
@@ -29,6 +30,9 @@ pub enum ClientError {
     /// The builder was given something that cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The network file, or the list beside it, cannot be used.
+    #[error(transparent)]
+    NetworkFile(#[from] NetworkFileError),
     /// No socket could be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -106,6 +110,7 @@ impl ClientError {
     pub fn number(&self) -> ErrorNumber {
         match self {
             ClientError::Config(_) => ErrorNumber::BadConfig,
+            ClientError::NetworkFile(error) => error.number(),
             ClientError::Bind(error) => error.number(),
             ClientError::Entropy(_) | ClientError::Randomness(_) | ClientError::Seal(_) => {
                 ErrorNumber::Internal

@@ -14,34 +14,55 @@
 //! by [`Client::label`], and a slot, which numbers what is kept under one label.
 //!
 //! ```no_run
-//! use dht_client::{Client, GetOptions, Identity, Put, Slot};
-//!
-//! #[tokio::main(flavor = "current_thread")]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let identity = Identity::load("alice.identity".as_ref())?;
-//!     let publisher = identity.public_key();
-//!     let client = Client::builder("main".parse()?)
-//!         .bootstrap("node.example.org:4400".parse()?)
-//!         .identity(identity)
-//!         .start()?;
-//!
-//!     let label = client.label("greeting");
-//!     let report = client.put(Put::owned(label, "hello".into())).await?;
-//!     println!("kept by {} nodes", report.outcome.stored.len());
-//!
-//!     let slot = Slot::Owned { publisher, label, slot: 0 };
-//!     let found = client.get(&slot, GetOptions::default()).await?;
-//!     assert_eq!(found.record.body().as_deref(), Some(b"hello".as_slice()));
-//!
-//!     client.stop().await;
-//!     Ok(())
-//! }
+#![doc = include_str!("example.rs")]
 //! ```
 //!
-//! Best on a current-thread runtime: with several workers the same request costs several times the
-//! processor time.
+//! # What else it does
+//!
+//! Each of these pages has one whole example, which the tests run against servers.
+//!
+//! | | |
+//! |---|---|
+//! | [`identity`] | keys of a user, in a file, on paper as 12 or 24 words, or raw |
+//! | [`profile`] | what outlasts the process; a new machine, and the words alone |
+//! | [`writes`] | a queue: what is put while nobody answers is delivered later |
+//! | [`cache`] | reads from memory, and never an older version than one seen before |
+//! | [`watch`] | being told of every change |
+//! | [`receipts`] | what nodes promised, kept and audited |
+//! | [`bundle`], [`sealing`] | what it takes to seal something to somebody who is away |
+//! | [`contacts`] | asking, accepting, blocking |
+//! | [`letters`] | messages to contacts who are away, in order and once |
+//! | [`names`] | from a name that people can say to an identity, and back |
+//!
+//! What has to outlast the process needs a [`Profile`](profile::Profile), and fails without one with
+//! [`ClientError::NoProfile`]. A client with an identity and a profile also does by itself, while it runs,
+//! what is due: it delivers queued writes and letters, and renews its key bundle, its contacts and its names.
+//!
+//! # Errors
+//!
+//! Each operation has an error type of its own, and [`ClientError`] holds all of them. Its text is one
+//! sentence that says what to do next; its [`number`](ClientError::number) is stable, and the same on
+//! the wire, in exit statuses and in logs. [`ErrorNumber`] lists all of them.
+//!
+//! # Cancel safety
+//!
+//! Every `async` method may be dropped before it is done, by a time limit or a `select!`, and called again.
+//! The profile changes in whole transactions, so it is as before or as after. What nodes were sent cannot
+//! be called back: a put that was dropped may be found later, as may one that failed, and to put again
+//! supersedes it. Where a method has more to say about it, its page does.
+//!
+//! Most methods give up by themselves after [`DEFAULT_TIMEOUT`], or what
+//! [`ClientBuilder::timeout`] says; those that wait for something to happen, such as
+//! [`Watch::next`] and [`Client::settled`], wait for as long as it takes.
+//!
+//! # Runtime
+//!
+//! Any tokio runtime with I/O and time. Best is a current-thread one: with several workers the same
+//! request costs several times the processor time.
 
 mod audit;
+mod backoff;
+mod builder;
 pub mod bundle;
 pub mod cache;
 mod client;
@@ -57,12 +78,18 @@ pub mod profile;
 pub mod receipts;
 pub mod sealing;
 mod secret_box;
+#[cfg(test)]
+#[path = "../tests/servers/mod.rs"]
+#[allow(dead_code, reason = "the tests of the library and the command line use the rest")]
+mod servers;
+mod upkeep;
 pub mod watch;
 pub mod writes;
 
 pub use audit::Audited;
+pub use builder::{ClientBuilder, DEFAULT_TIMEOUT};
 pub use bundle::{BundleError, KeyBundle};
-pub use client::{Client, ClientBuilder, DEFAULT_TIMEOUT, PingReport};
+pub use client::{Client, PingReport};
 pub use contacts::{Contact, ContactRequest, ContactState, Contacts, ContactsError, Introduction};
 pub use error::ClientError;
 pub use identity::{Identity, IdentityError};
@@ -70,8 +97,8 @@ pub use names::{NameError, NameRules};
 pub use watch::{Change, Watch, WatchError};
 
 pub use dht_context::{
-    Delete, GetError, GetOptions, GetReport, ListError, ListReport, PeerAddress, Put, PutError,
-    PutReport, Slot,
+    Delete, GetError, GetOptions, GetReport, ListError, ListReport, NetworkFile, PeerAddress, Put,
+    PutError, PutReport, Slot, Sources,
 };
 pub use dht_kad::audit::{Breach, Verdict};
 pub use dht_kad::lookup::Consistency;

@@ -9,10 +9,16 @@
 //! Several processes may use one profile at a time; their transactions follow one another.
 //!
 //! A profile belongs to one identity, in one network. It has no secret that the identity's words could
-//! not bring back, but what it does hold is told in the clear: its file is for its owner alone.
+//! not bring back, but what it does hold is told in the clear: its file is for its owner alone. So a new
+//! machine begins with the words and an empty profile:
+//!
+//! ```no_run
+#![doc = include_str!("profile/example.rs")]
+//! ```
 
 use std::fmt;
-use std::fs::{OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +27,8 @@ use dht_kad::codec::{decode_value, encode_value};
 use dht_kad::{ErrorNumber, NetworkName};
 use redb::backends::InMemoryBackend;
 use redb::{
-    ConcurrencyMode, Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    WriteTransaction,
+    ConcurrencyMode, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
+    StorageError, TableDefinition, WriteTransaction,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -87,7 +93,7 @@ pub enum ProfileError {
     #[error("the profile {} was written by a later version; upgrade dht-client", .0.display())]
     NewerSchema(PathBuf),
     /// It belongs to somebody else.
-    #[error("the profile {} belongs to another identity or network; give another file", .0.display())]
+    #[error("the profile {} belongs to another identity or network; move it away, or use the identity that it was made for", .0.display())]
     NotOurs(PathBuf),
     /// No random bytes.
     #[error(transparent)]
@@ -133,23 +139,17 @@ impl Profile {
     ) -> Result<Self, ProfileError> {
         let refused =
             |action, reason: String| ProfileError::Access { path: path.to_owned(), action, reason };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(MODE)
-            .open(path)
-            .map_err(|error| refused("opened", error.to_string()))?;
+        let absent = matches!(path.try_exists(), Ok(false));
+        if absent {
+            make(path, entropy).map_err(|error| refused("made", error.to_string()))?;
+        }
         // Whatever the umask was when it was made.
-        file.set_permissions(Permissions::from_mode(MODE))
+        std::fs::set_permissions(path, Permissions::from_mode(MODE))
             .map_err(|error| refused("opened", error.to_string()))?;
-        drop(file);
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .set_concurrency_mode(ConcurrencyMode::MultiWriter)
-            .create(path)
-            .map_err(|error| refused("opened", error.to_string()))?;
+        let database = builder().create(path).map_err(|error| match is_damaged(&error) {
+            true => ProfileError::Damaged { path: path.to_owned(), what: "it is no database" },
+            false => refused("opened", error.to_string()),
+        })?;
         Profile::over(database, path, owner, network, entropy)
     }
 
@@ -242,6 +242,33 @@ impl Profile {
     }
 }
 
+/// How every process opens the file: several at a time may.
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(ConcurrencyMode::MultiWriter);
+    builder
+}
+
+/// Puts an empty database in its place as a whole. A process that dies meanwhile leaves nothing there; it
+/// may leave a file beside it, which nobody reads.
+fn make(path: &Path, entropy: &Entropy) -> io::Result<()> {
+    let tag = hex::encode(*entropy.secret::<8>().map_err(io::Error::other)?);
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{tag}.new"));
+    let beside = PathBuf::from(beside);
+    OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside)?;
+    let made = builder().create(&beside).map_err(io::Error::other);
+    let placed = made.map(drop).and_then(|()| std::fs::hard_link(&beside, path));
+    std::fs::remove_file(&beside)?;
+    match placed {
+        // Another process was quicker.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 impl Inner {
     fn write<T>(
         &self,
@@ -264,6 +291,17 @@ impl Inner {
             }
             TableFault::Damaged(what) => ProfileError::Damaged { path, what },
         }
+    }
+}
+
+/// Whether a file that cannot be opened holds something else than a whole database.
+fn is_damaged(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::Storage(StorageError::Corrupted(_)) => true,
+        DatabaseError::Storage(StorageError::Io(error)) => {
+            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        }
+        _ => false,
     }
 }
 
@@ -369,7 +407,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("profile");
         std::fs::write(&path, b"something else").unwrap();
-        assert!(matches!(open(&path), Err(ProfileError::Access { .. })));
+        assert!(matches!(open(&path), Err(ProfileError::Damaged { .. })));
         assert_eq!(std::fs::read(&path).unwrap(), b"something else");
     }
 }

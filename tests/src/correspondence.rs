@@ -1,14 +1,15 @@
 //! [`Correspondence`]: two people write to each other in a simulated network that loses packets, falls
-//! apart and loses all its nodes at once; neither of them loses or repeats a letter.
+//! apart and loses all its nodes at once, and their own devices die, too; neither of them loses or repeats
+//! a letter.
 //!
 //! ```text
-//! servers ◀─ lossy links, a cut, a crash of all ─▶ hosts that only ask
-//!                                                    ├─ Alice: one device
-//!                                                    └─ Bob: two devices, of which one reads much later
+//! servers ◀─ lossy links, cuts, a crash of all ─▶ hosts that only ask
+//!                                                   ├─ Alice: one device, which dies while it sends
+//!                                                   └─ Bob: two, which die while they read, one after the other
 //! ```
 //!
-//! The clients are the library's own over the simulator's nodes. A device that is switched off keeps its
-//! profile.
+//! The clients are the library's own over the simulator's nodes. A device that dies or is switched off
+//! keeps its profile, and nothing else.
 
 use std::time::Duration;
 
@@ -16,19 +17,26 @@ use dht_client::entropy::Entropy;
 use dht_client::letters::{OutboxState, ReceivedLetter};
 use dht_client::profile::Profile;
 use dht_client::{Client, ClientError, ContactRequest, Identity};
+use dht_sim::dice::Dice;
 use dht_sim::{Failure, HostId, Scenario, World};
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-/// Letters that Alice writes, in bursts.
+/// Alice writes a thousand letters, so many bursts of so many.
 const BURSTS: u32 = 20;
-const BURST: u32 = 10;
+const BURST: u32 = 50;
 /// Between two bursts at most.
 const PAUSE: Duration = Duration::from_secs(120);
+/// So long at most after it was begun, a burst or a look into the mailbox is struck: in its midst.
+const MIDST: Duration = Duration::from_millis(500);
 /// How long the network is in two.
 const CUT: Duration = Duration::from_secs(15 * 60);
-/// Of a thousand packets so many are lost, and so many letters of the network overtaken.
+/// Of a thousand packets so many are lost, and as many are overtaken.
 const LOSS_PERMILLE: u32 = 20;
+/// Of a thousand looks into the mailbox so many end in the device's death.
+const DEATH_PERMILLE: u32 = 250;
+/// Letters that Bob reads at a sitting.
+const SITTING: usize = 100;
 /// All nodes are ready so long after the last one was started.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// What has to come comes within this, once nothing stands in its way.
@@ -37,19 +45,11 @@ const WITHIN: Duration = Duration::from_secs(2 * 3600);
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 /// How long one operation of a client may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Nodes that everybody knows of.
+const KNOWN: usize = 3;
 
 /// Letters between people who are not there at the same time.
 pub struct Correspondence;
-
-/// A person's device: what is left of it when it is switched off.
-struct Device {
-    host: HostId,
-    identity: Identity,
-    entropy: Entropy,
-    profile: Profile,
-    /// What the application on it was given, in this order.
-    read: Vec<String>,
-}
 
 impl Scenario for Correspondence {
     fn name(&self) -> &'static str {
@@ -57,8 +57,8 @@ impl Scenario for Correspondence {
     }
 
     fn about(&self) -> &'static str {
-        "Alice writes while Bob is away, packets are lost, the network is cut in two and all nodes crash: \
-         each of Bob's devices gets each letter once, in order"
+        "Alice writes while Bob is away, packets are lost, the network is cut in two, all nodes crash and \
+         the devices die: each of Bob's two gets each letter once, in order"
     }
 
     fn nodes(&self) -> usize {
@@ -71,74 +71,43 @@ impl Scenario for Correspondence {
 }
 
 async fn play(world: &mut World) -> Result<(), Failure> {
-    let mut dice = world.dice("correspondence");
-    let servers: Vec<HostId> = (0..world.host_count()).collect();
-    for id in &servers {
-        world.start(*id, first(&servers))?;
-    }
+    let mut weather = Weather::over(world);
+    weather.start_all(world)?;
     world.all_ready(READY_WITHIN).await?;
-    let mut alice = Device::new(world, 1, 1)?;
-    let mut bob = Device::new(world, 2, 2)?;
-    let mut bobs_other = Device::new(world, 2, 3)?;
+    let known = known(&weather.servers).to_vec();
+    let mut alice = Device::new(world, &known, (1, 1))?;
+    let mut bob = Device::new(world, &known, (2, 2))?;
+    let mut bobs_other = Device::new(world, &known, (2, 3))?;
     world.network().set_loss(LOSS_PERMILLE);
     world.network().set_detours(LOSS_PERMILLE);
 
-    let writer = alice.switch_on(world, &servers)?;
-    meet(world, &writer, &mut bob, &mut bobs_other, &servers).await?;
-    let to = bob.identity.public_key();
-    let (cut_at, crash_at) = (dice.below(u64::from(BURSTS)), dice.below(u64::from(BURSTS)));
-    let mut healed_at = None;
-    for burst in 0..BURSTS {
-        let letters: Vec<String> = (0..BURST).map(|place| text_of(burst * BURST + place)).collect();
-        writer.send_all(&to, &letters).await.map_err(|error| failed("Alice sends", &error))?;
-        if u64::from(burst) == cut_at {
-            let (one, mut other) = servers.split_at(servers.len() / 2);
-            let other: Vec<_> =
-                std::mem::take(&mut other).iter().copied().chain([alice.host]).collect();
-            world.split(one, &other);
-            healed_at = Some(Instant::now() + CUT);
-        }
-        if u64::from(burst) == crash_at {
-            world.crash(&servers).await;
-            for id in &servers {
-                world.start(*id, first(&servers))?;
-            }
-        }
-        world.live(dice.between(Duration::ZERO, PAUSE)).await;
-        if healed_at.is_some_and(|at| at <= Instant::now()) {
-            world.heal();
-        }
-    }
-    world.live(CUT).await;
-    world.heal();
-
+    let writer = alice.switch_on(world)?;
+    meet(world, &writer, &bob, &bobs_other).await?;
     let sent: Vec<String> = (0..BURSTS * BURST).map(text_of).collect();
-    bob.reads_all(world, &servers, &sent).await?;
-    bob.switch_off(world).await;
-    bobs_other.reads_all(world, &servers, &sent).await?;
-    let began = Instant::now();
-    while began.elapsed() < WITHIN {
-        let told = writer.refresh_outbox().await;
-        let outbox = writer.outbox().map_err(|error| failed("Alice looks", &error))?;
-        if told.is_ok() && outbox.iter().all(|letter| letter.state == OutboxState::Fetched) {
-            world.note(format!("{} letters, each read once on two devices", sent.len()));
-            alice.switch_off(world).await;
-            return Ok(());
-        }
-        world.live(LOOK_AGAIN).await;
-    }
-    Err(Failure::Expected("Alice never learns that all of her letters were read".to_owned()))
+    let to = bob.identity.public_key();
+    let (writer, queued) = alice.writes_all(world, &mut weather, writer, (&to, &sent)).await?;
+    weather.clear_up(world).await;
+
+    weather.cut(world, bob.host);
+    bob.reads_all(world, &mut weather, &sent).await?;
+    weather.cut(world, bobs_other.host);
+    bobs_other.reads_all(world, &mut weather, &sent).await?;
+    weather.clear_up(world).await;
+    let learned = until(world, "Alice learns of it", || Box::pin(all_fetched(&writer))).await?;
+    world.note(format!("{learned} letters read once on each of two devices"));
+    world.note(format!("at most {queued} waited to be handed over"));
+    world.note(format!("Bob's devices died {} times", bob.deaths + bobs_other.deaths));
+    Ok(())
 }
 
 /// Alice asks, Bob accepts on one device, and the other one learns of it. Then Bob goes away.
 async fn meet(
     world: &mut World,
     alice: &Client,
-    bob: &mut Device,
-    bobs_other: &mut Device,
-    servers: &[HostId],
+    bob: &Device,
+    bobs_other: &Device,
 ) -> Result<(), Failure> {
-    let reader = &bob.switch_on(world, servers)?;
+    let reader = &bob.switch_on(world)?;
     until(world, "Bob publishes his keys", || Box::pin(reader.publish_bundle())).await?;
     until(world, "Alice publishes hers", || Box::pin(alice.publish_bundle())).await?;
     let to = bob.identity.public_key();
@@ -148,12 +117,11 @@ async fn meet(
     let who = hex::encode(asked.sender);
     until(world, "Bob accepts", || Box::pin(reader.accept(&who, Some("alice")))).await?;
     // A device is waited for once it has said that it is there.
-    let other = &bobs_other.switch_on(world, servers)?;
+    let other = &bobs_other.switch_on(world)?;
     until(world, "Bob's other device recovers", || Box::pin(recovered(other))).await?;
     until(world, "Bob's other device looks", || Box::pin(other.fetch_letters())).await?;
     until(world, "Bob's device looks", || Box::pin(reader.fetch_letters())).await?;
-    bobs_other.switch_off(world).await;
-    bob.switch_off(world).await;
+    world.stop(&[bobs_other.host, bob.host]).await;
     Ok(())
 }
 
@@ -169,6 +137,14 @@ async fn recovered(client: &Client) -> Result<(), ClientError> {
         0 => Err(ClientError::TimedOut(PATIENCE)),
         _ => Ok(()),
     }
+}
+
+/// How many letters were sent, once all of them were read.
+async fn all_fetched(writer: &Client) -> Result<usize, ClientError> {
+    writer.refresh_outbox().await?;
+    let outbox = writer.outbox()?;
+    let all = outbox.iter().all(|letter| letter.state == OutboxState::Fetched);
+    all.then_some(outbox.len()).ok_or(ClientError::TimedOut(PATIENCE))
 }
 
 /// Does something again until it succeeds.
@@ -187,18 +163,90 @@ async fn until<'a, T>(
     }
 }
 
-impl Device {
-    fn new(world: &mut World, person: u64, number: u64) -> Result<Self, Failure> {
-        let identity = Identity::from_root(&world.seed().derive("person", person));
-        let entropy = Entropy::from_seed(world.seed().derive("entropy", number));
-        let owner = identity.public_key();
-        let profile = Profile::in_memory(&owner, world.network_name(), &entropy)
-            .map_err(|error| Failure::Expected(error.to_string()))?;
-        Ok(Device { host: world.add_host(), identity, entropy, profile, read: Vec::new() })
+/// What befalls the nodes.
+struct Weather {
+    servers: Vec<HostId>,
+    dice: Dice,
+    /// When the network grows together again.
+    heals_at: Option<Instant>,
+}
+
+impl Weather {
+    fn over(world: &World) -> Self {
+        let (servers, dice) = ((0..world.host_count()).collect(), world.dice("weather"));
+        Weather { servers, dice, heals_at: None }
     }
 
-    fn switch_on(&mut self, world: &mut World, servers: &[HostId]) -> Result<Client, Failure> {
-        world.start_client(self.host, first(servers))?;
+    fn start_all(&self, world: &mut World) -> Result<(), Failure> {
+        self.servers.iter().try_for_each(|id| world.start(*id, known(&self.servers)))
+    }
+
+    /// Cuts the network in two for a while, with this host on the larger side or the smaller.
+    fn cut(&mut self, world: &World, host: HostId) {
+        let (smaller, larger) = self.servers.split_at(self.servers.len() / 2);
+        let (mut one, mut other) = (smaller.to_vec(), larger.to_vec());
+        match self.dice.below(2) {
+            0 => one.push(host),
+            _ => other.push(host),
+        }
+        world.split(&one, &other);
+        self.heals_at = Some(Instant::now() + CUT);
+    }
+
+    /// Kills all nodes at one moment; they start again at once.
+    async fn crash(&self, world: &mut World) -> Result<(), Failure> {
+        world.crash(&self.servers).await;
+        self.start_all(world)
+    }
+
+    /// Lets time pass, and a cut that has lasted long enough with it.
+    async fn live(&mut self, world: &World, span: Duration) {
+        world.live(span).await;
+        if self.heals_at.is_some_and(|at| at <= Instant::now()) {
+            self.heals_at = None;
+            world.heal();
+        }
+    }
+
+    /// Waits until nothing stands in anybody's way.
+    async fn clear_up(&mut self, world: &World) {
+        self.live(world, CUT).await;
+    }
+}
+
+/// A person's device: what is left of it when it is switched off.
+struct Device {
+    host: HostId,
+    /// Whom it asks first.
+    known: Vec<HostId>,
+    identity: Identity,
+    entropy: Entropy,
+    profile: Profile,
+    dice: Dice,
+    /// What the application on it was given, in this order.
+    read: Vec<String>,
+    /// How often it died while it read.
+    deaths: u32,
+}
+
+impl Device {
+    /// One of a person's devices, switched off.
+    fn new(
+        world: &mut World,
+        known: &[HostId],
+        (person, number): (u64, u64),
+    ) -> Result<Self, Failure> {
+        let (seed, host) = (world.seed(), world.add_host());
+        let identity = Identity::from_root(&seed.derive("person", person));
+        let entropy = Entropy::from_seed(seed.derive("entropy", number));
+        let profile = Profile::in_memory(&identity.public_key(), world.network_name(), &entropy)
+            .map_err(|error| Failure::Expected(error.to_string()))?;
+        let (known, dice) = (known.to_vec(), seed.dice("device", number));
+        Ok(Device { host, known, identity, entropy, profile, dice, read: Vec::new(), deaths: 0 })
+    }
+
+    fn switch_on(&self, world: &mut World) -> Result<Client, Failure> {
+        world.start_client(self.host, &self.known)?;
         let context = world.user(self.host)?.context().clone();
         let builder = Client::builder(world.network_name().clone())
             .identity(self.identity.clone())
@@ -208,46 +256,87 @@ impl Device {
         Ok(builder.over(context))
     }
 
-    async fn switch_off(&mut self, world: &mut World) {
-        world.stop(&[self.host]).await;
+    /// Writes all letters, through a cut, a crash of all nodes and a death of its own. Returns the client
+    /// that it has in the end, and how many letters waited at most to be handed over.
+    async fn writes_all(
+        &mut self,
+        world: &mut World,
+        weather: &mut Weather,
+        mut client: Client,
+        (to, letters): (&[u8; 32], &[String]),
+    ) -> Result<(Client, usize), Failure> {
+        let mut some_burst = || self.dice.place(BURSTS as usize);
+        let (cut_at, crash_at, death_at) = (some_burst(), some_burst(), some_burst());
+        let mut most = 0;
+        for (number, burst) in letters.chunks(BURST as usize).enumerate() {
+            client.send_all(to, burst).await.map_err(|error| failed("Alice sends", &error))?;
+            weather.live(world, self.dice.between(Duration::ZERO, MIDST)).await;
+            most = most.max(queued(&client)?);
+            if number == cut_at {
+                weather.cut(world, self.host);
+            }
+            if number == crash_at {
+                weather.crash(world).await?;
+            }
+            if number == death_at {
+                world.crash(&[self.host]).await;
+                client = self.switch_on(world)?;
+                // Whoever comes back looks for letters; what waits goes out with that.
+                let _ = client.fetch_letters().await;
+            }
+            weather.live(world, self.dice.between(Duration::ZERO, PAUSE)).await;
+        }
+        Ok((client, most))
     }
 
     /// Comes back, and reads and acknowledges until all that was sent has come: each letter once, in
-    /// its order. Half-way it is switched off and on again.
+    /// its order.
     async fn reads_all(
         &mut self,
         world: &mut World,
-        servers: &[HostId],
+        weather: &mut Weather,
         sent: &[String],
     ) -> Result<(), Failure> {
         let began = Instant::now();
-        let mut client = self.switch_on(world, servers)?;
-        let mut interrupted = false;
+        let mut client = self.switch_on(world)?;
         while self.read.len() < sent.len() {
             if began.elapsed() > WITHIN {
                 let what = format!("only {} of {} letters came", self.read.len(), sent.len());
                 return Err(Failure::Expected(what));
             }
-            // Whatever could not be fetched is fetched the next time.
-            let _ = client.fetch_letters().await;
-            let letters = client.letters().map_err(|error| failed("Bob reads", &error))?;
-            self.take(&letters, sent)?;
-            let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
-            client.ack(&ids).await.map_err(|error| failed("Bob acknowledges", &error))?;
-            if !interrupted && !self.read.is_empty() {
-                interrupted = true;
-                self.switch_off(world).await;
-                client = self.switch_on(world, servers)?;
+            let dies = self.dice.permille(DEATH_PERMILLE);
+            let lasts = if dies { self.dice.between(Duration::ZERO, MIDST) } else { WITHIN };
+            match timeout(lasts, self.sits_down(&client, sent)).await {
+                Ok(read) => read?,
+                Err(_) => {
+                    self.deaths += 1;
+                    world.crash(&[self.host]).await;
+                    client = self.switch_on(world)?;
+                }
             }
-            world.live(LOOK_AGAIN).await;
+            weather.live(world, LOOK_AGAIN).await;
         }
         // Nothing comes again.
-        let client = &client;
-        until(world, "Bob looks again", || Box::pin(client.fetch_letters())).await?;
+        let reader = &client;
+        until(world, "Bob looks again", || Box::pin(reader.fetch_letters())).await?;
         match client.letters() {
-            Ok(letters) if letters.is_empty() => Ok(()),
-            other => Err(Failure::Expected(format!("after all were read there is {other:?}"))),
+            Ok(letters) if letters.is_empty() => {}
+            other => return Err(Failure::Expected(format!("after all were read: {other:?}"))),
         }
+        world.stop(&[self.host]).await;
+        Ok(())
+    }
+
+    /// Reads some letters, and is done with them.
+    async fn sits_down(&mut self, client: &Client, sent: &[String]) -> Result<(), Failure> {
+        // Whatever could not be fetched is fetched the next time.
+        let _ = client.fetch_letters().await;
+        let mut letters = client.letters().map_err(|error| failed("Bob reads", &error))?;
+        letters.truncate(SITTING);
+        self.take(&letters, sent)?;
+        let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
+        client.ack(&ids).await.map_err(|error| failed("Bob acknowledges", &error))?;
+        Ok(())
     }
 
     fn take(&mut self, letters: &[ReceivedLetter], sent: &[String]) -> Result<(), Failure> {
@@ -265,12 +354,19 @@ impl Device {
 }
 
 /// Whom everybody asks first.
-fn first(servers: &[HostId]) -> &[HostId] {
-    &servers[..servers.len().min(3)]
+fn known(servers: &[HostId]) -> &[HostId] {
+    &servers[..servers.len().min(KNOWN)]
 }
 
 fn text_of(number: u32) -> String {
     format!("letter {number}")
+}
+
+/// How many letters wait to be handed over.
+fn queued(client: &Client) -> Result<usize, Failure> {
+    let outbox = client.outbox().map_err(|error| failed("Alice looks", &error))?;
+    let waits = |state: &OutboxState| matches!(state, OutboxState::Queued { .. });
+    Ok(outbox.iter().filter(|letter| waits(&letter.state)).count())
 }
 
 fn failed(what: &str, error: &ClientError) -> Failure {

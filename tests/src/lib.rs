@@ -8,6 +8,8 @@
 //! Network ─▶ NodeProcess (dht-bootstrap run, its data directory, its log)
 //! CommandLine ─▶ dht-client … --json          User ─▶ the client library, an identity
 //! WirePeer ─▶ one node, frame by frame        Trace ─▶ what strace saw a node do
+//! Notified ─▶ what a node told systemd        Meddling ─▶ system calls that strace makes fail
+//! Correspondence ─▶ a simulated world         Step ─▶ where a program is killed
 //! ```
 //!
 //! Nothing sleeps to wait for something: what has to come is read from a pipe, or looked for again
@@ -23,26 +25,35 @@
     reason = "a test fails by panicking, in what it calls too"
 )]
 
+pub mod admin;
 pub mod away;
 pub mod bench;
 pub mod command_line;
 pub mod copies;
 pub mod correspondence;
 pub mod crash;
+pub mod name_server;
 pub mod network;
+pub mod network_place;
 pub mod node_process;
+pub mod notified;
 pub mod ports;
 pub mod programs;
 pub mod records;
+pub mod restart;
 pub mod sets;
+pub mod steps;
 pub mod strace;
 pub mod user;
 pub mod waiting;
 pub mod wire;
 
 pub use command_line::CommandLine;
+pub use name_server::NameServer;
 pub use network::Network;
+pub use network_place::NetworkPlace;
 pub use node_process::{NodeOptions, NodeProcess};
+pub use notified::Notified;
 pub use user::User;
 pub use waiting::eventually;
 pub use wire::WirePeer;

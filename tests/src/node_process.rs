@@ -165,6 +165,17 @@ impl NodeProcess {
         ended.unwrap_or_else(|| panic!("no stop within {STOP_LIMIT:?}\n{}", self.tail()))
     }
 
+    /// Sends a signal and waits for nothing.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("a signal to a process of the test's own");
+    }
+
+    /// Writes its configuration as its options say now, and has it read again.
+    pub fn reload(&self) {
+        std::fs::write(self.config_path(), self.configuration()).expect("a configuration file");
+        self.signal(Signal::HUP);
+    }
+
     /// Stops in order.
     pub fn stop(&mut self) {
         assert_eq!(self.end_by(Signal::TERM), 0, "{}", self.tail());
@@ -251,7 +262,7 @@ impl NodeProcess {
     }
 
     fn command(&self) -> Command {
-        let config = self.folder.join("node.toml");
+        let config = self.config_path();
         std::fs::write(&config, self.configuration()).expect("a configuration file");
         let daemon = programs::binary(DAEMON);
         let mut words = self.options.under.clone();
@@ -279,6 +290,12 @@ impl NodeProcess {
         let store_defaults =
             [("cache_bytes", "16777216".to_owned()), ("min_free_bytes", "1048576".to_owned())];
         format!("{}\n[store]\n{}", section(top, &top_defaults), section(store, &store_defaults))
+    }
+
+    /// Its configuration file, which each start and each reload writes.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.join("node.toml")
     }
 
     fn log_path(&self) -> PathBuf {

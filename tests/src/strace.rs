@@ -7,8 +7,9 @@
 //! the last completed sync of that file began. What lies beyond it, a loss of power may take.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
+use crate::node_process::NodeProcess;
 use crate::waiting::eventually;
 
 /// Where the traces of one run of a node go.
@@ -46,20 +47,10 @@ pub enum Action {
 impl Trace {
     /// Traces into a folder, which is made.
     ///
-    /// Fails, and says what to do, if processes cannot be traced here: a proof that was not run is
-    /// none.
+    /// Fails, and says what to do, if processes cannot be traced here.
     #[must_use]
     pub fn into_folder(folder: PathBuf) -> Self {
-        let mut trial = Command::new("strace");
-        let trial = trial.args(["-D", "-o", "/dev/null", "true"]).output();
-        match trial {
-            Err(error) => panic!("strace cannot be run ({error}); run: apt-get install strace"),
-            Ok(trial) if !trial.status.success() => panic!(
-                "strace may not trace here ({}); allow ptrace, in a container with --cap-add=SYS_PTRACE",
-                String::from_utf8_lossy(&trial.stderr).trim()
-            ),
-            Ok(_) => {}
-        }
+        require();
         std::fs::create_dir_all(&folder).expect("a folder for the trace");
         Trace { folder }
     }
@@ -104,6 +95,59 @@ impl Trace {
         let appended = calls.iter().all(|call| call.action != Action::WroteElsewhere);
         assert!(appended, "the log is not only appended to; read the new calls in, too");
         calls
+    }
+}
+
+/// System calls of one thread that strace meddles with while this lives.
+#[derive(Debug)]
+pub struct Meddling {
+    strace: Child,
+}
+
+impl Meddling {
+    /// Meddles with the calls of a node's thread, which its name tells; the network's has the program's.
+    /// `calls` names them as strace(1) does, separated by commas; `how` says what is done to each.
+    ///
+    /// Fails, and says what to do, if a running process cannot be traced here.
+    #[must_use]
+    pub fn with(node: &NodeProcess, thread: &str, calls: &str, how: &str) -> Self {
+        let tasks = PathBuf::from(format!("/proc/{}/task", node.pid().as_raw_nonzero()));
+        let task = eventually("the thread has its name", || {
+            let mut tasks =
+                std::fs::read_dir(&tasks).ok()?.filter_map(|task| Some(task.ok()?.path()));
+            let named = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).ok();
+            tasks.find(|task| named(task).is_some_and(|name| name.trim_end() == thread))
+        });
+        let id = task.file_name().expect("a task's folder is its number").to_owned();
+        let mut strace = Command::new("strace");
+        strace.args(["-o", "/dev/null", "-e"]).arg(format!("trace={calls}"));
+        strace.arg("-e").arg(format!("inject={calls}:{how}")).arg("-p").arg(id);
+        let strace = strace.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let mut meddling = Meddling {
+            strace: strace.unwrap_or_else(|error| {
+                panic!("strace cannot be run ({error}); run: apt-get install strace")
+            }),
+        };
+        eventually("strace holds the thread", || {
+            let ended = meddling.strace.try_wait().ok().flatten();
+            assert!(
+                ended.is_none(),
+                "strace may not attach here (see above); run the test as root, or set \
+                 kernel.yama.ptrace_scope to 0, or allow ptrace in the container"
+            );
+            let status = std::fs::read_to_string(task.join("status")).ok()?;
+            let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+            (tracer.trim() != "0").then_some(())
+        });
+        meddling
+    }
+}
+
+impl Drop for Meddling {
+    fn drop(&mut self) {
+        // The thread goes on when its tracer is gone.
+        let _ = self.strace.kill();
+        let _ = self.strace.wait();
     }
 }
 
@@ -174,6 +218,20 @@ pub fn logs_of(database: &Path) -> Vec<PathBuf> {
         .collect();
     logs.sort();
     logs
+}
+
+/// Fails, and says what to do, if processes cannot be traced here: a proof that was not run is none.
+pub(crate) fn require() {
+    let mut trial = Command::new("strace");
+    let trial = trial.args(["-D", "-o", "/dev/null", "true"]).output();
+    match trial {
+        Err(error) => panic!("strace cannot be run ({error}); run: apt-get install strace"),
+        Ok(trial) if !trial.status.success() => panic!(
+            "strace may not trace here ({}); allow ptrace, in a container with --cap-add=SYS_PTRACE",
+            String::from_utf8_lossy(&trial.stderr).trim()
+        ),
+        Ok(_) => {}
+    }
 }
 
 /// Seconds with six decimals, as strace writes them, in microseconds.

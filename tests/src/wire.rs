@@ -139,6 +139,14 @@ impl WirePeer {
         }
     }
 
+    /// Sends a record, and does not wait for what becomes of it.
+    pub fn begin_store(&self, record: &ValidRecord) {
+        let item = StoreItem { record: RecordBytes(record.bytes().clone()), expected_seq: None };
+        let request = Request::Store(Store { items: vec![item] });
+        let frame = encode_request(&request).expect("a request that keeps the bounds");
+        runtime().spawn(self.connection.request(frame));
+    }
+
     /// Asks how the node is.
     #[must_use]
     pub fn ping(&self) -> Pong {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dht_bootstrap::config::{Config, RunFlags};
+use serde_json::json;
 
 use super::Failure;
 
@@ -12,12 +13,26 @@ pub(super) struct CheckConfig {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Print where the node can be found, as one JSON object, for scripts
+    #[arg(long)]
+    json: bool,
 }
 
 impl CheckConfig {
     pub(super) fn run(self) -> Result<(), Failure> {
         let flags = RunFlags { config: Some(self.config.clone()), ..RunFlags::default() };
         let config = Config::load(&flags).map_err(|error| Failure::new(error.number(), error))?;
+        if self.json {
+            let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+            let place = json!({
+                "network": config.network.to_string(),
+                "data_dir": config.data_dir,
+                "listen": listen,
+                "admin": config.admin.to_string(),
+            });
+            println!("{place}");
+            return Ok(());
+        }
         println!("{} is usable:", self.config.display());
         println!("{config:#?}");
         Ok(())

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use super::Failure;
-use super::run::{prepare, runtime, signals};
+use super::run::{ENDING, prepare, runtime, signals};
 
 /// A line of progress is printed so often at most.
 const SAY_EVERY: Duration = Duration::from_secs(2);
@@ -18,7 +18,7 @@ const SAY_EVERY: Duration = Duration::from_secs(2);
 const JOIN_LONGEST: Duration = Duration::from_secs(120);
 
 pub(super) fn run(flags: &RunFlags) -> Result<(), Failure> {
-    let config = prepare(flags)?;
+    let (config, _) = prepare(flags)?;
     if config.mode != RunMode::Server || config.solo {
         let sentence = "only a server among others has something to hand over and somebody to take \
                         it; leave with mode server and without solo";
@@ -28,7 +28,7 @@ pub(super) fn run(flags: &RunFlags) -> Result<(), Failure> {
 }
 
 async fn leave(config: Config) -> Result<(), Failure> {
-    let mut signals = signals()?;
+    let mut signals = signals(&ENDING)?;
     let node = Node::start(config).await.map_err(refuse)?;
     node.refuse_puts();
     let left = tokio::select! {

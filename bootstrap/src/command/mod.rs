@@ -1,10 +1,13 @@
 //! The command line: one file per command, each with its arguments and its effect.
 
+mod admin_address;
 mod check_config;
 mod identity;
 mod leave;
+mod network;
 mod run;
 mod status;
+mod watch;
 
 use std::fmt;
 
@@ -23,13 +26,16 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the node until SIGTERM or SIGINT
-    Run(dht_bootstrap::config::RunFlags),
+    Run(run::Run),
     /// Hand over all records and leave the network for good; the node must not run
     Leave(dht_bootstrap::config::RunFlags),
     /// Check a configuration file and print what it comes to
     CheckConfig(check_config::CheckConfig),
     /// Print the node's id
     Identity(identity::Identity),
+    /// Make a network, and sign the list of its bootstrap nodes
+    #[command(subcommand)]
+    Network(network::Network),
     /// Ask a running node how it is
     Status(status::Status),
 }
@@ -64,10 +70,11 @@ pub(crate) fn run() -> Result<(), Failure> {
         Err(error) => return Err(usage(&error)),
     };
     match line.command {
-        Command::Run(flags) => run::run(&flags),
+        Command::Run(command) => command.run(),
         Command::Leave(flags) => leave::run(&flags),
         Command::CheckConfig(command) => command.run(),
         Command::Identity(command) => command.run(),
+        Command::Network(command) => command.run(),
         Command::Status(command) => command.run(),
     }
 }

@@ -2,10 +2,12 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use dht_context::config::REPAIR_BYTES_PER_SEC;
+use dht_context::config::{DEFAULT_NETWORK, REPAIR_BYTES_PER_SEC};
+use dht_context::network_file::NetworkFile;
+use dht_kad::NetworkName;
 
 use super::{ADMIN, ConfigError, LISTEN, MAX_BYTES, StoreFile, StoreSettings};
 use crate::store::{CACHE_BYTES, MIN_FREE_BYTES};
@@ -37,6 +39,58 @@ impl Origin<'_> {
         let place = self.place(flag.is_some(), field);
         let text = flag.cloned().or(file).unwrap_or_else(|| default.to_owned());
         text.parse().map_err(|error: T::Err| unusable(place, error.to_string()))
+    }
+
+    /// What the network file says, if there is one.
+    pub(super) fn network_file(
+        &self,
+        path: Option<PathBuf>,
+    ) -> Result<Option<(PathBuf, NetworkFile)>, ConfigError> {
+        let Some(path) = path else { return Ok(None) };
+        let file = NetworkFile::read(&path)?;
+        Ok(Some((path, file)))
+    }
+
+    /// The network's name, by name or by its file; if both are given they have to agree.
+    pub(super) fn network(
+        &self,
+        flag: Option<&String>,
+        file: Option<String>,
+        network_file: Option<&(PathBuf, NetworkFile)>,
+    ) -> Result<NetworkName, ConfigError> {
+        let place = self.place(flag.is_some(), "network");
+        let default =
+            network_file.map_or(DEFAULT_NETWORK, |(_, network)| network.name.as_str()).to_owned();
+        let name: NetworkName = self.one(flag, file, "network", &default)?;
+        match network_file {
+            Some((path, network)) if network.name != name => {
+                let path = path.display();
+                let reason = format!(
+                    "«{name}» is not «{}», the network of {path}; give the same, or leave it out",
+                    network.name
+                );
+                Err(unusable(place, reason))
+            }
+            _ => Ok(name),
+        }
+    }
+
+    pub(super) fn dns_server(
+        &self,
+        flag: Option<&String>,
+        file: Option<String>,
+    ) -> Result<Option<SocketAddr>, ConfigError> {
+        let name = if flag.is_some() { "dns-server" } else { "dns_server" };
+        let place = self.place(flag.is_some(), name);
+        let Some(text) = flag.cloned().or(file) else { return Ok(None) };
+        match text.parse::<SocketAddr>() {
+            Ok(addr) if addr.port() != 0 => Ok(Some(addr)),
+            _ => {
+                let reason =
+                    format!("«{text}» is no name server; write ip:port, like 192.0.2.1:53");
+                Err(unusable(place, reason))
+            }
+        }
     }
 
     /// A list of the file, or of the flags in its place; and where it came from.

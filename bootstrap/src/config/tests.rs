@@ -46,6 +46,9 @@ fn nothing_configured_means_the_documented_defaults() {
 #[test]
 fn each_field_of_the_file_has_its_effect() {
     assert_sets("network = \"other\"", |c| c.network = "other".parse().unwrap());
+    assert_sets("dns_server = \"[::1]:53\"", |c| {
+        c.dns_server = Some("[::1]:53".parse().unwrap());
+    });
     assert_sets("data_dir = \"/srv/x\"", |c| c.data_dir = "/srv/x".into());
     assert_sets("listen = [\"192.0.2.1:1\", \"[::1]:0\"]", |c| {
         c.listen = vec!["192.0.2.1:1".parse().unwrap(), "[::1]:0".parse().unwrap()];
@@ -75,6 +78,7 @@ fn each_field_of_the_file_has_its_effect() {
 #[test]
 fn each_flag_stands_in_place_of_its_field() {
     let text = "network = \"of-file\"\ndata_dir = \"/file\"\nlisten = [\"127.0.0.1:1\"]\n\
+                dns_server = \"127.0.0.1:8\"\n\
                 bootstrap = [\"file.example:1\"]\nmode = \"client\"\nadmin = \"127.0.0.1:2\"\n\
                 repair_bytes_per_sec = 1_000_000";
     let fields = ConfigFile::parse(text, Path::new("node.toml")).unwrap();
@@ -84,6 +88,8 @@ fn each_flag_stands_in_place_of_its_field() {
         listen: vec!["127.0.0.1:3".into(), "127.0.0.1:4".into()],
         bootstrap: vec!["flag.example:5".into()],
         network: Some("of-flag".into()),
+        network_file: None,
+        dns_server: Some("127.0.0.1:7".into()),
         mode: Some("auto".into()),
         admin: Some("127.0.0.1:6".into()),
         solo: true,
@@ -92,6 +98,7 @@ fn each_flag_stands_in_place_of_its_field() {
     let config = Config::check(&flags, fields).unwrap();
     let expected = Config {
         network: "of-flag".parse().unwrap(),
+        dns_server: Some("127.0.0.1:7".parse().unwrap()),
         data_dir: "/flag".into(),
         listen: vec!["127.0.0.1:3".parse().unwrap(), "127.0.0.1:4".parse().unwrap()],
         bootstrap: vec!["flag.example:5".parse().unwrap()],
@@ -102,6 +109,28 @@ fn each_flag_stands_in_place_of_its_field() {
         ..defaults()
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn a_network_file_gives_the_name_and_a_flag_stands_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("name = \"{name}\"\nseeds = [\"h:1\"]")).unwrap();
+        path
+    };
+    let (field, flag) = (network("by-field"), network("by-flag"));
+    let config = file(&format!("network_file = {field:?}")).unwrap();
+    assert_eq!(config.network.as_str(), "by-field");
+    assert_eq!(config.network_file.unwrap().1.seeds, ["h:1".parse().unwrap()]);
+    let fields = ConfigFile { network_file: Some(field.clone()), ..ConfigFile::default() };
+    let flags = RunFlags { network_file: Some(flag), ..RunFlags::default() };
+    assert_eq!(Config::check(&flags, fields).unwrap().network.as_str(), "by-flag");
+    let both = format!("network_file = {field:?}\nnetwork = \"by-field\"");
+    assert!(file(&both).is_ok());
+    let path = field.display().to_string();
+    let disagreeing = format!("network_file = {field:?}\nnetwork = \"main\"");
+    assert_refused(&disagreeing, &["network in node.toml", "«main» is not «by-field»", &path]);
 }
 
 #[test]
@@ -116,6 +145,8 @@ fn unknown_fields_are_refused_by_file_and_line() {
 #[test]
 fn values_that_cannot_be_are_refused_by_file_and_field() {
     assert_refused("network = \"No\"", &["network in node.toml", "No"]);
+    assert_refused("dns_server = \"ns.example\"", &["dns_server in node.toml", "ns.example"]);
+    assert_refused("network_file = \"/missing.toml\"", &["network file /missing.toml"]);
     assert_refused("listen = []", &["listen in node.toml", "empty"]);
     assert_refused("listen = [\"localhost\"]", &["listen in node.toml", "localhost"]);
     assert_refused("listen = [\"[::]:1\", \"[::]:1\"]", &["listen in node.toml", "twice"]);

@@ -1,6 +1,6 @@
 //! How much room the disk has, so that the store refuses records before RocksDB meets a full disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often the disk is asked while little is written.
@@ -47,8 +47,8 @@ impl DiskRoom {
         }
         self.looked_at = Some(Instant::now());
         self.written = 0;
-        let free = match rustix::fs::statvfs(&self.dir) {
-            Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+        let free = match free_bytes(&self.dir) {
+            Ok(free) => free,
             Err(error) => {
                 tracing::warn!(%error, dir = %self.dir.display(), "cannot see the disk's room");
                 return;
@@ -69,4 +69,10 @@ impl DiskRoom {
             }
         }
     }
+}
+
+/// Bytes that this process may still write to the file system that `dir` lies on.
+pub(super) fn free_bytes(dir: &Path) -> rustix::io::Result<u64> {
+    let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -143,10 +143,31 @@ impl RocksStore {
         &self.dir
     }
 
-    /// Counts up while the writer makes progress, also if it only refuses; for a watchdog.
+    /// Bytes free on the disk that it lies on; `None` if the system does not tell.
+    #[must_use]
+    pub fn disk_free_bytes(&self) -> Option<u64> {
+        disk_room::free_bytes(&self.dir).ok()
+    }
+
+    /// Counts up while the writer makes progress, also if it only refuses.
     #[must_use]
     pub fn writer_turns(&self) -> u64 {
         self.shared.writer_turns.load(Ordering::Relaxed)
+    }
+
+    /// Asks the writer for a sign of life, through the queue that puts go through: resolves to true when
+    /// its thread has come to it, and to false if it never will.
+    ///
+    /// A store that is full or unsure of its clock answers like any other. One that is read-only says
+    /// that it knows of its fault, so it is not asked: to open a large database anew, by which it
+    /// recovers, may take longer than anyone who watches waits.
+    pub fn writer_answers(&self) -> BoxFuture<'static, bool> {
+        if self.shared.check_health() == Err(Refusal::ReadOnly) {
+            return Box::pin(std::future::ready(true));
+        }
+        let (answer, done) = oneshot::channel();
+        let queued = self.shared.writes.push(Load::default(), WriteJob::Nothing { answer });
+        Box::pin(async move { queued.is_ok() && done.await.is_ok() })
     }
 
     /// Takes out everything that has ended by now; resolves when that is done. It looks at more

@@ -18,6 +18,8 @@ pub(super) enum WriteJob {
     Save { what: Remembered, answer: SaveAnswer },
     /// To sweep, now and until nothing is left to be swept.
     Sweep { answer: oneshot::Sender<()> },
+    /// To do nothing, and answer: who gets the answer knows that the writer works.
+    Nothing { answer: oneshot::Sender<()> },
 }
 
 /// What a node remembers beside records.
@@ -64,7 +66,7 @@ pub(super) fn refuse(jobs: Vec<WriteJob>, refusal: &Refusal) {
             WriteJob::Save { answer, .. } => {
                 let _ = answer.send(Err(refusal.clone()));
             }
-            WriteJob::Sweep { answer } => {
+            WriteJob::Sweep { answer } | WriteJob::Nothing { answer } => {
                 let _ = answer.send(());
             }
         }

@@ -160,7 +160,7 @@ impl Writer {
         let mut plan =
             CommitPlan::new(grounds, self.commit_no + 1, &mut self.usage, &mut self.marks);
         let mut outcomes = Vec::with_capacity(jobs.len());
-        let mut sweeps = Vec::new();
+        let (mut sweeps, mut signs) = (Vec::new(), Vec::new());
         let mut full = false;
         for job in jobs {
             match job {
@@ -173,6 +173,7 @@ impl Writer {
                 }
                 WriteJob::Save { what, answer } => outcomes.extend(save(&mut plan, what, answer)),
                 WriteJob::Sweep { answer } => sweeps.push(answer),
+                WriteJob::Nothing { answer } => signs.push(answer),
             }
         }
         let written = if plan.is_empty() { None } else { Some(write(plan, db, &shared, true)) };
@@ -194,6 +195,10 @@ impl Writer {
         }
         if full {
             self.room_wanted_from.get_or_insert(self.next_room);
+        }
+        for answer in signs {
+            // The watchdog may have ceased to wait.
+            let _ = answer.send(());
         }
         for answer in sweeps {
             self.search = Search::default();

@@ -15,13 +15,20 @@
 //!
 //! ```text
 //! bundle_of ─▶ cache (profile, a day) ─▶ get ─▶ open ─▶ KeyBundle
-//! renewal   ─▶ own row (profile): 120 days left? ─▶ what the network has ─▶ put
+//! publish, renewal ─▶ errand in the write queue ─▶ what the network has ─▶ put, unless it is as it should be
+//! ```
+//!
+//! Without a profile there is no queue: then it is put at once, and who publishes hears whether that
+//! worked.
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
 //! ```
 
 mod cache;
 mod renewal;
 
-use dht_context::{GetError, GetOptions, GetReport, Put, Slot};
+use dht_context::{GetError, GetOptions, GetReport, Put, PutReport, Slot};
 use dht_kad::record::{Retention, Space, WORK_BITS_MAX};
 use dht_kad::{ErrorNumber, NetworkName, UnixMs, ValidRecord};
 use thiserror::Error;
@@ -35,7 +42,6 @@ use crate::sealing::{SEALING_PUBLIC_LEN, SealingPublic};
 use crate::secret_box;
 
 pub use renewal::RENEW_BELOW_MS;
-pub(crate) use renewal::Renewal;
 
 /// The bits of work that are asked of a stranger's request unless the identity says otherwise: about
 /// a second of one core.
@@ -94,37 +100,49 @@ impl BundleError {
 }
 
 impl Client {
-    /// Publishes this identity's key bundle. It asks of requests what it asked before, or
-    /// [`REQUEST_WORK_DEFAULT`].
+    /// Publishes this identity's key bundle, unless the network has it already. It asks of requests what
+    /// it asked before, or [`REQUEST_WORK_DEFAULT`].
+    ///
+    /// # Cancel safety
+    /// Nodes may have the bundle already. To publish again supersedes it.
     ///
     /// # Errors
-    /// [`ClientError`]: without an identity, or as a put.
+    /// [`ClientError`]: without an identity, or as [`delivered`](Self::delivered); without a profile, as a
+    /// get or a put.
     pub async fn publish_bundle(&self) -> Result<KeyBundle, ClientError> {
-        let _turn = self.renewal().turn().await;
-        let own = self.known_own_bundle()?;
-        let work = own.map_or(REQUEST_WORK_DEFAULT, |own| own.request_work);
-        self.publish_in_turn(work, None).await
+        self.publish_bundle_asking(self.own_request_work()?).await
     }
 
     /// Publishes this identity's key bundle, which asks `request_work` bits of work of every contact
     /// request.
     ///
+    /// # Cancel safety
+    /// As [`publish_bundle`](Self::publish_bundle).
+    ///
     /// # Errors
-    /// [`ClientError`]: without an identity, for more than [`WORK_BITS_MAX`] bits, or as a put.
+    /// As [`publish_bundle`](Self::publish_bundle), and for more than [`WORK_BITS_MAX`] bits.
     pub async fn publish_bundle_asking(&self, request_work: u8) -> Result<KeyBundle, ClientError> {
         if u32::from(request_work) > WORK_BITS_MAX {
             return Err(BundleError::TooMuchWork(request_work).into());
         }
-        let _turn = self.renewal().turn().await;
-        self.publish_in_turn(request_work, None).await
+        let identity = self.identity()?;
+        let expires_at = match self.profile() {
+            Ok(_) => self.bundle_brought(Some(request_work)).await?,
+            Err(_) => match self.bring_own_bundle(Some(request_work)).await? {
+                Some(report) => report.record.expires_at(),
+                None => self.fetch_bundle(&identity.public_key()).await?.bundle?.expires_at,
+            },
+        };
+        let sealing = identity.sealing_key().public().clone();
+        Ok(KeyBundle { sealing, request_work, expires_at })
     }
 
-    /// Publishes the bundle, if given only over the version `expected_seq`; by who has the turn.
-    async fn publish_in_turn(
+    /// Puts this identity's bundle, if given only over the version `expected_seq`.
+    async fn put_own_bundle(
         &self,
         request_work: u8,
         expected_seq: Option<u64>,
-    ) -> Result<KeyBundle, ClientError> {
+    ) -> Result<PutReport, ClientError> {
         let identity = self.identity()?;
         let sealing = identity.sealing_key().public().clone();
         let bundle = KeyBundle { sealing, request_work, expires_at: UnixMs(0) };
@@ -141,13 +159,15 @@ impl Client {
         };
         let signer = identity.blinded(self.network(), WORD);
         let report = self.put_by(&signer, put).await?;
-        let bundle = KeyBundle { expires_at: report.record.expires_at(), ..bundle };
-        self.note_own_bundle(&bundle)?;
-        Ok(bundle)
+        self.note_own_bundle(request_work, report.record.expires_at())?;
+        Ok(report)
     }
 
     /// The key bundle of an identity; for up to a day what the profile remembers of it, if there is
     /// a profile.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`]: [`BundleError`] says what is wrong with it, or as a get.

@@ -10,35 +10,25 @@
 //! publish, asking for the same work as before ─▶ noted
 //! ```
 //!
-//! A client with an identity and a profile does so by itself when it is ready, and once a day while
-//! it runs. Bundles last for a year, so who comes online every eight months is never without one.
+//! A client with an identity and a profile does so by itself ([`upkeep`](crate::upkeep)). Bundles last for a
+//! year, so who comes online every eight months is never without one. What is published is an errand of
+//! the [write queue](crate::writes), be it a renewal or somebody's wish: it is tried until it is there, one
+//! after the other, so that no renewal overwrites what was asked for meanwhile.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use dht_context::PutError;
+use dht_context::PutReport;
 use dht_kad::UnixMs;
 use dht_kad::time::DAY_MS;
 use redb::TableDefinition;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::task::AbortHandle;
-use tokio::time::sleep;
 
-use super::{BundleError, KeyBundle, REQUEST_WORK_DEFAULT};
+use super::{BundleError, REQUEST_WORK_DEFAULT};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::profile::{from_row, to_row};
+use crate::writes::{Errand, is_overtaken};
 
 /// A bundle is renewed when it has less than this left, in milliseconds: a third of its life.
 pub const RENEW_BELOW_MS: u64 = 120 * DAY_MS;
-
-/// How often a client that keeps running looks: far more often than it matters.
-const LOOK_EVERY: Duration = Duration::from_secs(24 * 3_600);
-/// The pause after a renewal that failed; doubled each time.
-const RETRY_FIRST: Duration = Duration::from_secs(10);
-/// The longest such pause.
-const RETRY_MAX: Duration = Duration::from_secs(3_600);
 
 /// How often a renewal looks again because another installation came first: who renews at the same
 /// time does so once.
@@ -55,91 +45,52 @@ pub(super) struct OwnBundle {
     pub(super) expires_at: u64,
 }
 
-/// The renewal in the background of one client: all its clones have the same one.
-#[derive(Clone, Default)]
-pub(crate) struct Renewal {
-    /// Held while the bundle is published, so that no renewal overwrites what was just asked for.
-    turn: Arc<Mutex<()>>,
-    task: Option<Arc<EndOnDrop>>,
-}
-
-struct EndOnDrop(AbortHandle);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Renewal {
-    /// Begins, if `client` has an identity and a profile; ends with the last clone of the client.
-    /// Needs a tokio runtime then.
-    pub(crate) fn of(client: &Client) -> Self {
-        let turn = Arc::new(Mutex::new(()));
-        if client.identity().is_err() || client.profile().is_err() {
-            return Renewal { turn, task: None };
-        }
-        // The task's own client has no task, or neither would ever be dropped.
-        let own = client.with_renewal(Renewal { turn: Arc::clone(&turn), task: None });
-        let task = tokio::spawn(renew_for_ever(own));
-        Renewal { turn, task: Some(Arc::new(EndOnDrop(task.abort_handle()))) }
-    }
-
-    /// Waits for the turn to publish.
-    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().await
-    }
-
-    /// Lets a renewal that is under way end, and begins no other.
-    pub(crate) async fn finish(&self) {
-        let _turn = self.turn.lock().await;
-        if let Some(task) = &self.task {
-            task.0.abort();
-        }
-    }
-}
-
-async fn renew_for_ever(client: Client) {
-    let mut retry = RETRY_FIRST;
-    loop {
-        client.context.ready().await;
-        let renewed = async {
-            client.renew_own_bundle().await?;
-            client.renew_contacts().await
-        };
-        match renewed.await {
-            Ok(()) => {
-                retry = RETRY_FIRST;
-                // What cannot be renewed now is due tomorrow, too.
-                let _ = client.renew_due_names().await;
-                sleep(LOOK_EVERY).await;
-            }
-            Err(_) => {
-                sleep(retry).await;
-                retry = (2 * retry).min(RETRY_MAX);
-            }
-        }
-    }
-}
-
 impl Client {
     /// Publishes this identity's key bundle if it has less than [`RENEW_BELOW_MS`] left, and says when
     /// it ends. Asks nobody if the profile knows that it lasts. A client with an identity and a
     /// profile does this by itself when it is ready; who must be reachable before going on waits for it here.
     ///
+    /// # Cancel safety
+    /// As [`publish_bundle`](Self::publish_bundle); the next call finds what was published.
+    ///
     /// # Errors
-    /// [`ClientError`]: without an identity or profile, or as a get or a put.
+    /// [`ClientError`]: without an identity or profile, or as [`delivered`](Self::delivered).
     pub async fn renew_own_bundle(&self) -> Result<UnixMs, ClientError> {
-        let identity = self.identity()?;
+        self.identity()?;
         self.profile()?;
-        let _turn = self.renewal().turn().await;
-        let lasts = |expires_at: UnixMs| expires_at.0 >= self.now().after(RENEW_BELOW_MS).0;
-        let own = self.known_own_bundle()?;
-        if let Some(own) = own
-            && lasts(UnixMs(own.expires_at))
-        {
-            return Ok(UnixMs(own.expires_at));
+        match self.lasting_own_bundle()? {
+            Some(expires_at) => Ok(expires_at),
+            None => self.bundle_brought(None).await,
         }
+    }
+
+    /// Leaves the renewal to the write queue if it is due.
+    pub(crate) fn want_own_bundle(&self) -> Result<(), ClientError> {
+        if self.lasting_own_bundle()?.is_none() {
+            self.bring(Errand::Bundle { asking: None })?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the write queue has brought the bundle, and says when that ends.
+    pub(super) async fn bundle_brought(&self, asking: Option<u8>) -> Result<UnixMs, ClientError> {
+        let id = self.bring(Errand::Bundle { asking })?;
+        self.delivered(id).await?;
+        let own = self.known_own_bundle()?;
+        let ends = own.map(|own| UnixMs(own.expires_at));
+        Ok(ends.ok_or(BundleError::Missing(self.identity()?.public_key()))?)
+    }
+
+    /// Sees that the network has a bundle that lasts, and asks for so many bits if that was said; by the
+    /// write queue, or by who has none. Nothing is reported if there was nothing to do.
+    pub(crate) async fn bring_own_bundle(
+        &self,
+        asking: Option<u8>,
+    ) -> Result<Option<PutReport>, ClientError> {
+        if asking.is_none() && self.lasting_own_bundle()?.is_some() {
+            return Ok(None);
+        }
+        let (identity, own) = (self.identity()?, self.known_own_bundle()?);
         let mut rounds = 0..ROUNDS_MAX;
         loop {
             rounds.next();
@@ -149,20 +100,32 @@ impl Client {
             }
             let stored = fetched.bundle.ok();
             if let Some(stored) = &stored
-                && lasts(stored.expires_at)
+                && self.lasts(stored.expires_at)
                 && stored.sealing == *identity.sealing_key().public()
+                && asking.is_none_or(|bits| bits == stored.request_work)
             {
-                self.note_own_bundle(stored)?;
-                return Ok(stored.expires_at);
+                self.note_own_bundle(stored.request_work, stored.expires_at)?;
+                return Ok(None);
             }
-            let asked = stored.map(|stored| stored.request_work);
-            let asked = asked.or(own.map(|own| own.request_work)).unwrap_or(REQUEST_WORK_DEFAULT);
-            match self.publish_in_turn(asked, fetched.seq).await {
+            let before = stored.map(|stored| stored.request_work);
+            let before = before.or(own.map(|own| own.request_work));
+            let asked = asking.or(before).unwrap_or(REQUEST_WORK_DEFAULT);
+            match self.put_own_bundle(asked, fetched.seq).await {
                 // Another installation came first: perhaps nothing is left to do.
-                Err(ClientError::Put(PutError::UnexpectedSeq { .. })) if !rounds.is_empty() => {}
-                other => return other.map(|published| published.expires_at),
+                Err(ClientError::Put(error)) if is_overtaken(&error) && !rounds.is_empty() => {}
+                other => return other.map(Some),
             }
         }
+    }
+
+    fn lasts(&self, expires_at: UnixMs) -> bool {
+        expires_at >= self.now().after(RENEW_BELOW_MS)
+    }
+
+    /// When the bundle ends, if the profile knows one that lasts.
+    fn lasting_own_bundle(&self) -> Result<Option<UnixMs>, ClientError> {
+        let own = self.known_own_bundle()?.map(|own| UnixMs(own.expires_at));
+        Ok(own.filter(|expires_at| self.lasts(*expires_at)))
     }
 
     /// The bits of work that this identity asks of contact requests, as far as the profile knows.
@@ -184,9 +147,13 @@ impl Client {
     }
 
     /// Remembers what was published, if there is a profile.
-    pub(super) fn note_own_bundle(&self, bundle: &KeyBundle) -> Result<(), ClientError> {
+    pub(super) fn note_own_bundle(
+        &self,
+        request_work: u8,
+        expires_at: UnixMs,
+    ) -> Result<(), ClientError> {
         let Ok(profile) = self.profile() else { return Ok(()) };
-        let own = OwnBundle { request_work: bundle.request_work, expires_at: bundle.expires_at.0 };
+        let own = OwnBundle { request_work, expires_at: expires_at.0 };
         Ok(profile.write(|transaction| {
             transaction.open_table(OWN_BUNDLE)?.insert((), to_row(ROW, &own)?.as_slice())?;
             Ok(())

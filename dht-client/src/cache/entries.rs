@@ -100,6 +100,11 @@ impl Entries {
         }
     }
 
+    /// Whether anything is known of a slot.
+    pub(super) fn has(&self, id: &RecordId) -> bool {
+        self.entries.contains_key(id)
+    }
+
     /// Keeps a version that was asked for at `since`, or has come by itself, unless a newer one is
     /// here.
     pub(super) fn keep(

@@ -46,6 +46,21 @@ impl Floors {
         }
     }
 
+    /// Whether a version of this slot was seen.
+    pub(super) fn has(
+        &self,
+        profile: Option<&Profile>,
+        id: &RecordId,
+    ) -> Result<bool, ProfileError> {
+        match profile {
+            Some(profile) => Ok(floor_in(profile, &name(id))?.is_some()),
+            None => {
+                let floors = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(floors.contains_key(id))
+            }
+        }
+    }
+
     fn raise_in_memory(&self, id: &RecordId, seen: Precedence, now: UnixMs) -> bool {
         let mut floors = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if floors.get(id).is_some_and(|floor| *floor > seen && floor.keep_until > now) {

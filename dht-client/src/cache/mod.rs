@@ -12,6 +12,14 @@
 //!
 //! A floor outlives the entry, and the process if there is a profile. Where the usual holders show
 //! less than the floor, a majority is asked; if that shows no more, it is an error and not served.
+//!
+//! What any [watch](crate::watch) of the client is told of comes here before it is shown ([`Keeper`]): what
+//! was got before is then served in its new version, without asking. A slot that nobody got is not taken
+//! in, since a mailbox that is watched would else push out what is read again and again.
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
 
 mod entries;
 mod floors;
@@ -21,12 +29,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dht_context::{GetError, GetOptions, Slot};
 use dht_kad::lookup::Consistency;
 use dht_kad::record::Kind;
-use dht_kad::{ErrorNumber, ValidRecord};
+use dht_kad::{ErrorNumber, UnixMs, ValidRecord};
 use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::profile::{Profile, ProfileError};
 use entries::{Entries, Found};
 use floors::Floors;
 
@@ -57,7 +66,68 @@ pub(crate) struct Cache {
     floors: Floors,
 }
 
+/// Hands what comes by a watch to the cache.
+pub(crate) struct Keeper {
+    cache: Cache,
+    profile: Option<Profile>,
+}
+
+impl Keeper {
+    /// Takes these versions, in place of older ones that were got.
+    pub(crate) fn take(&self, records: &[ValidRecord], now: UnixMs) {
+        for record in records {
+            if let Err(error) = self.take_one(record, now) {
+                // Asked for anew, it comes from the network.
+                self.cache.lock().invalidate(record.id());
+                tracing::warn!(%error, "what a watch has shown cannot be noted for the cache");
+            }
+        }
+    }
+
+    fn take_one(&self, record: &ValidRecord, now: UnixMs) -> Result<(), ProfileError> {
+        let (cache, profile, id) = (&self.cache, self.profile.as_ref(), record.id());
+        let got = cache.lock().has(id) || cache.floors.has(profile, id)?;
+        match got {
+            true => cache.keep(profile, record.clone(), None, now).map(drop),
+            // It may be asked for at this moment, and the answer be the older one.
+            false => {
+                cache.lock().invalidate(id);
+                Ok(())
+            }
+        }
+    }
+}
+
 impl Cache {
+    /// Keeps a version unless a newer one was seen; whether it may be served. `since` is the moment at
+    /// which it was asked for, if it was.
+    fn keep(
+        &self,
+        profile: Option<&Profile>,
+        record: ValidRecord,
+        since: Option<u64>,
+        wall: UnixMs,
+    ) -> Result<bool, ProfileError> {
+        let id = *record.id();
+        if !self.floors.raise(profile, &id, record.precedence(), wall)? {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        let mut entries = self.lock();
+        match record.kind() {
+            Kind::Tombstone => {
+                let since = since.unwrap_or_else(|| entries.invalidate(&id));
+                entries.note_missing(id, now, since);
+            }
+            // Its body is elsewhere: it has to be asked for.
+            Kind::Value if !record.has_body() => {
+                entries.invalidate(&id);
+            }
+            Kind::Value => entries.keep(id, record, now, since),
+        }
+        Ok(true)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,6 +135,9 @@ impl Cache {
 
 impl Client {
     /// Gets a slot's newest version, from memory if it was got a short time ago.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`], as [`get`](Self::get) says, remembered for a shorter time if nothing is
@@ -121,25 +194,12 @@ impl Client {
         self.cache().lock().stats()
     }
 
-    /// Keeps a version unless a newer one was seen; whether it may be served.
+    /// What hands the news of watches to the cache.
+    pub(crate) fn cache_keeper(&self) -> Keeper {
+        Keeper { cache: self.cache().clone(), profile: self.profile().ok().cloned() }
+    }
+
     fn keep(&self, record: ValidRecord, since: Option<u64>) -> Result<bool, ClientError> {
-        let (profile, id) = (self.profile().ok(), *record.id());
-        if !self.cache().floors.raise(profile, &id, record.precedence(), self.now())? {
-            return Ok(false);
-        }
-        let now = Instant::now();
-        let mut entries = self.cache().lock();
-        match record.kind() {
-            Kind::Tombstone => {
-                let since = since.unwrap_or_else(|| entries.invalidate(&id));
-                entries.note_missing(id, now, since);
-            }
-            // Its body is elsewhere: it has to be asked for.
-            Kind::Value if !record.has_body() => {
-                entries.invalidate(&id);
-            }
-            Kind::Value => entries.keep(id, record, now, since),
-        }
-        Ok(true)
+        Ok(self.cache().keep(self.profile().ok(), record, since, self.now())?)
     }
 }

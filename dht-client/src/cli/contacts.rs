@@ -89,13 +89,13 @@ fn list(session: &Session) -> Result<(), Failure> {
 }
 
 async fn recover(session: &Session, client: &Client) -> Result<(), Failure> {
-    let RecoverReport { found, new, written, unreadable } = client.recover().await?;
+    let RecoverReport { found, new, written, queued, unreadable } = client.recover().await?;
     match session.json() {
         true => print::object(&json!({
-            "found": found, "new": new, "written": written, "unreadable": unreadable,
+            "found": found, "new": new, "written": written, "queued": queued, "unreadable": unreadable,
         })),
         false => print::line(&format!(
-            "recovered: {found} contacts found, {new} new here, {written} written, {unreadable} unreadable"
+            "recovered: {found} contacts found, {new} new here, {written} written, {queued} queued, {unreadable} unreadable"
         )),
     }
 }

@@ -42,7 +42,7 @@ impl DeleteArgs {
         };
         let deleted = match self.no_queue {
             true => client.delete(delete).await?,
-            false => queue::delivered(session, &client, delete).await?,
+            false => queue::delivered(&client, delete).await?,
         };
         put::report(session, "deleted", &deleted, book.as_ref())
     }

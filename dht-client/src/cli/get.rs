@@ -1,5 +1,7 @@
 //! `get`.
 
+use std::io::{self, IsTerminal};
+
 use clap::Args;
 use dht_client::{Consistency, GetOptions, GetReport};
 use serde_json::{Value, json};
@@ -42,7 +44,11 @@ impl GetArgs {
 pub(crate) fn report(session: &Session, report: &GetReport) -> Result<(), Failure> {
     let record = &report.record;
     if !session.json() {
-        return print::to_stdout(&record.body().unwrap_or_default());
+        let body = record.body().unwrap_or_default();
+        print::to_stdout(&body)?;
+        // At a terminal the prompt is to begin a line; elsewhere the bytes stay as they are.
+        let unfinished = io::stdout().is_terminal() && !body.ends_with(b"\n");
+        return if unfinished { print::line("") } else { Ok(()) };
     }
     let mut fields = print::record(record);
     fields.insert("holders".to_owned(), json!(report.holders));

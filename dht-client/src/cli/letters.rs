@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dht_client::contacts::Contacts;
-use dht_client::letters::{LetterId, MESSAGE_MAX, OutboxLetter, OutboxState, ReceivedLetter};
+use dht_client::letters::{
+    AckReport, LetterId, MESSAGE_MAX, OutboxLetter, OutboxState, ReceivedLetter,
+};
 use dht_client::{Client, ClientError, ErrorNumber};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
@@ -154,35 +156,30 @@ impl InboxArgs {
 impl AckArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         let client = session.person()?;
-        let mut acknowledged = 0;
-        let mut report = None;
+        let mut report = AckReport::default();
         if self.all {
             loop {
                 let ids: Vec<LetterId> = client.letters()?.iter().map(|letter| letter.id).collect();
                 if ids.is_empty() {
                     break;
                 }
-                let done = within(session, client.ack(&ids)).await?;
-                acknowledged += done.acknowledged;
-                report = Some(done);
+                report.add(within(session, client.ack(&ids)).await?);
             }
         } else {
             let contacts = Contacts::of(client.profile()?);
             let ids: Result<Vec<_>, ClientError> =
                 self.ids.iter().map(|text| id(&contacts, text)).collect();
-            let done = within(session, client.ack(&ids?)).await?;
-            acknowledged = done.acknowledged;
-            report = Some(done);
+            report.add(within(session, client.ack(&ids?)).await?);
         }
-        let report = report.unwrap_or_default();
+        let AckReport { acknowledged, pruned, untold } = report;
         if session.json() {
             return print::object(&json!({
                 "acknowledged": acknowledged,
-                "pruned": report.pruned,
-                "untold": report.untold,
+                "pruned": pruned,
+                "untold": untold,
             }));
         }
-        let untold = report.untold.map(|why| format!(", their senders are told later ({why})"));
+        let untold = untold.map(|why| format!(", their senders are told later ({why})"));
         print::line(&format!("acknowledged: {acknowledged}{}", untold.unwrap_or_default()))
     }
 }

@@ -30,13 +30,13 @@ mod session;
 mod stats;
 mod watch;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use dht_client::{ErrorNumber, NetworkName, PeerAddress};
-use dht_context::config::DEFAULT_NETWORK;
 
 use failure::Failure;
 use session::Session;
@@ -57,9 +57,15 @@ struct Globals {
     /// A peer to ask first: host:port, or NODEID@host:port to pin who answers. May be repeated.
     #[arg(long, value_name = "PEER", global = true)]
     bootstrap: Vec<PeerAddress>,
-    /// The network to take part in.
-    #[arg(long, value_name = "NAME", global = true, default_value = DEFAULT_NETWORK)]
-    network: NetworkName,
+    /// The network to take part in. [default: main, or the one of --network-file]
+    #[arg(long, value_name = "NAME", global = true)]
+    network: Option<NetworkName>,
+    /// Take the network's name, seeds, DNS names and registry from this file.
+    #[arg(long, value_name = "FILE", global = true)]
+    network_file: Option<PathBuf>,
+    /// Ask this name server, ip:port, instead of the system's.
+    #[arg(long, value_name = "ADDR:PORT", global = true)]
+    dns_server: Option<SocketAddr>,
     /// The identity's file. [default: $XDG_DATA_HOME/dht/identity or ~/.local/share/dht/identity]
     #[arg(long, value_name = "FILE", global = true)]
     identity: Option<PathBuf>,
@@ -151,7 +157,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
                 ),
             )
         })?;
-    let session = Session::new(cli.globals);
+    let session = Session::new(cli.globals)?;
     runtime.block_on(async {
         let result = Box::pin(cli.command.run(&session)).await;
         session.end().await;
@@ -229,6 +235,7 @@ mod tests {
             "identity passwd --no-password",
             "--identity f identity show --json",
             "--bootstrap h:1 --bootstrap [::1]:2 --network n-1 --timeout 3 put label value",
+            "--network-file f --dns-server 127.0.0.1:53 peers",
             "put label --file f --retention 365d --slot 7 --expect-seq 0 --quorum 2",
             "put label - --space topic --retention 8h",
             "put label value --space content --retention 7d",
@@ -281,6 +288,7 @@ mod tests {
             &format!("accept {id} --name bob"),
             "block bob",
             "bench --ops put,get,fetch,miss,lookup --count 9 --size 1 --concurrency 2 --consistency one",
+            "bench --ops meet,send,receive,ack,follow --dir folder",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).err().unwrap());
         }
@@ -342,6 +350,7 @@ mod tests {
             "--timeout 0 peers",
             "--timeout soon peers",
             "--network BIG peers",
+            "--dns-server example.org peers",
             "bench --ops fly",
             "bench --count 0",
             "bench --size 65537",

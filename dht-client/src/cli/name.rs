@@ -69,7 +69,8 @@ impl NameCommand {
             NameCommand::Claim(OneName { name }) => {
                 let client = session.person()?;
                 let work = Work::new();
-                let claimed = client.claim_name(&name, |progress| work.show(progress)).await;
+                let claimed =
+                    Box::pin(client.claim_name(&name, |progress| work.show(progress))).await;
                 work.end();
                 report(session, &[claimed?])
             }
@@ -116,7 +117,7 @@ async fn renew(session: &Session, name: Option<String>) -> Result<(), Failure> {
     let mut claimed = Vec::with_capacity(names.len());
     for name in names {
         let work = Work::new();
-        let renewed = client.renew_name(&name, |progress| work.show(progress)).await;
+        let renewed = Box::pin(client.renew_name(&name, |progress| work.show(progress))).await;
         work.end();
         claimed.push(renewed?);
     }

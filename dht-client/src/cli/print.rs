@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use dht_client::ErrorNumber;
-use dht_kad::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 use dht_kad::{UnixMs, ValidRecord};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
@@ -87,29 +86,8 @@ pub(crate) fn one_line(value: &[u8]) -> String {
 
 /// A moment in UTC, as RFC 3339 writes it, in seconds.
 pub(crate) fn utc(moment: UnixMs) -> String {
-    let days = moment.0 / DAY_MS;
-    let in_day = moment.0 % DAY_MS;
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) =
-        (in_day / HOUR_MS, in_day % HOUR_MS / MINUTE_MS, in_day % MINUTE_MS / SECOND_MS);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// Year, month and day of a day since 1970-01-01, in the Gregorian calendar (Howard Hinnant,
-/// *chrono-compatible low-level date algorithms*: `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
-    // Years begin in March, so that a leap day is the last of its year; an era is 400 of them.
-    let since_era_0 = days + 719_468;
-    let era = since_era_0 / 146_097;
-    let day_of_era = since_era_0 % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
+    let text = moment.to_string();
+    text.split_once('.').map_or(text.clone(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl PutArgs {
         };
         let put = match self.no_queue {
             true => client.put(put).await?,
-            false => queue::delivered(session, &client, put).await?,
+            false => queue::delivered(&client, put).await?,
         };
         report(session, "put", &put, book.as_ref())
     }

@@ -1,8 +1,8 @@
 //! `queue`, and how `put` and `delete` go through the write queue.
 
 use clap::Args;
-use dht_client::writes::{QueuedWrite, Write, WriteId, WriteState};
-use dht_client::{Client, ClientError, ErrorNumber, PutError, PutReport};
+use dht_client::writes::{QueuedWrite, Write, WriteId, WriteKind, WriteState};
+use dht_client::{Client, ClientError, ErrorNumber, PutReport};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -53,66 +53,18 @@ pub(crate) fn client(session: &Session, no_queue: bool) -> Result<Client, Failur
 
 /// Puts a write in the queue and waits within the time limit until it is delivered.
 pub(crate) async fn delivered(
-    session: &Session,
     client: &Client,
     write: impl Into<Write>,
 ) -> Result<PutReport, Failure> {
     let id = client.enqueue(write)?;
-    let settled = async {
-        tokio::select! {
-            biased;
-            state = client.settled(id) => Ok(state?),
-            // Why the network cannot be joined, if waiting does not help.
-            error = hopeless(client) => Err(error),
-        }
-    };
-    let reason = match timeout(session.timeout(), settled).await {
-        Ok(Ok(state)) => return of_state(client, id, state),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => match client.write_state(id)? {
-            WriteState::Waiting { last_error: Some(error), .. } => error,
-            WriteState::Waiting { .. } => match client.peers().is_empty() {
-                true => "no node answers".to_owned(),
-                false => format!("not done within {:?}", session.timeout()),
-            },
-            state => return of_state(client, id, state),
-        },
-    };
-    Err(Failure::new(
-        ErrorNumber::Queued,
-        format!(
-            "it is queued as {id} and goes out when the network takes it ({reason}); see `dht-client queue`"
-        ),
-    ))
-}
-
-/// What keeps the client from joining the network for good; waits for ever if nothing does.
-async fn hopeless(client: &Client) -> ClientError {
-    match client.ready().await {
-        Err(error) if matches!(error, ClientError::Ask(_)) => error,
-        _ => std::future::pending().await,
-    }
-}
-
-/// The report of a write that ended well, or why it did not.
-fn of_state(client: &Client, id: WriteId, state: WriteState) -> Result<PutReport, Failure> {
-    match state {
-        WriteState::Done { .. } => client.write_report(id)?.ok_or_else(|| {
-            // It is there; only who acknowledged it is known to the other process alone.
-            let sentence = format!(
-                "another process has delivered it as {id}, and its report; see `dht-client queue`"
-            );
-            Failure::new(ErrorNumber::Internal, sentence)
-        }),
-        WriteState::Conflict { stored } => {
-            Err(ClientError::from(PutError::UnexpectedSeq { stored }).into())
-        }
-        WriteState::Refused { number, reason } => Err(Failure::new(number, reason)),
-        other => {
-            let sentence = format!("it was not delivered ({}); give it again", other.name());
-            Err(Failure::new(ErrorNumber::TimedOut, sentence))
-        }
-    }
+    client.delivered(id).await?;
+    client.write_report(id)?.ok_or_else(|| {
+        // It is there; only who acknowledged it is known to the other process alone.
+        let sentence = format!(
+            "another process has delivered it as {id}, and its report; see `dht-client queue`"
+        );
+        Failure::new(ErrorNumber::Internal, sentence)
+    })
 }
 
 /// Delivers what waits, as far as the time limit allows.
@@ -139,33 +91,42 @@ async fn flush(session: &Session, client: &Client) -> Result<Result<(), Failure>
 }
 
 fn in_words(write: &QueuedWrite) -> String {
-    let what = if write.deletes { "delete" } else { "put" };
     let state = match &write.state {
         WriteState::Waiting { attempts, last_error, .. } => {
             let error = last_error.as_deref().unwrap_or("not tried yet");
             format!("waiting after {attempts} attempts: {error}")
         }
+        WriteState::Done { targets: 0, .. } => "done: the network had it".to_owned(),
         WriteState::Done { seq, stored, targets } => {
             format!("done: seq {seq} stored {stored} of {targets}")
         }
+        WriteState::Conflict { stored: 0 } => "conflict: no version is stored".to_owned(),
         WriteState::Conflict { stored } => format!("conflict: version {stored} is stored"),
         WriteState::Refused { number, reason } => format!("refused: {reason} ({number})"),
         other => other.name().to_owned(),
     };
-    format!(
-        "{}: {what} label {} slot {} bytes {} since {} {state}",
-        write.id,
-        hex::encode(write.label),
-        write.slot,
-        write.bytes,
-        print::utc(write.enqueued_at),
-    )
+    let what = match write.kind {
+        WriteKind::Contact(identity) => format!("contact {}", hex::encode(identity)),
+        WriteKind::Put | WriteKind::Delete => format!(
+            "{} label {} slot {} bytes {}",
+            write.kind.name(),
+            hex::encode(write.label),
+            write.slot,
+            write.bytes
+        ),
+        other => other.name().to_owned(),
+    };
+    format!("{}: {what} since {} {state}", write.id, print::utc(write.enqueued_at))
 }
 
 fn of_write(write: &QueuedWrite) -> Value {
     let mut object = json!({
         "id": write.id.0,
-        "action": if write.deletes { "delete" } else { "put" },
+        "action": write.kind.name(),
+        "contact": match write.kind {
+            WriteKind::Contact(identity) => json!(hex::encode(identity)),
+            _ => Value::Null,
+        },
         "label": hex::encode(write.label),
         "slot": write.slot,
         "bytes": write.bytes,

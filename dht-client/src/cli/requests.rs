@@ -70,11 +70,14 @@ pub(crate) async fn run(session: &Session) -> Result<(), Failure> {
         print::line(&format!("accepted: {}", print::one_line(contact.name.as_bytes())))?;
     }
     for ContactRequest { id, sender, name, text, created_at, work } in &requests {
+        let called = match name.as_str() {
+            "" => String::new(),
+            name => format!(" ({})", print::one_line(name.as_bytes())),
+        };
         print::line(&format!(
-            "{} from {} ({}) work {work} written {}: {}",
+            "{} from {}{called} work {work} written {}: {}",
             hex::encode(id),
             hex::encode(sender),
-            print::one_line(name.as_bytes()),
             print::utc(*created_at),
             print::one_line(text.as_bytes()),
         ))?;

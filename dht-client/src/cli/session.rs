@@ -8,7 +8,11 @@ use std::time::Duration;
 use dht_client::entropy::Entropy;
 use dht_client::identity::{IdentityFile, Password};
 use dht_client::profile::Profile;
-use dht_client::{Client, ClientError, ErrorNumber, Identity, NetworkName, PeerAddress};
+use dht_client::{
+    Client, ClientBuilder, ClientError, ErrorNumber, Identity, NetworkFile, NetworkName,
+    PeerAddress, Sources,
+};
+use dht_context::config::DEFAULT_NETWORK;
 
 use super::failure::Failure;
 use super::{Globals, secret_input};
@@ -16,12 +20,19 @@ use super::{Globals, secret_input};
 /// One run of the command line.
 pub(crate) struct Session {
     globals: Globals,
+    network: NetworkName,
+    sources: Sources,
     client: OnceLock<Client>,
 }
 
 impl Session {
-    pub(crate) fn new(globals: Globals) -> Self {
-        Session { globals, client: OnceLock::new() }
+    /// What these options come to.
+    ///
+    /// # Errors
+    /// A network file that cannot be used, or that is of another network than the one named.
+    pub(crate) fn new(globals: Globals) -> Result<Self, Failure> {
+        let (network, sources) = network_of(&globals)?;
+        Ok(Session { globals, network, sources, client: OnceLock::new() })
     }
 
     /// Whether to print JSON.
@@ -36,7 +47,7 @@ impl Session {
 
     /// The network that is taken part in.
     pub(crate) fn network(&self) -> &NetworkName {
-        &self.globals.network
+        &self.network
     }
 
     /// A client that only reads, or pings.
@@ -61,12 +72,17 @@ impl Session {
         self.start(Some(identity), Some(profile), None)
     }
 
-    /// The identity in its file, and the profile beside that.
+    /// A client of somebody else than this session's, beside its own: whoever asks for it ends it.
+    pub(crate) fn another(&self, identity: Identity, profile: Profile) -> Result<Client, Failure> {
+        Ok(self.builder(None)?.identity(identity).profile(profile).start()?)
+    }
+
+    /// The identity in its file, and its profile in this network.
     pub(crate) fn own(&self) -> Result<(Identity, Profile), Failure> {
-        let (identity, mut path) = (self.identity()?, self.identity_path()?.into_os_string());
-        path.push(".profile");
+        let identity = self.identity()?;
+        let path = profile_path(&self.identity_path()?, self.network());
         let (owner, entropy) = (identity.public_key(), Entropy::system());
-        let profile = Profile::open(path.as_ref(), &owner, self.network(), &entropy);
+        let profile = Profile::open(&path, &owner, self.network(), &entropy);
         Ok((identity, profile.map_err(ClientError::from)?))
     }
 
@@ -117,15 +133,7 @@ impl Session {
         profile: Option<Profile>,
         beside: Option<&PeerAddress>,
     ) -> Result<Client, Failure> {
-        let globals = &self.globals;
-        let mut builder = Client::builder(globals.network.clone()).timeout(globals.timeout);
-        let beside = beside.filter(|_| globals.bootstrap.is_empty());
-        if globals.bootstrap.is_empty() && beside.is_none() {
-            return Err(Failure::usage("nobody to ask; give at least one --bootstrap PEER"));
-        }
-        for peer in globals.bootstrap.iter().chain(beside) {
-            builder = builder.bootstrap(peer.clone());
-        }
+        let mut builder = self.builder(beside)?;
         if let Some(identity) = identity {
             builder = builder.identity(identity);
         }
@@ -135,6 +143,47 @@ impl Session {
         let client = builder.start()?;
         Ok(self.client.get_or_init(|| client).clone())
     }
+
+    /// What every client of this session starts from.
+    fn builder(&self, beside: Option<&PeerAddress>) -> Result<ClientBuilder, Failure> {
+        let globals = &self.globals;
+        let mut builder = Client::builder(self.network.clone())
+            .sources(self.sources.clone())
+            .timeout(globals.timeout);
+        let beside = beside.filter(|_| globals.bootstrap.is_empty());
+        if globals.bootstrap.is_empty() && beside.is_none() && self.sources.is_empty() {
+            let sentence = "nobody to ask; give at least one --bootstrap PEER, or a --network-file";
+            return Err(Failure::usage(sentence));
+        }
+        if let Some(server) = globals.dns_server {
+            builder = builder.dns_server(server);
+        }
+        for peer in globals.bootstrap.iter().chain(beside) {
+            builder = builder.bootstrap(peer.clone());
+        }
+        Ok(builder)
+    }
+}
+
+/// The network that is taken part in, and where its peers come from besides.
+fn network_of(globals: &Globals) -> Result<(NetworkName, Sources), Failure> {
+    let Some(path) = &globals.network_file else {
+        let default =
+            || DEFAULT_NETWORK.parse().map_err(|error| Failure::usage(&format!("{error}")));
+        let network = globals.network.clone().map_or_else(default, Ok)?;
+        return Ok((network, Sources::default()));
+    };
+    let file = NetworkFile::read(path).map_err(ClientError::from)?;
+    if let Some(named) = globals.network.as_ref().filter(|named| **named != file.name) {
+        let path = path.display();
+        let sentence = format!(
+            "--network «{named}» is not «{}», the network of {path}; give the same, or leave it out",
+            file.name
+        );
+        return Err(Failure::usage(&sentence));
+    }
+    let sources = Sources::with_lists(path, &file, &[]).map_err(ClientError::from)?;
+    Ok((file.name, sources))
 }
 
 /// The identity in a file; if it is encrypted, opened by the password in another file or, at a
@@ -160,6 +209,14 @@ pub(crate) fn password_for(
         }
         None => Ok(None),
     }
+}
+
+/// The profile beside an identity's file: one for each network, as contacts, letters and what waits to be
+/// written belong to one, while the identity is the same in all.
+fn profile_path(identity: &Path, network: &NetworkName) -> PathBuf {
+    let mut path = identity.as_os_str().to_owned();
+    path.push(format!(".{network}.profile"));
+    PathBuf::from(path)
 }
 
 /// `$XDG_DATA_HOME/dht/identity`, or `~/.local/share/dht/identity` (XDG Base Directory

@@ -1,32 +1,27 @@
 //! Asks, accepts, blocks and renames.
 //!
 //! ```text
-//! request_contact  the other's key bundle ─▶ secret made ─▶ self-record ─▶ request
-//! accept           the other's key bundle ─▶ secret made ─▶ self-record ─▶ answer
+//! request_contact  the other's key bundle ─▶ secret made ─┐
+//! accept                                     secret made ─┴─▶ profile + errand ─▶ self-record ─▶ request, answer
+//! block, rename                                               profile + errand ─▶ self-record
 //! ```
 //!
-//! The self-record comes before anything is told to the other side: whoever loses everything then but
-//! the words still has the secret. What fails half-way is done again by calling once more, or by the
-//! next [renewal](super::sync).
+//! What is asked of the network before the profile is changed is only whether the other can be asked at
+//! all; if nobody answers, it is found out later. Each of these waits within the client's time limit for
+//! its [errand](super::telling), and says so if that goes on by itself.
 
-use std::time::Duration;
-
-use dht_context::{Put, Work};
-use dht_kad::UnixMs;
-use dht_kad::record::{Retention, Space};
-use ed25519_dalek::SigningKey;
-use tokio::time::timeout;
+use redb::WriteTransaction;
 
 use super::pending::{self, Pending};
-use super::request::{self, OWN_NAME_BYTES_MAX, Request, TEXT_BYTES_MAX};
-use super::{Contact, ContactState, Contacts, ContactsError, DirectionSecret, identity_of};
-use crate::bundle::KeyBundle;
+use super::request::{OWN_NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use super::telling::working_time;
+use super::{
+    Contact, ContactState, Contacts, ContactsError, DirectionSecret, absorb_in, identity_of,
+};
 use crate::client::Client;
 use crate::error::ClientError;
-
-/// What one nonce may take beyond the time limit, in microseconds: several times what it takes on a
-/// slow core, and luck may need several times the average of them.
-const NONCE_MICROS: u64 = 8;
+use crate::profile::TableFault;
+use crate::writes::{Errand, Words, WriteError, WriteId};
 
 /// How a user introduces itself, and what it calls the other.
 #[derive(Clone, Copy, Default, Debug)]
@@ -63,6 +58,9 @@ impl Client {
     /// Asks an identity to become a contact. Letters can be sent to it from then on; it reads them if it
     /// accepts.
     ///
+    /// # Cancel safety
+    /// As [`introduce`](Self::introduce).
+    ///
     /// # Errors
     /// As [`introduce`](Self::introduce).
     pub async fn request_contact(
@@ -77,9 +75,15 @@ impl Client {
     ///
     /// It takes as long as the work that the other asks for, about a second by default.
     ///
+    /// # Cancel safety
+    /// The contact may be kept already, and not have been asked. Call it again: it goes on with the same secret,
+    /// and to be asked twice is no harm.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile; [`BundleError`](crate::BundleError) if the other cannot be written
-    /// to; [`ContactsError`] if it is a contact already, or blocked; or as a get or a put.
+    /// to; [`ContactsError`] if it is a contact already, or blocked; or as [`delivered`](Self::delivered).
+    /// If it is [queued](WriteError::Queued) only, it is a contact, and is asked as soon as the network takes
+    /// it.
     pub async fn introduce(
         &self,
         identity: &[u8; 32],
@@ -112,14 +116,18 @@ impl Client {
             }
             (None, None) => Contact::new(*identity, profile.name_for("", identity)?, self.now()),
         };
-        self.tell_new(contact, introduction).await
+        self.meet(contact, introduction, |_| Ok(())).await
     }
 
     /// Accepts a request, named by its id or its sender's identity in hex, and answers it.
     ///
+    /// # Cancel safety
+    /// The request waits until all is done. Call it again: it goes on with the same secret.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile; [`ContactsError`] if there is no such request;
-    /// or as a get or a put.
+    /// or as [`delivered`](Self::delivered). If it is [queued](WriteError::Queued) only, it is accepted, and
+    /// the answer goes out as soon as the network takes it.
     pub async fn accept(&self, request: &str, name: Option<&str>) -> Result<Contact, ClientError> {
         let asked = pending::named(self.profile()?, request, self.now())?;
         self.agree(asked, &Introduction { name, ..Introduction::default() }).await
@@ -128,9 +136,13 @@ impl Client {
     /// Ignores, from now on, whatever comes from a contact, from who sent a request, or from an
     /// identity that was never heard of. It is not told.
     ///
+    /// # Cancel safety
+    /// It is blocked on this device from the first moment; the others learn it at the next renewal.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile; [`ContactsError`] if nobody is called so; or as
-    /// a put: then it is blocked on this device, and the others learn it at the next renewal.
+    /// [`delivered`](Self::delivered): it is blocked on this device then, and on the others as soon as they
+    /// can be told.
     pub async fn block(&self, who: &str) -> Result<Contact, ClientError> {
         let profile = Contacts::of(self.profile()?);
         let contact = match profile.get(who) {
@@ -143,6 +155,9 @@ impl Client {
 
     /// Takes a [`block`](Self::block) back: the contact is what it was before.
     ///
+    /// # Cancel safety
+    /// As [`block`](Self::block).
+    ///
     /// # Errors
     /// As [`block`](Self::block).
     pub async fn unblock(&self, who: &str) -> Result<Contact, ClientError> {
@@ -152,15 +167,18 @@ impl Client {
 
     /// Calls a contact otherwise.
     ///
+    /// # Cancel safety
+    /// It has its name on this device from the first moment; the others learn it at the next renewal.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile; [`ContactsError`] if nobody is called so, or
-    /// the name cannot be had; or as a put.
+    /// the name cannot be had; or as [`delivered`](Self::delivered): it has its name on this device then.
     pub async fn rename_contact(&self, who: &str, name: &str) -> Result<Contact, ClientError> {
         let profile = Contacts::of(self.profile()?);
         let mut contact = profile.get(who)?;
         contact.name = profile.free_name(name, &contact.identity)?;
         contact.named_at = self.now().max(contact.named_at.after(1));
-        self.save(&profile.absorb(&contact)?).await
+        self.keep_contact(contact, |_| Ok(())).await
     }
 
     /// Somebody who is no contact: who sent a request, or an identity.
@@ -180,12 +198,42 @@ impl Client {
         mut contact: Contact,
         blocked: bool,
     ) -> Result<Contact, ClientError> {
-        let profile = self.profile()?;
         contact.blocked = blocked;
         contact.blocked_changed_at = self.now().max(contact.blocked_changed_at.after(1));
-        let contact = Contacts::of(profile).absorb(&contact)?;
-        profile.write(|transaction| pending::remove_in(transaction, &contact.identity))?;
-        self.save(&contact).await
+        let identity = contact.identity;
+        self.keep_contact(contact, |transaction| pending::remove_in(transaction, &identity)).await
+    }
+
+    /// Changes a contact on this device, and brings that to the network.
+    async fn keep_contact(
+        &self,
+        contact: Contact,
+        also: impl FnOnce(&WriteTransaction) -> Result<(), TableFault>,
+    ) -> Result<Contact, ClientError> {
+        let id = self.change_contact(&contact, None, also)?;
+        self.delivered(id).await?;
+        self.kept(&contact)
+    }
+
+    /// Changes a contact on this device, and takes the errand that brings that to the network, and the
+    /// words to the contact.
+    fn change_contact(
+        &self,
+        contact: &Contact,
+        tell: Option<Words>,
+        also: impl FnOnce(&WriteTransaction) -> Result<(), TableFault>,
+    ) -> Result<WriteId, ClientError> {
+        self.change_and_bring(|changing| {
+            also(changing.transaction)?;
+            absorb_in(changing.transaction, contact)?;
+            changing.take(Errand::Contact { identity: contact.identity, tell })
+        })
+    }
+
+    /// What this device knows of a contact by now.
+    fn kept(&self, contact: &Contact) -> Result<Contact, ClientError> {
+        let kept = Contacts::of(self.profile()?).by_identity(&contact.identity)?;
+        Ok(kept.unwrap_or_else(|| contact.clone()))
     }
 
     /// Accepts what was asked, and answers.
@@ -212,98 +260,34 @@ impl Client {
         if contact.accepted_at.0 == 0 {
             contact.accepted_at = now;
         }
-        let contact = self.tell_new(contact, introduction).await?;
-        // Only now: what failed before can be done again.
-        self.profile()?.write(|transaction| pending::remove_in(transaction, &sender))?;
-        Ok(contact)
+        self.meet(contact, introduction, |transaction| pending::remove_in(transaction, &sender))
+            .await
     }
 
     /// Gives a contact a secret if it has none, keeps it, and tells the contact.
-    async fn tell_new(
+    async fn meet(
         &self,
         mut contact: Contact,
         introduction: &Introduction<'_>,
+        also: impl FnOnce(&WriteTransaction) -> Result<(), TableFault>,
     ) -> Result<Contact, ClientError> {
-        let bundle = self.bundle_of(&contact.identity).await?;
-        // Who is told can answer only if it can seal to us.
-        self.renew_own_bundle().await?;
-        let now = self.now();
+        let (work, unreached) = match self.bundle_of(&contact.identity).await {
+            Ok(bundle) => (bundle.request_work, None),
+            Err(error @ (ClientError::Bundle(_) | ClientError::Profile(_))) => return Err(error),
+            Err(error) => (0, Some(error)),
+        };
         if contact.secret_out().is_none() {
             let secret = self.entropy().secret()?;
-            contact.add_secret_out(DirectionSecret { secret, made_at: now });
+            contact.add_secret_out(DirectionSecret { secret, made_at: self.now() });
         }
-        contact.sealing = bundle.sealing.to_bytes();
-        contact.sealing_at = now;
-        self.tell(contact, &bundle, introduction).await
-    }
-
-    /// Tells a contact our secret, after the network has it; notes when.
-    pub(super) async fn tell(
-        &self,
-        mut contact: Contact,
-        bundle: &KeyBundle,
-        introduction: &Introduction<'_>,
-    ) -> Result<Contact, ClientError> {
-        let profile = Contacts::of(self.profile()?);
-        contact.told_at = self.now();
-        contact.told = contact.told.saturating_add(1);
-        let contact = profile.absorb(&contact)?;
-        let told = async {
-            let contact = self.save(&contact).await?;
-            self.send_request(&contact, bundle, introduction).await?;
-            Ok(contact)
-        };
-        let told = told.await;
-        if told.is_err() {
-            // The next renewal tells it then, instead of waiting for half a life.
-            profile.change(&contact.identity, |contact| contact.told_at = UnixMs(0))?;
+        let (text, own_name) = (introduction.text.to_owned(), introduction.own_name.to_owned());
+        let id = self.change_contact(&contact, Some(Words { text, own_name }), also)?;
+        if let Some(error) = unreached {
+            // It has waited for the network once.
+            return Err(WriteError::Queued { id, reason: error.to_string() }.into());
         }
-        told
+        let limit = self.time_limit().saturating_add(working_time(u32::from(work)));
+        self.delivered_within(limit, id).await?;
+        self.kept(&contact)
     }
-
-    async fn send_request(
-        &self,
-        contact: &Contact,
-        bundle: &KeyBundle,
-        introduction: &Introduction<'_>,
-    ) -> Result<(), ClientError> {
-        let own = self.identity()?;
-        let Some(current) = contact.secrets_out.first() else { return Ok(()) };
-        let publisher = SigningKey::from_bytes(&*self.entropy().secret()?);
-        let request = Request {
-            sender: own.public_key(),
-            secret: current.secret.clone(),
-            made_at: current.made_at,
-            created_at: self.now().max(current.made_at),
-            answers: contact.state() == ContactState::Accepted,
-            name: introduction.own_name.to_owned(),
-            text: introduction.text.to_owned(),
-        };
-        let to = (&contact.identity, &bundle.sealing);
-        let public = publisher.verifying_key().to_bytes();
-        let body = request::seal(&request, self.network(), own, to, &public, self.entropy())?;
-        let put = Put {
-            space: Space::Topic,
-            label: request::label(self.network(), &contact.identity),
-            slot: 0,
-            retention: Retention::Days7,
-            body: body.into(),
-            expected_seq: None,
-            quorum: None,
-            // Nobody else has this key.
-            first_version: true,
-        };
-        let work = Work { bits: u32::from(bundle.request_work), progress: None };
-        self.ready().await?;
-        let limit = self.time_limit() + working_time(work.bits);
-        timeout(limit, self.context.put_working(&publisher, put, work))
-            .await
-            .map_err(|_| ClientError::TimedOut(limit))??;
-        Ok(())
-    }
-}
-
-/// How long so much work may take.
-fn working_time(bits: u32) -> Duration {
-    Duration::from_micros(NONCE_MICROS.checked_shl(bits).unwrap_or(u64::MAX))
 }

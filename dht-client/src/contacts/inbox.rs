@@ -12,9 +12,10 @@ use dht_kad::ValidRecord;
 
 use super::pending::{self, PENDING_MAX, Pending};
 use super::request::{self, Request, RequestFault};
-use super::{Contact, ContactRequest, ContactState, DirectionSecret, get_in, put_in};
+use super::{Contact, ContactRequest, ContactState, Contacts, DirectionSecret, get_in, put_in};
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::writes::{Errand, WriteError, WriteId};
 
 /// What was found in the inbox of requests.
 #[derive(Clone, Debug)]
@@ -51,16 +52,21 @@ enum Taken {
     Blocked,
     /// It waits, or said nothing new.
     Noted,
-    /// Its sender is a contact now, or has told another secret; which are to be kept on the network.
-    Changed(Box<Contact>),
+    /// Its sender is a contact now, or has told another secret; an errand keeps that on the network.
+    Changed([u8; 32], WriteId),
 }
 
 impl Client {
     /// Reads this identity's inbox of requests. Those that answer a request of its own are accepted at
     /// once; the others wait, and are returned every time until they are accepted or blocked, or end.
     ///
+    /// # Cancel safety
+    /// What was read so far is kept, and returned the next time. Who was accepted by then stays so, and is
+    /// not named in a later report.
+    ///
     /// # Errors
-    /// [`ClientError`]: without an identity or profile, or as a listing or a put.
+    /// [`ClientError`]: without an identity or profile, or as a listing or
+    /// [`delivered`](Self::delivered); what is only queued is none.
     pub async fn contact_requests(&self) -> Result<RequestsReport, ClientError> {
         let own = self.identity()?.public_key();
         let profile = self.profile()?;
@@ -81,14 +87,19 @@ impl Client {
                 Taken::Fault(RequestFault::Stale) => ignored.stale += 1,
                 Taken::Blocked => ignored.blocked += 1,
                 Taken::Noted => {}
-                Taken::Changed(contact) => changed.push(*contact),
+                Taken::Changed(identity, errand) => changed.push((identity, errand)),
             }
             // To open a thousand takes a noticeable time.
             tokio::task::yield_now().await;
         }
         let mut accepted = Vec::with_capacity(changed.len());
-        for contact in changed {
-            accepted.push(self.save(&contact).await?);
+        for (identity, errand) in changed {
+            match self.delivered(errand).await {
+                // It is a contact, and the errand goes on by itself.
+                Ok(()) | Err(ClientError::Write(WriteError::Queued { .. })) => {}
+                Err(error) => return Err(error),
+            }
+            accepted.extend(Contacts::of(profile).by_identity(&identity)?);
         }
         let waiting = pending::list(profile, self.now())?;
         Ok(RequestsReport {
@@ -97,6 +108,17 @@ impl Client {
             ignored,
             truncated: listed.truncated,
         })
+    }
+
+    /// Reads the inbox of requests if somebody whom this identity asked has not answered yet: only the
+    /// answer brings what it takes to read his letters. Asks nobody otherwise.
+    pub(crate) async fn read_answers(&self) -> Result<(), ClientError> {
+        let waits = |contact: &Contact| contact.state() == ContactState::Requested;
+        if self.contacts()?.iter().any(waits) {
+            // Rarely done, and large: whoever waits for it should not carry its room around.
+            Box::pin(self.contact_requests()).await?;
+        }
+        Ok(())
     }
 
     /// Acts on one record: what it changes in the profile, it changes in one transaction.
@@ -112,7 +134,8 @@ impl Client {
             Ok(request) if request.sender == identity.public_key() => Err(RequestFault::Forged),
             other => other,
         };
-        let taken = profile.write(|transaction| {
+        self.change_and_bring(|changing| {
+            let transaction = changing.transaction;
             let taken = match opened {
                 Err(fault) => Taken::Fault(fault),
                 Ok(request) => match get_in(transaction, &request.sender)? {
@@ -123,7 +146,9 @@ impl Client {
                     Some(mut contact) if contact.secret_out().is_some() => {
                         if apply(&mut contact, &request, now) {
                             put_in(transaction, &contact)?;
-                            Taken::Changed(Box::new(contact))
+                            let identity = contact.identity;
+                            let errand = Errand::Contact { identity, tell: None };
+                            Taken::Changed(identity, changing.take(errand)?)
                         } else {
                             Taken::Noted
                         }
@@ -138,8 +163,7 @@ impl Client {
             };
             pending::see_in(transaction, record.digest(), record.expires_at(), now)?;
             Ok(taken)
-        })?;
-        Ok(taken)
+        })
     }
 }
 

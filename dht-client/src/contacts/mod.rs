@@ -7,6 +7,10 @@
 //!        Accepted ◀─ answer, a request the other way ◀─ self-record ◀─ client.accept
 //! ```
 //!
+//! Every change is made in the profile first, together with an errand of the [write queue](crate::writes)
+//! that brings it to the network: what is accepted, blocked or renamed offline is so on this device at
+//! once, and elsewhere as soon as the network answers.
+//!
 //! Each direction of a pair has a secret of its own, which its sender makes and tells the recipient in
 //! a [`request`]. So two who ask each other at the same time do not conflict: each tells the
 //! other one half. A contact is [`Accepted`](ContactState::Accepted) once both are known.
@@ -15,6 +19,10 @@
 //! [record of its own](self_record), before anything is told to the other side. So the words alone
 //! bring all of them back, and two devices that add different contacts write different slots. The same
 //! contact changed on two devices is [merged](merge), in whatever order the two come together.
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
 //!
 //! | file | what it has |
 //! |---|---|
@@ -26,7 +34,8 @@
 //! | [`request`] | a request as bytes, sealed and opened |
 //! | [`pending`] | requests that wait for the user's word, and which records were read already |
 //! | [`inbox`] | reads the requests that lie in the network |
-//! | [`asking`] | asks, accepts, blocks, renames |
+//! | [`asking`] | asks, accepts, blocks, renames: changes the profile, and takes the errand |
+//! | [`telling`] | what the errand does: the self-record, then the request |
 
 mod asking;
 mod encoding;
@@ -37,6 +46,7 @@ mod request;
 mod self_record;
 mod sync;
 mod table;
+mod telling;
 #[cfg(test)]
 mod vectors;
 
@@ -55,7 +65,7 @@ pub use pending::ContactRequest;
 pub use request::{OWN_NAME_BYTES_MAX, TEXT_BYTES_MAX};
 pub use sync::RecoverReport;
 pub use table::Contacts;
-pub(crate) use table::{get_in, put_in};
+pub(crate) use table::{absorb_in, get_in, put_in};
 
 /// Characters of a contact's name at most: one line of a terminal.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -257,7 +267,9 @@ pub enum ContactsError {
         most: usize,
     },
     /// There is no room for another one.
-    #[error("there are {CONTACTS_MAX} contacts, as many as one identity can have")]
+    #[error(
+        "there are {CONTACTS_MAX} contacts, as many as one identity can have; use another identity for more"
+    )]
     Full,
 }
 

@@ -14,11 +14,15 @@
 //! A record is never overwritten, but [merged](super::merge): read, merged, and written if the version
 //! that was read is still the newest. What two devices write at one moment can both be told to have
 //! failed or succeeded while the greater version wins; so it is read again after it was written.
+//!
+//! All of that is done by an errand of the [write queue](crate::writes), taken in the transaction that
+//! changes the contact in the profile: what was changed offline is brought when the network is there,
+//! whatever happens to the process, and another device's edit is no conflict to report, as both are kept.
 
-use dht_context::{GetError, GetOptions, ListReport, Put, PutError, Slot};
+use dht_context::{GetError, GetOptions, ListReport, Put, PutReport, Slot};
 use dht_kad::lookup::Consistency;
 use dht_kad::record::{Retention, Space};
-use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
+use dht_kad::{NetworkName, UnixMs, ValidRecord};
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
 
@@ -31,6 +35,7 @@ use crate::entropy::{Entropy, EntropyError};
 use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::secret_box;
+use crate::writes::is_overtaken;
 
 /// Bytes of what is sealed, whatever the contact's name and however many secrets it has.
 const PLAINTEXT_LEN: usize = 2_048;
@@ -121,32 +126,32 @@ impl Client {
         self.list(&records.publisher(), &records.label()).await
     }
 
-    /// Keeps a contact on the network, merged with what is there; and the profile's, too. Returns what
-    /// both have then.
-    pub(super) async fn save(&self, contact: &Contact) -> Result<Contact, ClientError> {
+    /// Brings a contact to the network, merged with what is there, and what is there to the profile.
+    /// Nothing is reported if the network had all of it.
+    pub(super) async fn save(&self, contact: &[u8; 32]) -> Result<Option<PutReport>, ClientError> {
         let records = self.self_records()?;
         let profile = Contacts::of(self.profile()?);
-        let mut merged = contact.clone();
-        let mut error = None;
+        let (mut error, mut written) = (None, None);
         for _ in 0..ATTEMPTS_MAX {
-            let (stored, based_on) = self.stored(&records, &contact.identity).await?;
-            if let Some(stored) = &stored {
-                merged.merge(&stored.contact);
+            let (stored, based_on) = self.stored(&records, contact).await?;
+            let known = match &stored {
+                Some(stored) => Some(profile.absorb(&stored.contact)?),
+                None => profile.by_identity(contact)?,
+            };
+            let Some(known) = known else { return Ok(None) };
+            if stored.as_ref().is_some_and(|stored| stored.says(&known, self.now())) {
+                return Ok(written);
             }
-            merged = profile.absorb(&merged)?;
-            if stored.as_ref().is_some_and(|stored| stored.says(&merged, self.now())) {
-                return Ok(merged);
-            }
-            match self.write_self_record(&records, &merged, based_on).await {
+            match self.write_self_record(&records, &known, based_on).await {
                 // It is read again, and then either there or merged.
-                Ok(()) => error = None,
-                Err(ClientError::Put(fault)) if is_conflict(&fault) => error = Some(fault),
+                Ok(report) => (written, error) = (Some(report), None),
+                Err(ClientError::Put(fault)) if is_overtaken(&fault) => error = Some(fault),
                 Err(other) => return Err(other),
             }
         }
         match error {
             Some(error) => Err(error.into()),
-            None => Ok(merged),
+            None => Ok(written),
         }
     }
 
@@ -176,7 +181,7 @@ impl Client {
         records: &SelfRecords,
         contact: &Contact,
         based_on: Option<u64>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<PutReport, ClientError> {
         let put = Put {
             space: Space::Owned,
             label: records.label,
@@ -187,22 +192,6 @@ impl Client {
             quorum: None,
             first_version: false,
         };
-        self.limited(async {
-            self.context.put(&records.signer, put).await?;
-            Ok(())
-        })
-        .await
-    }
-}
-
-/// Whether another device was faster.
-fn is_conflict(error: &PutError) -> bool {
-    match error {
-        PutError::UnexpectedSeq { .. } => true,
-        PutError::Refused { refusal, .. } => matches!(
-            refusal,
-            Refusal::UnexpectedSeq { .. } | Refusal::SeqTooLow { .. } | Refusal::SeqConflict
-        ),
-        _ => false,
+        self.put_by(&records.signer, put).await
     }
 }

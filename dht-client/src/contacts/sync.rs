@@ -2,8 +2,8 @@
 //! the other devices, and renewal.
 //!
 //! ```text
-//! recover  self-records ─▶ merged into the profile ─▶ those written anew that lack something, or end soon
-//! renewal  once a day: recover; answers to what we asked; tell again those who may not have heard
+//! recover  self-records ─▶ merged into the profile ─▶ errands for those that lack something, or end soon
+//! renewal  once a day: recover; answers to what we asked; errands for those who may not have heard
 //! ```
 
 use std::collections::BTreeMap;
@@ -12,9 +12,10 @@ use dht_kad::UnixMs;
 use dht_kad::time::DAY_MS;
 use redb::{TableDefinition, TableError};
 
-use super::{Contact, ContactState, Introduction, get_in, put_in};
+use super::{Contact, ContactState, absorb_in, get_in};
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::writes::{Errand, Words, WriteError, WriteId};
 
 /// When everything was brought together last.
 const SYNCED: TableDefinition<(), u64> = TableDefinition::new("contacts synced");
@@ -37,6 +38,8 @@ pub struct RecoverReport {
     pub new: usize,
     /// Contacts that were written to the network, because it knew less, or not for long enough.
     pub written: usize,
+    /// Such that wait in the write queue to be written.
+    pub queued: usize,
     /// Records that cannot be read: a later version wrote them.
     pub unreadable: usize,
 }
@@ -45,8 +48,12 @@ impl Client {
     /// Brings back the contacts that this identity has on the network, with everything that is needed
     /// to write to them and to read them; and writes there what only this profile knows.
     ///
+    /// # Cancel safety
+    /// What was brought together so far stays; call it again for the rest.
+    ///
     /// # Errors
-    /// [`ClientError`]: without an identity or profile, or as a listing or a put.
+    /// [`ClientError`]: without an identity or profile, or as a listing or
+    /// [`delivered`](Self::delivered); what is only queued is none.
     pub async fn recover(&self) -> Result<RecoverReport, ClientError> {
         let records = self.self_records()?;
         let profile = self.profile()?;
@@ -64,23 +71,20 @@ impl Client {
         report.new = profile.write(|transaction| {
             let mut new = 0;
             for found in stored.values() {
-                let known = get_in(transaction, &found.contact.identity)?;
-                new += usize::from(known.is_none());
-                let mut merged = known.clone().unwrap_or_else(|| found.contact.clone());
-                merged.merge(&found.contact);
-                if known.as_ref() != Some(&merged) {
-                    put_in(transaction, &merged)?;
-                }
+                new += usize::from(get_in(transaction, &found.contact.identity)?.is_none());
+                absorb_in(transaction, &found.contact)?;
             }
             Ok(new)
         })?;
+        let mut lacking = Vec::new();
         for contact in self.contacts()? {
             let stored = stored.get(&contact.identity);
             if !stored.is_some_and(|stored| stored.says(&contact, self.now())) {
-                self.save(&contact).await?;
-                report.written += 1;
+                let errand = Errand::Contact { identity: contact.identity, tell: None };
+                lacking.push(self.bring(errand)?);
             }
         }
+        (report.written, report.queued) = self.all_delivered(&lacking).await?;
         let now = self.now().0;
         profile.write(|transaction| {
             transaction.open_table(SYNCED)?.insert((), now)?;
@@ -90,27 +94,45 @@ impl Client {
     }
 
     /// Does what is due: news of the other devices once a day, answers to what was asked, and whom to
-    /// tell again. A client with an identity and a profile does this by itself, as it renews its key
-    /// bundle. Asks nobody if nothing is due.
+    /// tell again, which it leaves to the write queue. A client with an identity and a profile does this
+    /// by itself, as it renews its key bundle. Asks nobody if nothing is due.
+    ///
+    /// # Cancel safety
+    /// As [`recover`](Self::recover).
     ///
     /// # Errors
-    /// As [`recover`](Self::recover) and [`introduce`](Self::introduce).
+    /// As [`recover`](Self::recover) and [`contact_requests`](Self::contact_requests).
     pub async fn renew_contacts(&self) -> Result<(), ClientError> {
         let synced = self.synced_at()?;
         if synced.is_none_or(|at| self.now().since(at) >= SYNC_EVERY_MS) {
             self.recover().await?;
-            let waits = |contact: &Contact| contact.state() == ContactState::Requested;
-            if self.contacts()?.iter().any(waits) {
-                self.contact_requests().await?;
-            }
+            self.read_answers().await?;
         }
         for contact in self.contacts()? {
             if is_due(&contact, self.now()) {
-                let bundle = self.bundle_of(&contact.identity).await?;
-                self.tell(contact, &bundle, &Introduction::default()).await?;
+                let tell = Some(Words::default());
+                self.bring(Errand::Contact { identity: contact.identity, tell })?;
             }
         }
         Ok(())
+    }
+
+    /// Waits for errands: how many are done, and how many wait for a network that does not answer in time.
+    async fn all_delivered(&self, errands: &[WriteId]) -> Result<(usize, usize), ClientError> {
+        let (mut done, mut queued) = (0, 0);
+        for id in errands {
+            // Once nobody answers, the others are not waited for.
+            if queued > 0 && self.write_state(*id)?.is_waiting() {
+                queued += 1;
+                continue;
+            }
+            match self.delivered(*id).await {
+                Ok(()) => done += 1,
+                Err(ClientError::Write(WriteError::Queued { .. })) => queued += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((done, queued))
     }
 
     fn synced_at(&self) -> Result<Option<UnixMs>, ClientError> {
@@ -156,7 +178,5 @@ mod tests {
         assert!(!is_due(&contact, later));
         (contact.heard_at, contact.blocked) = (UnixMs(0), true);
         assert!(!is_due(&contact, later));
-        (contact.blocked, contact.told_at) = (false, UnixMs(0));
-        assert!(is_due(&contact, now), "it was not sent");
     }
 }

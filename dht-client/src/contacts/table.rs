@@ -81,15 +81,7 @@ impl Contacts {
 
     /// Takes in what is known of a contact elsewhere, and returns what is known then.
     pub(crate) fn absorb(&self, contact: &Contact) -> Result<Contact, ProfileError> {
-        self.profile.write(|transaction| {
-            let known = get_in(transaction, &contact.identity)?;
-            let mut merged = known.clone().unwrap_or_else(|| contact.clone());
-            merged.merge(contact);
-            if known.as_ref() != Some(&merged) {
-                put_in(transaction, &merged)?;
-            }
-            Ok(merged)
-        })
+        self.profile.write(|transaction| absorb_in(transaction, contact))
     }
 
     /// Changes a contact that is known, and returns it; nothing if it is not.
@@ -171,6 +163,20 @@ pub(crate) fn get_in(
     let table = transaction.open_table(CONTACTS)?;
     let row = table.get(identity)?;
     row.map(|row| contact_of(row.value())).transpose()
+}
+
+/// Takes in what is known of a contact elsewhere, within the caller's transaction.
+pub(crate) fn absorb_in(
+    transaction: &WriteTransaction,
+    contact: &Contact,
+) -> Result<Contact, TableFault> {
+    let known = get_in(transaction, &contact.identity)?;
+    let mut merged = known.clone().unwrap_or_else(|| contact.clone());
+    merged.merge(contact);
+    if known.as_ref() != Some(&merged) {
+        put_in(transaction, &merged)?;
+    }
+    Ok(merged)
 }
 
 /// Keeps a contact, within the caller's transaction.

@@ -12,6 +12,10 @@
 //!
 //! It is kept in a [file](mod@file) that only its owner can read, encrypted where a password is given,
 //! is overwritten in memory when dropped, and is never printed.
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
 
 pub mod blinding;
 mod error;

@@ -156,6 +156,9 @@ impl Desk<'_> {
             let (writer, queued) =
                 Outbox(self.profile).queued_after(&to.contact, after, limit, now)?;
             let (mut sealed, mut batch) = (Vec::new(), Vec::with_capacity(queued.len()));
+            let (direction, _) = to.outgoing()?;
+            // Its signing key costs as much to derive as a signature.
+            let mailbox = direction.mailbox(self.network, epoch_of(now));
             let mut previous = writer.sealed;
             for (count, letter) in queued.into_iter().enumerate() {
                 if let Some(record) = &letter.record {
@@ -164,7 +167,7 @@ impl Desk<'_> {
                     batch.push((letter, record));
                     continue;
                 }
-                let (record, how) = self.seal(to, &letter, previous, now)?;
+                let (record, how) = self.seal(to, &mailbox, &letter, previous, now)?;
                 previous = (letter.row.counter, now);
                 sealed.push((letter.number, how, record.bytes().clone()));
                 batch.push((letter, record));
@@ -190,14 +193,14 @@ impl Desk<'_> {
     fn seal(
         &self,
         to: &Correspondent,
+        mailbox: &Mailbox,
         letter: &Queued,
         previous: (u64, UnixMs),
         now: UnixMs,
     ) -> Result<(ValidRecord, Sealed), ClientError> {
         let (direction, key) = to.outgoing()?;
-        let mailbox = direction.mailbox(self.network, epoch_of(now));
         let row = &letter.row;
-        let place = self.place(direction, &mailbox, row.slot());
+        let place = self.place(direction, mailbox, row.slot());
         let content = Letter {
             kind: if row.chunks > 0 { Kind::Manifest } else { Kind::Data },
             sent_at: row.accepted_at,

@@ -65,6 +65,15 @@ struct Round {
     error: Option<ClientError>,
 }
 
+/// What lies in mailboxes and did not become a letter here.
+#[derive(Default)]
+struct Others {
+    /// Slots that hold nothing that will ever be one.
+    gone: BTreeSet<u64>,
+    /// Slots of letters whose chunks cannot be had yet.
+    later: BTreeSet<u64>,
+}
+
 /// What a record in a mailbox is.
 enum Opened {
     Letter(Arrived),
@@ -104,7 +113,8 @@ impl Desk<'_> {
     }
 
     /// Lists what is not here, and takes it. With the marks of our other devices, it asks majorities,
-    /// and gives up what is neither there nor will come.
+    /// and gives up what is neither there nor will come. What another device has acknowledged is given up
+    /// only if it is not there: as long as it is, this one has to get it, too.
     async fn round(
         &self,
         from: &Correspondent,
@@ -126,24 +136,25 @@ impl Desk<'_> {
             let publisher = mailbox.signer.verifying_key().to_bytes();
             self.carrier.list(publisher, mailbox.label, &ranges, sure.is_some())
         }));
-        let (mut round, mut gone) = (Round { more: false, error: None }, BTreeSet::new());
+        let (mut round, mut others) = (Round { more: false, error: None }, Others::default());
         let ready_before = report.ready;
         for ((direction, mailbox), listed) in mailboxes.iter().zip(listings.await) {
             match listed {
                 Err(error) => round.error = Some(error),
                 Ok(listed) => {
                     round.more |= listed.truncated;
-                    gone.extend(&listed.deleted);
+                    others.gone.extend(&listed.deleted);
                     let place = (*direction, mailbox);
-                    gone.extend(self.take_listed(from, place, listed, &have, report).await?);
+                    self.take_listed(from, place, listed, &have, (report, &mut others)).await?;
                 }
             }
         }
-        let none = BTreeMap::new();
-        let sure = sure.filter(|_| round.error.is_none());
+        // A listing that fails or leaves something out is no proof that anything is not there.
+        let sure = sure.filter(|_| round.error.is_none() && !round.more);
         let is_gone = |tag, counter| {
-            sure.is_some() && gone.contains(&slot_of(tag, counter))
-                || sure.unwrap_or(&none).get(&tag).is_some_and(|mark| counter <= *mark)
+            let (Some(marks), slot) = (sure, slot_of(tag, counter)) else { return false };
+            let acknowledged = || marks.get(&tag).is_some_and(|mark| counter <= *mark);
+            !others.later.contains(&slot) && (others.gone.contains(&slot) || acknowledged())
         };
         let taken = inbox.take(&from.contact, &[], &is_gone, self.now())?;
         add(report, &taken);
@@ -152,16 +163,15 @@ impl Desk<'_> {
         Ok(round)
     }
 
-    /// Takes what one mailbox holds; returns the slots where something lies that is no letter.
+    /// Takes what one mailbox holds, and notes what else lies there.
     async fn take_listed(
         &self,
         from: &Correspondent,
         place: (&Direction, &Mailbox),
         listed: Listed,
         have: &BTreeMap<Tag, Have>,
-        report: &mut FetchReport,
-    ) -> Result<Vec<u64>, ClientError> {
-        let mut foreign = Vec::new();
+        (report, others): (&mut FetchReport, &mut Others),
+    ) -> Result<(), ClientError> {
         let (mut arrived, mut bytes) = (Vec::new(), 0);
         for (count, record) in listed.records.iter().enumerate() {
             let (tag, counter) = split_slot(record.slot());
@@ -173,13 +183,15 @@ impl Desk<'_> {
                     bytes += letter.payload.as_ref().map_or(0, |payload| payload.len());
                     arrived.push(letter);
                 }
-                Opened::Later => {}
+                Opened::Later => {
+                    others.later.insert(record.slot());
+                }
                 Opened::Rejected => {
                     if !self.rejected.contains(record.digest()) {
                         self.rejected.note(*record.digest());
                         report.rejected += 1;
                     }
-                    foreign.push(record.slot());
+                    others.gone.insert(record.slot());
                 }
             }
             if arrived.len() >= TAKEN_AT_ONCE || bytes >= TAKEN_BYTES {
@@ -193,7 +205,7 @@ impl Desk<'_> {
         if !arrived.is_empty() {
             self.take(from, &arrived, report)?;
         }
-        Ok(foreign)
+        Ok(())
     }
 
     fn take(

@@ -14,7 +14,8 @@ use std::time::Duration;
 use dht_kad::Key;
 use dht_kad::message::watch::WatchKey;
 use futures_util::FutureExt;
-use tokio::time::sleep;
+use futures_util::future::{BoxFuture, pending};
+use tokio::time::{Instant, sleep};
 
 use super::ReceivedLetter;
 use super::mailbox::live_epochs;
@@ -23,11 +24,14 @@ use crate::contacts::{ContactState, Contacts};
 use crate::error::ClientError;
 use crate::watch::{Watch, owned};
 
-/// The pause between two looks while no watch has begun.
+/// The pause between two looks while no watch has begun, or not everywhere.
 const POLL: Duration = Duration::from_secs(15);
 /// How often it is seen, on this machine, whether other mailboxes are to be watched: another process
 /// may have accepted a contact, and each week has mailboxes of its own.
 const KEYS_EVERY: Duration = Duration::from_secs(30);
+/// How often all contacts' letters are asked for though nothing seems to be amiss: often enough for this
+/// device to be heard of, for which the others wait before they take away what all have read.
+const LOOK_EVERY: Duration = Duration::from_secs(24 * 3_600);
 
 /// The letters that wait on this device, then those that come, each once.
 pub struct LetterStream {
@@ -38,8 +42,14 @@ pub struct LetterStream {
     /// Who writes into which of the mailboxes that are watched.
     mailboxes: BTreeMap<Key, [u8; 32]>,
     watch: Option<Watch>,
+    /// Whether somebody who was asked has not answered: no watch tells of that.
+    unanswered: bool,
+    /// Ends when the watch has listed every mailbox once; none if it has. Until then something may have come
+    /// that nobody told of.
+    listing: Option<BoxFuture<'static, Result<(), ClientError>>>,
     /// Whether all contacts' letters are to be asked for.
     look: bool,
+    looked_at: Instant,
     /// Why the last look came to nothing.
     fault: Option<ClientError>,
 }
@@ -54,14 +64,20 @@ impl Client {
             given: 0,
             mailboxes: BTreeMap::new(),
             watch: None,
+            unanswered: false,
+            listing: None,
             look: true,
+            looked_at: Instant::now(),
             fault: None,
         }
     }
 }
 
 impl LetterStream {
-    /// The next letter, whenever it comes. May be dropped and called again.
+    /// The next letter, whenever it comes.
+    ///
+    /// # Cancel safety
+    /// No letter is lost: what was returned counts as given, and nothing else does.
     ///
     /// # Errors
     /// [`ClientError`] if the profile cannot be read. That the network does not answer is no error: it
@@ -77,7 +93,7 @@ impl LetterStream {
             }
             if self.look {
                 self.fault = self.client.fetch_letters().await.err();
-                self.look = false;
+                (self.look, self.looked_at) = (false, Instant::now());
                 continue;
             }
             self.await_something().await?;
@@ -98,13 +114,27 @@ impl LetterStream {
             self.look = true;
             return Ok(());
         };
-        // Until every mailbox was listed once something may have come that nobody told of.
-        let listed = matches!(watch.listed().now_or_never(), Some(Ok(())));
+        let listing = &mut self.listing;
+        let pause = if listing.is_some() { POLL } else { KEYS_EVERY };
+        let listed = async {
+            match listing {
+                Some(listing) => listing.await,
+                None => pending().await,
+            }
+        };
         let change = tokio::select! {
             biased;
             change = watch.next() => change,
-            () = sleep(if listed { KEYS_EVERY } else { POLL }) => {
-                self.look = !listed;
+            listed = listed => {
+                self.listing = None;
+                if listed.is_err() {
+                    (self.watch, self.look) = (None, true);
+                }
+                return Ok(());
+            }
+            () = sleep(pause) => {
+                let due = self.looked_at.elapsed() >= LOOK_EVERY;
+                self.look = self.listing.is_some() || self.unanswered || due;
                 return Ok(());
             }
         };
@@ -119,10 +149,14 @@ impl LetterStream {
         }
         wrote.sort_unstable();
         wrote.dedup();
+        // The watch will not tell of it again: whoever drops this now has all contacts asked next time.
+        self.look = true;
+        let mut failed = false;
         for contact in wrote.into_iter().flatten() {
             self.fault = self.client.fetch_letters_from(&contact).await.err();
-            self.look |= self.fault.is_some();
+            failed |= self.fault.is_some();
         }
+        self.look = failed;
         Ok(())
     }
 
@@ -132,6 +166,7 @@ impl LetterStream {
         let mut mailboxes = BTreeMap::new();
         let mut keys = Vec::new();
         let contacts = Contacts::of(client.profile()?).list()?;
+        self.unanswered = contacts.iter().any(|known| known.state() == ContactState::Requested);
         for contact in contacts.iter().filter(|known| known.state() != ContactState::Blocked) {
             for direction in client.directions_from(contact)? {
                 for epoch in live_epochs(client.now()) {
@@ -148,6 +183,7 @@ impl LetterStream {
         }
         self.mailboxes = mailboxes;
         self.watch = self.watch_of(&keys).await;
+        self.listing = self.watch.as_ref().map(|watch| watch.listed().boxed());
         Ok(())
     }
 

@@ -14,6 +14,10 @@
 //! order in which each device of the sender wrote. It stays in the network for 7 days, or until all
 //! devices that were heard of in the last 30 days have acknowledged it.
 //!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
+//!
 //! | file | what it has |
 //! |---|---|
 //! | [`mailbox`] | where letters and acknowledgements lie |
@@ -142,12 +146,22 @@ pub struct AckReport {
     pub untold: Option<String>,
 }
 
+impl AckReport {
+    /// Takes in what became of more acknowledgements: of both together, the sums, and what was said last
+    /// of those who could not be told.
+    pub fn add(&mut self, other: AckReport) {
+        self.acknowledged += other.acknowledged;
+        self.pruned += other.pruned;
+        self.untold = other.untold.or(self.untold.take());
+    }
+}
+
 /// Something cannot be done with letters.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LetterError {
     /// There is no such contact.
-    #[error("{} is no contact; ask for its acquaintance first: dht-client contact request", hex::encode(.0))]
+    #[error("{} is no contact; ask it first, with `dht-client contacts request`", hex::encode(.0))]
     NotAContact([u8; 32]),
     /// Nothing is written to whoever is blocked.
     #[error("{} is blocked; unblock the contact before you write to it", hex::encode(.0))]

@@ -10,7 +10,6 @@
 //! of the profile that sends, fetches or delivers.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
@@ -28,6 +27,7 @@ use super::{
     AckReport, Delivery, FetchReport, LetterError, LetterId, MESSAGE_MAX, OutboxLetter,
     ReceivedLetter, WAITING_MAX,
 };
+use crate::backoff::backoff;
 use crate::client::Client;
 use crate::contacts::{Contact, ContactState, Contacts};
 use crate::error::ClientError;
@@ -39,10 +39,6 @@ const CONTACTS_AT_ONCE: usize = 64;
 const WRITTEN_AT_ONCE: usize = 8;
 /// The most letters of one page.
 const PAGE_LETTERS: usize = 1_000;
-/// The pause after a delivery that did not get through; doubled each time.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// The longest such pause.
-const RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// What the clones of a client share about letters.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +105,7 @@ impl Post {
 
 async fn deliver_whenever_woken(client: Client) {
     let wake = &client.post().shared.wake;
-    let mut pause = RETRY_FIRST;
+    let mut failures = 0;
     loop {
         wake.notified().await;
         loop {
@@ -121,14 +117,11 @@ async fn deliver_whenever_woken(client: Client) {
                 }
             };
             if through {
-                pause = RETRY_FIRST;
+                failures = 0;
                 break;
             }
-            // Clients that lost the same network should not come back in step.
-            let jitter = client.entropy().secret::<1>();
-            let jitter = jitter.map_or(0, |byte| u32::from(u8::from_be_bytes(*byte)));
-            let _ = timeout(pause * (256 + jitter) / 512, wake.notified()).await;
-            pause = (2 * pause).min(RETRY_MAX);
+            let _ = timeout(backoff(failures, client.entropy()), wake.notified()).await;
+            failures = failures.saturating_add(1);
         }
     }
 }
@@ -136,6 +129,9 @@ async fn deliver_whenever_woken(client: Client) {
 impl Client {
     /// Sends a message to a contact: it is on disk when this returns, and delivered in the background.
     /// Returns its number among this device's letters to that contact.
+    ///
+    /// # Cancel safety
+    /// As [`send_all`](Self::send_all).
     ///
     /// # Errors
     /// [`ClientError`]: without a profile, or as [`LetterError`] says.
@@ -145,6 +141,9 @@ impl Client {
     }
 
     /// Sends several messages to a contact, in this order: all of them, or none.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, nothing was sent: all are accepted at once, at its very end.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -178,6 +177,9 @@ impl Client {
 
     /// Hands over all that is queued, as far as it gets on, and says what came of it. The client does
     /// so by itself after each [`send`](Self::send); this waits for it.
+    ///
+    /// # Cancel safety
+    /// What was handed over is noted; the rest stays queued, and no letter comes twice.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile. What the network says about letters is in the
@@ -213,20 +215,30 @@ impl Client {
     }
 
     /// Fetches what all contacts wrote, and delivers what is queued. What is
-    /// [ready](Self::letters) then stays so until it is [acknowledged](Self::ack).
+    /// [ready](Self::letters) then stays so until it is [acknowledged](Self::ack). While somebody who
+    /// was asked has not answered, his answer is looked for first.
+    ///
+    /// # Cancel safety
+    /// What was fetched so far is kept, each letter once; the next call goes on from there.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or if no contact's letters could be fetched.
     pub async fn fetch_letters(&self) -> Result<FetchReport, ClientError> {
+        self.post().wake(self);
+        let unheard = self.read_answers().await.err();
         let contacts = Contacts::of(self.profile()?).list()?;
         let reading = contacts.into_iter().filter(|contact| {
             contact.state() != ContactState::Blocked && contact.secret_in().is_some()
         });
-        self.post().wake(self);
         let fetches: Vec<_> =
             reading.map(|contact| async move { self.fetch_letters_of(&contact).await }).collect();
         let mut fetches = stream::iter(fetches).buffer_unordered(CONTACTS_AT_ONCE);
         let (mut all, mut fetched, mut failed) = (FetchReport::default(), false, None);
+        if let Some(error) = unheard {
+            all.failed += 1;
+            all.last_error = Some(error.to_string());
+            failed = Some(error);
+        }
         while let Some(fetch) = fetches.next().await {
             match fetch {
                 Ok(report) => {
@@ -281,6 +293,10 @@ impl Client {
     /// Is done with letters: they are not shown again, their senders are told, and once all devices of
     /// this identity have done so they are taken away from the network. Again is no harm.
     ///
+    /// # Cancel safety
+    /// The letters are done with on this device from the first moment; who could not be told is told with the
+    /// next fetch.
+    ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or if one of these never came here; the others
     /// are acknowledged then. That the network could not be told is none.
@@ -321,6 +337,9 @@ impl Client {
     }
 
     /// Asks which letters were read.
+    ///
+    /// # Cancel safety
+    /// What was learned so far is kept.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or if the network does not answer.

@@ -377,7 +377,17 @@ fn a_long_message_comes_whole_or_not_yet() {
     office.store(chunk).unwrap();
     assert_eq!(bob.fetch(&office).ready, 2);
     assert_eq!(bob.letters()[0].payload, message);
-    assert_eq!(bob.ack_all(&office), 2);
+
+    // That one device has done with it is no reason for another one to go without.
+    let other = Device::new(BOB, &office);
+    office.lose(chunk.id());
+    assert_eq!(other.fetch(&office).awaited, 1);
+    assert_eq!(bob.ack_all(&office), 0);
+    assert_eq!((other.fetch(&office).awaited, other.letters().len()), (1, 0));
+    office.store(chunk).unwrap();
+    assert_eq!(other.fetch(&office).ready, 2);
+    assert_eq!(other.letters()[0].payload, message);
+    assert_eq!(other.ack_all(&office), 2);
 }
 
 #[test]

@@ -12,6 +12,11 @@ pub enum NameError {
     /// It has no name's form.
     #[error(transparent)]
     Form(#[from] NameFault),
+    /// Who judges is not known.
+    #[error(
+        "the network's registry judges names, and its list of nodes is not to be had; get the signed list and put it beside the network file"
+    )]
+    NoRegistryList,
     /// Nobody has it.
     #[error("nobody has the name «{0}»; check its spelling, or claim it")]
     Unclaimed(Name),
@@ -78,6 +83,7 @@ impl NameError {
     pub fn number(&self) -> ErrorNumber {
         match self {
             NameError::Form(_) => ErrorNumber::BadName,
+            NameError::NoRegistryList => ErrorNumber::BadConfig,
             NameError::Unclaimed(_) | NameError::NotOwn(_) => ErrorNumber::NotFound,
             NameError::Taken { .. } => ErrorNumber::NameTaken,
             NameError::Confusable { .. } => ErrorNumber::NameConfusable,

@@ -13,6 +13,10 @@
 //! at which servers accepted the claims, as their signed receipts say: see [`rank`]. A claim lives for
 //! 365 days and keeps its place for as long as it is renewed in time.
 //!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
+//!
 //! | file | holds |
 //! |---|---|
 //! | `form` | what a name looks like, what reads like it, what is reserved |
@@ -48,7 +52,8 @@
 //! receipts of those that left are worth nothing any more: who was first has no better standing then
 //! than who renewed with the new ones first. Each renewal asks every holder, new ones too, which makes that
 //! rare and not impossible. Readers that trusted somebody before are told of a change in both cases,
-//! and decide. [`Judges::Registry`] does away with both, for those who trust whoever keeps the registry.
+//! and decide. [`Judges::Registry`] does away with both, for those who trust whoever keeps the registry: a
+//! client of a network file that names one uses its nodes without being told.
 //!
 //! Receipts have the clocks of those who sign them. A claim that came less than a second after another
 //! is a tie, and shown as one.

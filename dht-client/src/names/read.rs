@@ -98,6 +98,9 @@ impl Client {
     /// Looks up whose a name is. With a profile, the first proven answer is remembered, and another one
     /// later is an error until [`trust_name`](Self::trust_name) says whom to trust.
     ///
+    /// # Cancel safety
+    /// Reads only; nothing is remembered unless it ends.
+    ///
     /// # Errors
     /// [`ClientError`]; [`NameError`] says if nobody has it, if it cannot be told who does, if it reads
     /// like another name, or if it is not whose it was.
@@ -130,6 +133,9 @@ impl Client {
 
     /// Which names an identity says it has, in alphabetical order, at most 64, each looked up. What this
     /// reader trusted before plays no part.
+    ///
+    /// # Cancel safety
+    /// Reads only.
     ///
     /// # Errors
     /// [`ClientError`] if its entries, or a name's place, cannot be read.
@@ -178,7 +184,7 @@ impl Client {
         let label = name_label(self.network(), &name.skeleton());
         let place = domain::topic_key(self.network(), &label);
         let holders = self.lookup(&place).await?;
-        let judges = judges(&rules.judges, &place, &holders);
+        let judges = judges(&self.name_judges().await?, &place, &holders);
         let claimants = self.claimants(name, &label).await?;
         let read = claimants.into_iter().map(|claimant| self.claim_of(claimant, label));
         let mut scene = Scene { judges, holders, standings: Vec::new(), evidence: BTreeMap::new() };
@@ -244,6 +250,26 @@ impl Client {
         let claim = claim?.and_then(|record| Claim::of(&record, self.network(), work));
         let evidence = evidence?.and_then(|record| Evidence::decode(&record.body()?));
         Ok(claim.map(|claim| (claim, evidence)))
+    }
+}
+
+impl Client {
+    /// Whose receipts count: those that the rules name. By the standard rules it is the nodes of the
+    /// network's registry where it has one, which all of the network know alike.
+    async fn name_judges(&self) -> Result<Judges, ClientError> {
+        let rules = &self.name_rules().judges;
+        if *rules != Judges::Holders || !self.context.has_registry() {
+            return Ok(rules.clone());
+        }
+        let list = match self.context.registry_list() {
+            Some(list) if !self.context.registry_list_is_stale() => Some(list),
+            _ => {
+                let refreshed = async { Ok(self.context.refreshed_registry_list().await?) };
+                self.limited(refreshed).await?
+            }
+        };
+        let list = list.ok_or(NameError::NoRegistryList)?;
+        Ok(Judges::Registry(list.nodes().iter().map(|node| node.id).collect()))
     }
 }
 

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The reverse entries are signed anew with their claims, so they tell which names there are, whatever
-//! installation claimed them, and how long each lasts.
+//! installation claimed them, and how long each lasts. They are asked for by their key alone, so that an identity
+//! without names does not show itself to nodes by looking for some.
 
 use dht_kad::UnixMs;
 use dht_kad::time::DAY_MS;
@@ -32,6 +33,9 @@ impl Client {
     /// a day ago. A client with an identity and a profile does this by itself.
     ///
     /// Returns the names that it saw to.
+    ///
+    /// # Cancel safety
+    /// The names that were seen to are noted; the next call goes on with the others.
     ///
     /// # Errors
     /// [`ClientError`]: without an identity or profile, or if the entries cannot be listed. What goes
@@ -84,3 +88,6 @@ impl Client {
         })?)
     }
 }
+
+#[cfg(test)]
+mod tests;

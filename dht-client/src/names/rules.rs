@@ -21,7 +21,8 @@ const RENEW_BEFORE_MS: u64 = 120 * DAY_MS;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Judges {
     /// The servers responsible for the name's place, as a lookup finds them. They change as servers come
-    /// and go, and who runs enough servers near the place is their majority.
+    /// and go, and who runs enough servers near the place is their majority. A client whose network has a
+    /// registry takes that one's nodes instead.
     #[default]
     Holders,
     /// These nodes: what the holder of the network's registry key vouches for. If there are more than

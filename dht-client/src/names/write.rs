@@ -8,6 +8,14 @@
 //!
 //! Whatever is interrupted is mended by doing it again: a claim that is there is not made anew, and gets
 //! what it lacks. Doing it again also asks for the receipts of servers that came since.
+//!
+//! Nothing of this goes through the [write queue](crate::writes). What decides is *when* a majority of the
+//! judges had a claim: one that is made offline and goes out days later is worth no more than one that is
+//! made then, and whoever asked for it would learn from a queue that it was delivered, and not that
+//! somebody else was first, which he has to hear before he tells others the name. Each step also needs
+//! the answer of the one before, the receipts above all, and not only that it was stored. A renewal has
+//! 120 days to be done in and is tried by each day's [upkeep](crate::upkeep); a release that fails is the
+//! user's to repeat, since he must not believe that the name is given up while it is not.
 
 use std::time::Duration;
 
@@ -15,9 +23,9 @@ use dht_context::{Delete, GetOptions, Put, PutError, Slot};
 use dht_kad::lookup::Consistency;
 use dht_kad::message::{NodeInfo, Receipt};
 use dht_kad::record::{DraftError, Kind, Retention, Space};
-use dht_kad::{NodeId, Refusal, ValidRecord};
+use dht_kad::{NodeId, ValidRecord};
 use futures_util::stream::{self, StreamExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::claim::{CLAIM_SLOT, Claim, EVIDENCE_SLOT, draft, name_label};
 use super::error::NameError;
@@ -26,14 +34,16 @@ use super::form::Name;
 use super::rank::{Ranking, Standing, rank};
 use super::read::{FoundName, Scene, conflict, confusable};
 use super::reverse;
-use super::rules::Judges;
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::writes::is_overtaken;
 
 /// Nonces that are tried before others get their turn: about half a millisecond.
 const STEP_NONCES: u64 = 1_024;
 /// How often a claim is signed again because another installation of the identity came first.
 const ATTEMPTS_MAX: u32 = 3;
+/// How often evidence is merged again for the same reason: it costs no work.
+const MERGES_MAX: u32 = 8;
 /// How many judges that are no holders are looked up at once.
 const JUDGES_AT_ONCE: usize = 8;
 /// How long their look-ups may take together: who cannot be found now is asked at the next renewal.
@@ -62,9 +72,10 @@ pub struct ClaimedName {
 impl Client {
     /// Claims a name for this client's identity: does the work, which may take longer than the
     /// client's time limit and tells `progress` after each step, and publishes the claim with its
-    /// evidence. Dropped at any moment, it is taken up by the next call.
+    /// evidence. A name that is one's own already is as [`renew_name`](Self::renew_name).
     ///
-    /// A name that is one's own already is as [`renew_name`](Self::renew_name).
+    /// # Cancel safety
+    /// It is taken up by the next call. Work that led to no claim yet is lost.
     ///
     /// # Errors
     /// [`ClientError`]; [`NameError`] if somebody has the name, or one that it could be mistaken for, or
@@ -96,6 +107,9 @@ impl Client {
     /// Renews this identity's claim of a name if it has less than 120 days left, and in any case asks all
     /// who hold it now for the receipts that its evidence lacks, and publishes what else it lacks.
     ///
+    /// # Cancel safety
+    /// It is taken up by the next call.
+    ///
     /// # Errors
     /// [`ClientError`]; [`NameError::NotOwn`] if there is no claim to renew.
     pub async fn renew_name(
@@ -117,6 +131,9 @@ impl Client {
 
     /// Gives a name up: anybody may claim it, and nobody, this identity included, can go on from
     /// the claim that was.
+    ///
+    /// # Cancel safety
+    /// Some of what was published may be left; call it again.
     ///
     /// # Errors
     /// [`ClientError`]; [`NameError::NotOwn`] if there is nothing to give up.
@@ -242,8 +259,7 @@ impl Client {
                     let receipts = outcome.stored.into_iter().map(|(_, receipt)| receipt);
                     return Ok((record, receipts.collect()));
                 }
-                Err(ClientError::Put(PutError::Refused { refusal, .. }))
-                    if attempt < ATTEMPTS_MAX && is_overtaken(&refusal) => {}
+                Err(ClientError::Put(error)) if attempt < ATTEMPTS_MAX && is_overtaken(&error) => {}
                 Err(error) => return Err(error),
             }
             attempt += 1;
@@ -319,18 +335,23 @@ impl Client {
             };
             match self.put(put).await {
                 Ok(_) => return Ok(()),
-                Err(ClientError::Put(error)) if attempt < ATTEMPTS_MAX && is_conflict(&error) => {}
+                Err(ClientError::Put(error)) if attempt < MERGES_MAX && is_overtaken(&error) => {}
                 Err(error) => return Err(error),
             }
             attempt += 1;
+            self.part_ways().await;
         }
+    }
+
+    /// Waits for a quarter of a second at most, by lot: two installations that write at the same moment, each in
+    /// the other's way, would do so again.
+    async fn part_ways(&self) {
+        let lot = self.entropy().secret::<1>().map_or(0, |byte| u8::from_be_bytes(*byte));
+        sleep(Duration::from_millis(lot.into())).await;
     }
 
     /// Where judges are reached that are not among the holders.
     async fn judges_besides(&self, scene: &Scene) -> Vec<NodeInfo> {
-        if self.name_rules().judges == Judges::Holders {
-            return Vec::new();
-        }
         let is_holder = |judge: &NodeId| scene.holders.iter().any(|holder| holder.id == *judge);
         let missing: Vec<NodeId> =
             scene.judges.iter().filter(|judge| !is_holder(judge)).copied().collect();
@@ -366,26 +387,6 @@ fn refusal(name: &Name, ranking: &Ranking) -> NameError {
         }
         Ranking::Confusable(standing) => confusable(name, standing),
         Ranking::Conflict(standings) => conflict(name, standings),
-    }
-}
-
-/// Whether another version of the slot came first.
-fn is_overtaken(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::SeqTooLow { .. }
-            | Refusal::SeqConflict
-            | Refusal::GuardTooShort { .. }
-            | Refusal::UnexpectedSeq { .. }
-    )
-}
-
-/// Whether another version was written meanwhile.
-fn is_conflict(error: &PutError) -> bool {
-    match error {
-        PutError::UnexpectedSeq { .. } => true,
-        PutError::Refused { refusal, .. } => is_overtaken(refusal),
-        _ => false,
     }
 }
 

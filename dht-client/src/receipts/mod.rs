@@ -11,20 +11,7 @@
 //! ```
 //!
 //! ```no_run
-//! use dht_client::{Client, Put, receipts::{KeptReceipt, ReceiptBook}};
-//!
-//! # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
-//! let book = ReceiptBook::create("receipts".as_ref())?;
-//! let report = client.put(Put::owned(client.label("greeting"), "hello".into())).await?;
-//! book.add(&KeptReceipt::of(client.network(), &report.record, &report.outcome))?;
-//!
-//! let mut proven = Vec::new();
-//! book.read(|entry| proven.extend(entry.receipt.ok().and_then(|kept| kept.prove().ok())))?;
-//! for (receipt, audited) in proven.iter().zip(client.audit(&proven).await) {
-//!     println!("{}: {audited:?}", receipt.kept().node.id);
-//! }
-//! # Ok(())
-//! # }
+#![doc = include_str!("example.rs")]
 //! ```
 //!
 //! A receipt holds the record whole, since only its bytes tell a true proof from a false one: whoever

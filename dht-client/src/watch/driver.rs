@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use super::known::{Link, Node, RENEW_SOON, RETRY_FIRST, Target, Task, backoff};
 use super::shown::is_watched;
+use crate::cache::Keeper;
 
 /// Holders that are watched for each key: as many as a usual get asks.
 const HOLDERS: usize = 3;
@@ -60,6 +61,7 @@ pub(super) enum Command {
 /// See the module.
 pub(super) struct Driver {
     context: DhtContext,
+    cache: Keeper,
     commands: mpsc::UnboundedReceiver<Command>,
     running: Running,
     watches: BTreeMap<u64, Taker>,
@@ -91,11 +93,13 @@ enum Event {
 impl Driver {
     pub(super) fn new(
         context: DhtContext,
+        cache: Keeper,
         commands: mpsc::UnboundedReceiver<Command>,
         running: Running,
     ) -> Self {
         Driver {
             context,
+            cache,
             commands,
             running,
             watches: BTreeMap::new(),
@@ -460,8 +464,10 @@ impl Driver {
         }
     }
 
-    /// Tells every watch what it watches of this.
+    /// Tells every watch what it watches of this; and before that the cache, so that nobody is shown
+    /// something newer than he gets.
     fn pass_on(&mut self, records: &[ValidRecord]) {
+        self.cache.take(records, self.context.now());
         for taker in self.watches.values() {
             let watched = |record: &&ValidRecord| is_watched(&taker.keys, record.id());
             let own: Vec<_> = records.iter().filter(watched).cloned().collect();

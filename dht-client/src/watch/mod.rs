@@ -3,7 +3,8 @@
 //! ```text
 //! Watch ─ keys ─▶ Driver ─▶ holders of each key ─▶ one subscription a node, for all keys there
 //!   ▲               │ ◀──── news ──────────────────────────┘
-//!   │               └─▶ a listing (quorum) where news may have been missed
+//!   │               ├─▶ a listing (quorum) where news may have been missed
+//!   │               └─▶ the cache, first
 //!   └── records ── shown before, or older? ──▶ Change
 //! ```
 //!
@@ -16,6 +17,10 @@
 //! A [`Watch`] remembers which version of each slot it has shown, and shows newer ones only. With a
 //! name it remembers that in the profile: then it goes on where it was after a restart, too. Between
 //! two looks only the newest version of a slot counts; a delete is shown where what it deletes was.
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
 
 mod driver;
 mod known;
@@ -25,7 +30,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dht_context::DhtContext;
 use dht_kad::message::PublisherKey;
 use dht_kad::message::watch::{WATCH_KEYS_MAX, WatchKey};
 use dht_kad::record::Kind;
@@ -141,6 +145,9 @@ pub(crate) struct Watching {
 impl Client {
     /// Watches keys, such as [`owned`] and [`topic`] give. What is there comes first.
     ///
+    /// # Cancel safety
+    /// Nothing is watched then.
+    ///
     /// # Errors
     /// [`ClientError`]: if the network cannot be joined, or [`WatchError::TooManyKeys`].
     pub async fn watch(&self, keys: &[WatchKey]) -> Result<Watch, ClientError> {
@@ -150,6 +157,9 @@ impl Client {
 
     /// The same, and remembers in the profile under this name what it has shown: a later watch of the
     /// same name shows only what is new since, and misses nothing of it.
+    ///
+    /// # Cancel safety
+    /// Nothing is watched then.
     ///
     /// # Errors
     /// [`ClientError`]: without a profile, too.
@@ -170,7 +180,7 @@ impl Client {
         let (out, changes) = mpsc::channel(WAITING_MAX);
         let keys = keys.iter().copied().collect();
         let begin = Command::Begin { id, keys, out, behind: Arc::clone(&behind) };
-        let commands = watching.begin(&self.context, begin)?;
+        let commands = watching.begin(self, begin)?;
         let lease = Lease { id, commands, keys: Arc::clone(&watching.keys), behind };
         Ok(Watch { client: self.clone(), lease, changes, ready: VecDeque::new(), shown })
     }
@@ -180,7 +190,7 @@ impl Watching {
     /// Tells the running driver, or a new one, that a watch begins.
     fn begin(
         &self,
-        context: &DhtContext,
+        client: &Client,
         begin: Command,
     ) -> Result<mpsc::UnboundedSender<Command>, WatchError> {
         // The driver ends under this lock, so that it does not miss what begins.
@@ -188,7 +198,8 @@ impl Watching {
         let commands = running.get_or_insert_with(|| {
             // Each watch sends few commands, and waits for none.
             let (commands, received) = mpsc::unbounded_channel();
-            let driver = Driver::new(context.clone(), received, Arc::clone(&self.running));
+            let (context, cache) = (client.context.clone(), client.cache_keeper());
+            let driver = Driver::new(context, cache, received, Arc::clone(&self.running));
             tokio::spawn(driver.run());
             commands
         });
@@ -230,8 +241,11 @@ impl Drop for Lease {
 }
 
 impl Watch {
-    /// Waits for the next change. May be given up halfway and called again. What was returned before
-    /// counts as seen from then on.
+    /// Waits for the next change, however long that takes. What was returned before counts as seen from
+    /// then on.
+    ///
+    /// # Cancel safety
+    /// No change is lost: what was not returned comes out of the next call.
     ///
     /// # Errors
     /// [`ClientError`] if what was shown cannot be noted in the profile, or the client has stopped.
@@ -280,14 +294,20 @@ impl Watch {
         Ok(self.lease.tell(Command::SetKeys { id: self.lease.id, keys })?)
     }
 
-    /// Waits until every key was listed once: everything that was there has come out of
-    /// [`next`](Self::next) then, or is about to.
+    /// Waits until every key that is watched now was listed once: everything that was there has come out of
+    /// [`next`](Self::next) then, or is about to. It can be waited for while `next` is.
+    ///
+    /// # Cancel safety
+    /// It may be asked again at any time.
     ///
     /// # Errors
     /// [`WatchError::Stopped`].
-    pub async fn listed(&self) -> Result<(), ClientError> {
+    pub fn listed(&self) -> impl Future<Output = Result<(), ClientError>> + Send + use<> {
         let (answer, listed) = oneshot::channel();
-        self.lease.tell(Command::Complete { id: self.lease.id, answer })?;
-        Ok(listed.await.map_err(|_| WatchError::Stopped)?)
+        let told = self.lease.tell(Command::Complete { id: self.lease.id, answer });
+        async move {
+            told?;
+            Ok(listed.await.map_err(|_| WatchError::Stopped)?)
+        }
     }
 }

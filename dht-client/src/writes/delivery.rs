@@ -1,16 +1,26 @@
-//! The delivery of one write: read, sign, note, send, and what the answer means for it.
+//! The delivery of one write: read, sign, note, send, and what the answer means for it; or of an errand.
+
+use std::time::Duration;
 
 use dht_context::operations::Prepared;
 use dht_context::{DhtContext, PutError, PutReport};
 use dht_kad::put::PutPlanError;
 use dht_kad::{ErrorNumber, ParsedRecord, Refusal, UnixMs, ValidRecord};
+use tokio::time::timeout;
 
 use super::Change;
 use super::queue::{Queue, Waiting};
 use super::row::End;
+use crate::client::Client;
 use crate::identity::Identity;
 use crate::profile::ProfileError;
 
+/// The delivery of a value is given up after so long, joining the network included: longer than the
+/// waits for silent nodes in a lookup, a read and a put. So is joining the network for an errand.
+const VALUE_LIMIT: Duration = Duration::from_secs(15);
+/// An errand is given up after so long: the most work that a contact can ask for on a slow core, and each
+/// of its few operations has the client's own time limit.
+const ERRAND_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// How often one delivery signs again because nodes ask for something else.
 const SIGNED_MAX: usize = 6;
 
@@ -30,6 +40,8 @@ pub(super) struct Delivery {
     pub(super) context: DhtContext,
     pub(super) identity: Identity,
     pub(super) queue: Queue,
+    /// Runs the errands; has no queue of its own.
+    pub(super) client: Client,
 }
 
 /// What is to be done about one attempt's failure.
@@ -41,14 +53,36 @@ enum Verdict {
 }
 
 impl Delivery {
-    /// Tries to deliver a write.
+    /// Tries to deliver a write, within its limit.
+    pub(super) async fn deliver_in_time(&self, id: u64) -> Result<Outcome, ProfileError> {
+        let Some(waiting) = self.queue.waiting(id)? else { return Ok(Outcome::Gone) };
+        let about = waiting.row.about;
+        if self.context.now() >= UnixMs(about.deadline) {
+            return Ok(Outcome::Ended(End::Expired, None));
+        }
+        let done = match about.errand {
+            None => timeout(VALUE_LIMIT, self.deliver(id)).await,
+            Some(errand) => match timeout(VALUE_LIMIT, self.context.ready()).await {
+                Ok(()) => {
+                    let given_at = UnixMs(about.enqueued_at);
+                    timeout(ERRAND_LIMIT, self.run(&errand, given_at)).await
+                }
+                Err(late) => Err(late),
+            },
+        };
+        done.unwrap_or_else(|_| {
+            Ok(Outcome::Later(match self.context.is_ready() {
+                true => "it was not done in time".to_owned(),
+                false => "no node answers".to_owned(),
+            }))
+        })
+    }
+
+    /// Tries to deliver a value.
     pub(super) async fn deliver(&self, id: u64) -> Result<Outcome, ProfileError> {
         let mut last = None;
         for _ in 0..SIGNED_MAX {
             let Some(waiting) = self.queue.waiting(id)? else { return Ok(Outcome::Gone) };
-            if self.context.now() >= UnixMs(waiting.row.about.deadline) {
-                return Ok(Outcome::Ended(End::Expired, None));
-            }
             self.context.ready().await;
             let failed = match self.attempt(id, &waiting).await? {
                 Ok(None) => return Ok(Outcome::Gone),
@@ -124,7 +158,7 @@ impl Delivery {
     }
 }
 
-fn done(report: &PutReport) -> End {
+pub(super) fn done(report: &PutReport) -> End {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     End::Done {
         seq: report.record.seq(),
@@ -140,13 +174,9 @@ fn judge(error: &PutError, waiting: &Waiting, fresh: bool) -> Verdict {
         PutError::UnexpectedSeq { stored } => {
             return Verdict::Ended(End::Conflict { stored: *stored });
         }
-        PutError::NoPeers
-        | PutError::QuorumNotReached { .. }
-        | PutError::Plan(PutPlanError::NetworkUnsettled { .. }) => {
-            return Verdict::Later(error.to_string());
-        }
         PutError::Refused { refusal, .. } => refusal,
-        _ => return refused(error.number(), error),
+        _ if is_lasting(error) => return Verdict::Ended(refused(error.number(), error)),
+        _ => return Verdict::Later(error.to_string()),
     };
     let work_bits = waiting.progress.work_bits;
     match refusal {
@@ -163,17 +193,51 @@ fn judge(error: &PutError, waiting: &Waiting, fresh: bool) -> Verdict {
         }
         Refusal::GuardTooShort { .. } => Verdict::SignAgain(work_bits),
         Refusal::WorkTooLow { needed } if *needed > work_bits => Verdict::SignAgain(*needed),
-        Refusal::MalformedRecord(_)
-        | Refusal::UnknownRecordVersion(_)
-        | Refusal::TooLarge
-        | Refusal::BadSignature
-        | Refusal::BodyMissing
-        | Refusal::Blocked
-        | Refusal::Expired { .. } => refused(refusal.number(), error),
+        _ if is_lasting_refusal(refusal) => Verdict::Ended(refused(refusal.number(), error)),
         _ => Verdict::Later(error.to_string()),
     }
 }
 
-fn refused(number: ErrorNumber, error: &PutError) -> Verdict {
-    Verdict::Ended(End::Refused { number: number as u8, reason: error.to_string() })
+pub(super) fn refused(number: ErrorNumber, error: &impl std::error::Error) -> End {
+    End::Refused { number: number as u8, reason: error.to_string() }
+}
+
+/// Whether a put failed because another version came first: what is there has to be read again.
+pub(crate) fn is_overtaken(error: &PutError) -> bool {
+    match error {
+        PutError::UnexpectedSeq { .. } => true,
+        PutError::Refused { refusal, .. } => matches!(
+            refusal,
+            Refusal::UnexpectedSeq { .. }
+                | Refusal::SeqTooLow { .. }
+                | Refusal::SeqConflict
+                | Refusal::GuardTooShort { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// Whether a put that failed so fails again, whenever it is tried.
+pub(super) fn is_lasting(error: &PutError) -> bool {
+    match error {
+        PutError::UnexpectedSeq { .. }
+        | PutError::NoPeers
+        | PutError::QuorumNotReached { .. }
+        | PutError::Plan(PutPlanError::NetworkUnsettled { .. }) => false,
+        PutError::Refused { refusal, .. } => is_lasting_refusal(refusal),
+        _ => true,
+    }
+}
+
+fn is_lasting_refusal(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::MalformedRecord(_)
+            | Refusal::UnknownRecordVersion(_)
+            | Refusal::TooLarge
+            | Refusal::BadSignature
+            | Refusal::BodyMissing
+            | Refusal::Blocked
+            | Refusal::Expired { .. }
+    )
 }

@@ -4,35 +4,34 @@
 //! was put off is due at once.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dht_context::{DhtContext, PutReport};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rand_core::Rng;
+use redb::WriteTransaction;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::delivery::{Delivery, Outcome};
-use super::queue::Queue;
+use super::errand::Errand;
+use super::queue::{Queue, take_errand};
 use super::row::{End, Progress, Row};
 use super::{Write, WriteError, WriteId};
+use crate::backoff::{LONGEST, backoff};
 use crate::client::Client;
 use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
-use crate::profile::{Profile, ProfileError};
+use crate::profile::{Profile, ProfileError, TableFault};
 
 /// Writes that are delivered at once: as many as keep a slow network busy.
 const AT_ONCE: usize = 8;
-/// One delivery is given up after so long, joining the network included: longer than the waits for
-/// silent nodes in a lookup, a read and a put.
-const DELIVERY_LIMIT: Duration = Duration::from_secs(15);
-/// The first wait after a delivery that failed; it doubles, with jitter.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// The longest wait between two deliveries of one write.
-const BACKOFF_LONGEST: Duration = Duration::from_secs(10 * 60);
+/// The pause after the profile could not be read or written.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// How often a waiting caller looks whether another process has delivered its write.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How many reports of delivered writes are remembered: their callers take them at once.
@@ -56,22 +55,21 @@ pub(crate) struct Writer {
 /// What the engine and its callers share.
 struct Shared {
     wake: Notify,
+    /// The client stops: nothing more is begun.
+    ending: AtomicBool,
+    /// The engine has ended by itself.
+    ended: watch::Sender<bool>,
     /// Changes whenever a write ends.
     changes: watch::Sender<u64>,
     reports: Mutex<BTreeMap<WriteId, PutReport>>,
 }
 
 impl Writing {
-    /// The queue of a client that has these.
-    pub(crate) fn of(
-        context: &DhtContext,
-        identity: Option<&Identity>,
-        profile: Option<&Profile>,
-        entropy: &Entropy,
-    ) -> Self {
-        let both = identity.cloned().zip(profile.cloned());
+    /// The queue of a client that has none yet.
+    pub(crate) fn of(client: &Client) -> Self {
+        let both = client.identity().ok().zip(client.profile().ok());
         Writing(both.map(|(identity, profile)| {
-            Writer::start(context.clone(), identity, profile, entropy.clone()).map(Arc::new)
+            Writer::start(client.without_tasks(), identity.clone(), profile.clone()).map(Arc::new)
         }))
     }
 
@@ -85,7 +83,21 @@ impl Writing {
         }
     }
 
-    /// Delivers nothing more. What is under way was noted, and goes on in the next process.
+    /// Lets what is under way end, if there is a network to end it, and begins nothing more.
+    pub(crate) async fn finish(&self) {
+        if let Some(Ok(writer)) = &self.0
+            && writer.context.is_ready()
+            && !writer.task.is_finished()
+        {
+            writer.shared.ending.store(true, Ordering::Relaxed);
+            writer.shared.wake.notify_one();
+            // An engine that is gone has ended, too.
+            let _ = writer.shared.ended.subscribe().wait_for(|ended| *ended).await;
+        }
+    }
+
+    /// Delivers nothing more. What is under way was noted, or is merged when it is done again: it goes on
+    /// in the next process.
     pub(crate) fn stop(&self) {
         if let Some(Ok(writer)) = &self.0 {
             writer.task.abort();
@@ -98,20 +110,22 @@ impl Writing {
 
 impl Writer {
     /// Opens the queue and starts to deliver what waits in it.
-    fn start(
-        context: DhtContext,
-        identity: Identity,
-        profile: Profile,
-        entropy: Entropy,
-    ) -> Result<Self, ProfileError> {
+    fn start(client: Client, identity: Identity, profile: Profile) -> Result<Self, ProfileError> {
         let queue = Queue::open(profile)?;
+        let (context, entropy) = (client.context.clone(), client.entropy().clone());
         let shared = Arc::new(Shared {
             wake: Notify::new(),
+            ending: AtomicBool::new(false),
+            ended: watch::Sender::new(false),
             changes: watch::Sender::new(0),
             reports: Mutex::default(),
         });
-        let delivery =
-            Delivery { context: context.clone(), identity: identity.clone(), queue: queue.clone() };
+        let delivery = Delivery {
+            context: context.clone(),
+            identity: identity.clone(),
+            queue: queue.clone(),
+            client,
+        };
         // 0 is nobody. Without entropy two processes may take each other for one, and no harm is done.
         let me = entropy.generator().map_or(1, |mut generator| generator.next_u64().max(1));
         let engine = Engine { delivery, shared: Arc::clone(&shared), entropy, me };
@@ -134,6 +148,20 @@ impl Writer {
         let id = self.queue.enqueue(&row, progress)?;
         self.shared.wake.notify_one();
         Ok(id)
+    }
+
+    /// Takes an errand in, within the caller's transaction; [`wake`](Self::wake) begins it.
+    pub(super) fn take_errand(
+        &self,
+        tables: &WriteTransaction,
+        errand: Errand,
+    ) -> Result<WriteId, TableFault> {
+        take_errand(tables, errand, self.context.now(), self.me)
+    }
+
+    /// Has the engine look at the queue.
+    pub(super) fn wake(&self) {
+        self.shared.wake.notify_one();
     }
 
     pub(super) fn hurry(&self) -> Result<(), ProfileError> {
@@ -199,13 +227,18 @@ impl Engine {
         let mut busy: Vec<u64> = Vec::new();
         let mut joined = false;
         loop {
+            let ending = self.shared.ending.load(Ordering::Relaxed);
+            if ending && (busy.is_empty() || !self.delivery.context.is_ready()) {
+                self.shared.ended.send_replace(true);
+                return;
+            }
             let now = self.delivery.context.now();
-            let room = AT_ONCE.saturating_sub(busy.len());
+            let room = if ending { 0 } else { AT_ONCE.saturating_sub(busy.len()) };
             let (due, next) = match self.delivery.queue.due(now, &busy, room, self.me) {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::warn!(%error, "the write queue cannot be read");
-                    (Vec::new(), Some(now.after(millis(BACKOFF_FIRST))))
+                    (Vec::new(), Some(now.after(millis(READ_AGAIN))))
                 }
             };
             for id in due {
@@ -213,7 +246,7 @@ impl Engine {
                 under_way.push(self.deliver(id));
             }
             // At the limit only the end of a delivery makes room.
-            let full = busy.len() >= AT_ONCE;
+            let full = ending || busy.len() >= AT_ONCE;
             let wait = next.map(|next| Duration::from_millis(next.since(now).max(1)));
             tokio::select! {
                 biased;
@@ -228,7 +261,7 @@ impl Engine {
                 }
                 () = self.shared.wake.notified() => {}
                 // Other processes may have put something in the queue.
-                () = sleep(wait.unwrap_or(BACKOFF_LONGEST)), if !full => {}
+                () = sleep(wait.unwrap_or(LONGEST)), if !full => {}
             }
             joined = joined && self.delivery.context.is_ready();
         }
@@ -236,18 +269,12 @@ impl Engine {
 
     /// Delivers one write, and notes what came of it.
     async fn deliver(&self, id: u64) -> u64 {
-        let delivery = &self.delivery;
-        let limited = timeout(DELIVERY_LIMIT, delivery.deliver(id));
-        let late = || match delivery.context.is_ready() {
-            true => Outcome::Later(format!("it was not done within {DELIVERY_LIMIT:?}")),
-            false => Outcome::Later("no node answers".to_owned()),
-        };
-        let outcome = limited.await.unwrap_or_else(|_| Ok(late()));
+        let outcome = self.delivery.deliver_in_time(id).await;
         let noted = outcome.and_then(|outcome| self.note(id, outcome));
         if let Err(error) = noted {
             tracing::warn!(%error, "a write's progress cannot be noted");
             // It stays due: what cannot be written now must not be tried in a circle.
-            sleep(BACKOFF_FIRST).await;
+            sleep(READ_AGAIN).await;
         }
         id
     }
@@ -264,40 +291,15 @@ impl Engine {
             }
             Outcome::Later(reason) => {
                 let attempts = queue.waiting(id)?.map_or(0, |waiting| waiting.progress.attempts);
-                let wait = backoff(attempts, self.chance());
+                let wait = backoff(attempts, &self.entropy);
                 queue.put_off(id, &reason, context.now().after(millis(wait)), self.me)?;
             }
             Outcome::Gone => self.shared.tell(),
         }
         Ok(())
     }
-
-    /// A number by chance; without entropy there is no jitter, and no harm.
-    fn chance(&self) -> u64 {
-        self.entropy.generator().map_or(0, |mut generator| generator.next_u64())
-    }
-}
-
-/// The wait after so many failed deliveries: doubled each time, between half of it and all of it.
-fn backoff(attempts: u32, chance: u64) -> Duration {
-    let doubled = BACKOFF_FIRST.saturating_mul(1 << attempts.min(16)).min(BACKOFF_LONGEST);
-    let half = millis(doubled / 2);
-    Duration::from_millis(half + chance % (half + 1))
 }
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_doubles_from_a_second_to_ten_minutes() {
-        for (attempts, longest_ms) in [(0, 1_000), (1, 2_000), (5, 32_000), (30, 600_000)] {
-            assert_eq!(backoff(attempts, 0), Duration::from_millis(longest_ms / 2));
-            assert_eq!(backoff(attempts, longest_ms / 2), Duration::from_millis(longest_ms));
-        }
-    }
 }

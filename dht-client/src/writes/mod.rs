@@ -21,31 +21,52 @@
 //!
 //! Several processes may share the queue. They deliver the same bytes, so that it is no harm if two
 //! deliver one write.
+//!
+//! What merges goes through the same queue as an [errand](errand): the identity's key bundle, and what it
+//! knows of its contacts. There a newer edit from elsewhere is no conflict, but read, merged and written
+//! over. So there is one rule for all that is made offline: it is in the profile when the call returns,
+//! [`Client::delivered`] says within the client's time limit whether the network has it, and if not,
+//! [`WriteError::Queued`] names the row that goes on by itself.
+//!
+//! Two things have queues of their own or none, for a reason each. Letters are many at one key, in the
+//! order of their sender: their outbox sends them in batches, which this queue would tear apart
+//! ([`letters`](crate::letters)). Names are not queued: a claim is worth what its receipts say of *when*
+//! it came, and to be told later that somebody else was first is no delivery ([`names`](crate::names)).
+//!
+//! ```no_run
+#![doc = include_str!("example.rs")]
+//! ```
 
 mod delivery;
 mod engine;
+mod errand;
 mod queue;
 mod row;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::time::Duration;
 
-use dht_context::{Delete, Put, PutReport};
+use dht_context::{Delete, Put, PutError, PutReport};
 use dht_kad::record::RecordSigner;
 use dht_kad::record::layout::BODY_MAX;
 use dht_kad::{ErrorNumber, NetworkName, UnixMs};
 use ed25519_dalek::SigningKey;
+use redb::WriteTransaction;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use delivery::is_overtaken;
 pub(crate) use engine::Writing;
+pub(crate) use errand::{Errand, Words};
 pub use queue::{WAITING_BYTES_MAX, WAITING_MAX};
 
 use crate::client::Client;
 use crate::derivation::{Purpose, derive};
 use crate::error::ClientError;
 use crate::identity::Identity;
+use crate::profile::TableFault;
 
 /// A write's number in its profile, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -135,7 +156,7 @@ pub enum WriteState {
     },
     /// Enough nodes have it on stable storage.
     Done {
-        /// Its version.
+        /// Its version; zero, as all here, if the network had all of it.
         seq: u64,
         /// How many nodes had acknowledged when enough had.
         stored: u32,
@@ -181,14 +202,41 @@ impl WriteState {
     }
 }
 
+/// What a queued write is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum WriteKind {
+    /// A value.
+    Put,
+    /// The end of one.
+    Delete,
+    /// The identity's key bundle.
+    Bundle,
+    /// What the identity knows of this contact, and perhaps what the contact is to be told.
+    Contact([u8; 32]),
+}
+
+impl WriteKind {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            WriteKind::Put => "put",
+            WriteKind::Delete => "delete",
+            WriteKind::Bundle => "bundle",
+            WriteKind::Contact(_) => "contact",
+        }
+    }
+}
+
 /// A write as the queue lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QueuedWrite {
     /// Its number.
     pub id: WriteId,
-    /// Whether it deletes.
-    pub deletes: bool,
-    /// Under which label; zeros for content.
+    /// What it is.
+    pub kind: WriteKind,
+    /// Under which label; zeros for content, and for what is made when it is delivered.
     pub label: [u8; 32],
     /// In which slot.
     pub slot: u64,
@@ -218,6 +266,32 @@ pub enum WriteError {
     /// No such write, or it ended so long ago that it is forgotten.
     #[error("there is no write {0} in the queue; see `dht-client queue`")]
     Unknown(WriteId),
+    /// It could not be delivered in time, and is tried again.
+    #[error(
+        "it is queued as {id} and goes out when the network takes it ({reason}); see `dht-client queue`"
+    )]
+    Queued {
+        /// Its number in the queue.
+        id: WriteId,
+        /// Why it could not be delivered yet.
+        reason: String,
+    },
+    /// It cannot be delivered.
+    #[error("{reason}")]
+    Refused {
+        /// The reason's number.
+        number: ErrorNumber,
+        /// The reason, and what to do about it.
+        reason: String,
+    },
+    /// It has left the queue undelivered.
+    #[error("write {id} was not delivered ({state}); give it again")]
+    Lost {
+        /// Its number in the queue.
+        id: WriteId,
+        /// The name of what became of it.
+        state: &'static str,
+    },
     /// It is no longer waiting.
     #[error("write {0} is no longer waiting; see `dht-client queue`")]
     Ended(WriteId),
@@ -231,7 +305,24 @@ impl WriteError {
             WriteError::Full { .. } => ErrorNumber::Full,
             WriteError::TooLarge(_) => ErrorNumber::TooLarge,
             WriteError::Unknown(_) | WriteError::Ended(_) => ErrorNumber::Usage,
+            WriteError::Queued { .. } => ErrorNumber::Queued,
+            WriteError::Refused { number, .. } => *number,
+            WriteError::Lost { .. } => ErrorNumber::TimedOut,
         }
+    }
+}
+
+/// A change of the profile that is to be brought to the network.
+pub(crate) struct Changing<'a> {
+    writer: &'a engine::Writer,
+    /// In which everything is changed.
+    pub(crate) transaction: &'a WriteTransaction,
+}
+
+impl Changing<'_> {
+    /// Takes an errand; it begins when the profile has changed.
+    pub(crate) fn take(&self, errand: Errand) -> Result<WriteId, TableFault> {
+        self.writer.take_errand(self.transaction, errand)
     }
 }
 
@@ -263,6 +354,9 @@ impl Client {
 
     /// Waits until a write is no longer waiting, however long that takes.
     ///
+    /// # Cancel safety
+    /// It only waits; the write goes on.
+    ///
     /// # Errors
     /// As [`write_state`](Self::write_state).
     pub async fn settled(&self, id: WriteId) -> Result<WriteState, ClientError> {
@@ -275,6 +369,56 @@ impl Client {
             }
             engine::changed(&mut changes).await;
         }
+    }
+
+    /// Waits within the client's time limit until a write is delivered.
+    ///
+    /// # Errors
+    /// [`ClientError`]: [`PutError::UnexpectedSeq`] for a conflict; [`WriteError::Queued`] if it still
+    /// waits, which is no reason to give it again; or why it is lost.
+    pub async fn delivered(&self, id: WriteId) -> Result<(), ClientError> {
+        self.delivered_within(self.time_limit(), id).await
+    }
+
+    /// Waits within this limit until a write is delivered.
+    pub(crate) async fn delivered_within(
+        &self,
+        limit: Duration,
+        id: WriteId,
+    ) -> Result<(), ClientError> {
+        let waited = self.limited_to(limit, self.settled(id)).await;
+        match self.write_state(id)? {
+            WriteState::Done { .. } => Ok(()),
+            WriteState::Conflict { stored } => Err(PutError::UnexpectedSeq { stored }.into()),
+            WriteState::Refused { number, reason } => {
+                Err(WriteError::Refused { number, reason }.into())
+            }
+            WriteState::Waiting { last_error, .. } => {
+                let why = waited.err().map(|error| error.to_string());
+                let reason = last_error.or(why).unwrap_or_default();
+                Err(WriteError::Queued { id, reason }.into())
+            }
+            state @ (WriteState::Expired | WriteState::Dropped) => {
+                Err(WriteError::Lost { id, state: state.name() }.into())
+            }
+        }
+    }
+
+    /// Changes the profile and takes errands for it, both or neither.
+    pub(crate) fn change_and_bring<T>(
+        &self,
+        change: impl FnOnce(&Changing<'_>) -> Result<T, TableFault>,
+    ) -> Result<T, ClientError> {
+        let writer = self.writing().writer(self)?;
+        let done =
+            self.profile()?.write(|transaction| change(&Changing { writer, transaction }))?;
+        writer.wake();
+        Ok(done)
+    }
+
+    /// Takes an errand.
+    pub(crate) fn bring(&self, errand: Errand) -> Result<WriteId, ClientError> {
+        self.change_and_bring(|changing| changing.take(errand))
     }
 
     /// The report of a write that this very process has delivered, as long as it is remembered.

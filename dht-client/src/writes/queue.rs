@@ -11,6 +11,7 @@ use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 
+use super::errand::Errand;
 use super::row::{End, Finished, Progress, Row, WHAT};
 use super::{Change, QueuedWrite, WriteError, WriteId, WriteState};
 use crate::profile::{Profile, ProfileError, TableFault, from_row, to_row};
@@ -35,6 +36,7 @@ const DUE: TableDefinition<(u64, u64), ()> = TableDefinition::new("writes due");
 const COUNTS: TableDefinition<&str, u64> = TableDefinition::new("writes counts");
 const COUNT_LAST: &str = "last id";
 const COUNT_BYTES: &str = "waiting bytes";
+const COUNT_ERRANDS: &str = "waiting errands";
 
 /// The queue in a profile: cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,32 +76,20 @@ impl Queue {
     pub(super) fn enqueue(
         &self,
         row: &Row,
-        mut progress: Progress,
+        progress: Progress,
     ) -> Result<Result<WriteId, WriteError>, ProfileError> {
         self.profile.write(|tables| {
-            let mut counts = tables.open_table(COUNTS)?;
-            let count = |name| counts.get(name).map(|row| row.map_or(0, |row| row.value()));
-            let (id, bytes) = (count(COUNT_LAST)? + 1, count(COUNT_BYTES)? + row.about.bytes);
             let waiting = tables.open_table(WRITES)?.len()?;
-            if waiting >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
-                return Ok(Err(WriteError::Full { waiting }));
+            let counts = tables.open_table(COUNTS)?;
+            let bytes = count(&counts, COUNT_BYTES)?.saturating_add(row.about.bytes);
+            // Errands are bounded by what they are about, and take no value its room.
+            let values = waiting.saturating_sub(count(&counts, COUNT_ERRANDS)?);
+            drop(counts);
+            if values >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
+                return Ok(Err(WriteError::Full { waiting: values }));
             }
-            counts.insert(COUNT_LAST, id)?;
-            counts.insert(COUNT_BYTES, bytes)?;
-            match last_of_slot(tables, &row.about.place)? {
-                Some(before) => {
-                    let before = progress_of(tables, before)?;
-                    progress.based_on = progress.based_on.or(before.based_on);
-                }
-                None => {
-                    progress.next_at = Some(row.about.enqueued_at);
-                    tables.open_table(DUE)?.insert((row.about.enqueued_at, id), ())?;
-                }
-            }
-            tables.open_table(SLOTS)?.insert(in_slot(&row.about.place, id).as_slice(), ())?;
-            tables.open_table(WRITES)?.insert(id, to_row(WHAT, row)?.as_slice())?;
-            put_progress(tables, id, &progress)?;
-            Ok(Ok(WriteId(id)))
+            let before = last_of_slot(tables, &row.about.place)?;
+            insert(tables, row, progress, before).map(Ok)
         })
     }
 
@@ -273,8 +263,13 @@ impl Queue {
             tables.open_table(SIGNED)?.remove(id)?;
             tables.open_table(SLOTS)?.remove(in_slot(&row.about.place, id).as_slice())?;
             let mut counts = tables.open_table(COUNTS)?;
-            let bytes = counts.get(COUNT_BYTES)?.map_or(0, |row| row.value());
-            counts.insert(COUNT_BYTES, bytes.saturating_sub(row.about.bytes))?;
+            let bytes = count(&counts, COUNT_BYTES)?.saturating_sub(row.about.bytes);
+            counts.insert(COUNT_BYTES, bytes)?;
+            if row.about.errand.is_some() {
+                let errands = count(&counts, COUNT_ERRANDS)?.saturating_sub(1);
+                counts.insert(COUNT_ERRANDS, errands)?;
+            }
+            drop(counts);
             if let Some(next) = first_of_slot(tables, &row.about.place)? {
                 let mut behind = progress_of(tables, next)?;
                 if let (End::Done { seq, .. }, false) = (&end, behind.is_base_given) {
@@ -322,6 +317,65 @@ impl Queue {
             Ok(list)
         })
     }
+}
+
+/// Takes an errand in, within the caller's transaction: behind one of the same place that may be under
+/// way, together with one that is not.
+pub(super) fn take_errand(
+    tables: &WriteTransaction,
+    errand: Errand,
+    now: UnixMs,
+    owner: u64,
+) -> Result<WriteId, TableFault> {
+    let place = errand.place();
+    let (first, last) = (first_of_slot(tables, &place)?, last_of_slot(tables, &place)?);
+    if let Some(last) = last.filter(|last| first != Some(*last)) {
+        let mut writes = tables.open_table(WRITES)?;
+        let row = writes.get(last)?.map(|row| from_row::<Row>(WHAT, row.value()));
+        let mut row = row.ok_or(TableFault::Damaged(WHAT))??;
+        if let Some(waiting) = &mut row.about.errand {
+            waiting.join(errand);
+        }
+        writes.insert(last, to_row(WHAT, &row)?.as_slice())?;
+        return Ok(WriteId(last));
+    }
+    let mut counts = tables.open_table(COUNTS)?;
+    let errands = count(&counts, COUNT_ERRANDS)?.saturating_add(1);
+    counts.insert(COUNT_ERRANDS, errands)?;
+    drop(counts);
+    insert(tables, &Row::of_errand(errand, now), Progress { owner, ..Progress::default() }, last)
+}
+
+/// Puts a row at the end of the queue, behind `before` of the same slot.
+fn insert(
+    tables: &WriteTransaction,
+    row: &Row,
+    mut progress: Progress,
+    before: Option<u64>,
+) -> Result<WriteId, TableFault> {
+    let mut counts = tables.open_table(COUNTS)?;
+    let id = count(&counts, COUNT_LAST)?.saturating_add(1);
+    let bytes = count(&counts, COUNT_BYTES)?.saturating_add(row.about.bytes);
+    counts.insert(COUNT_LAST, id)?;
+    counts.insert(COUNT_BYTES, bytes)?;
+    match before {
+        Some(before) => {
+            let before = progress_of(tables, before)?;
+            progress.based_on = progress.based_on.or(before.based_on);
+        }
+        None => {
+            progress.next_at = Some(row.about.enqueued_at);
+            tables.open_table(DUE)?.insert((row.about.enqueued_at, id), ())?;
+        }
+    }
+    tables.open_table(SLOTS)?.insert(in_slot(&row.about.place, id).as_slice(), ())?;
+    tables.open_table(WRITES)?.insert(id, to_row(WHAT, row)?.as_slice())?;
+    put_progress(tables, id, &progress)?;
+    Ok(WriteId(id))
+}
+
+fn count(counts: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, TableFault> {
+    Ok(counts.get(name)?.map_or(0, |row| row.value()))
 }
 
 fn list_waiting(tables: &ReadTransaction, list: &mut Vec<QueuedWrite>) -> Result<(), TableFault> {

@@ -7,11 +7,15 @@ use dht_kad::record::{Retention, Space};
 use dht_kad::{ErrorNumber, Key, NetworkName, UnixMs, domain};
 use serde::{Deserialize, Serialize};
 
-use super::{Author, Change, QueuedWrite, Write, WriteId, WriteState};
+use super::errand::Errand;
+use super::{Author, Change, QueuedWrite, Write, WriteId, WriteKind, WriteState};
 use crate::profile::TableFault;
 
 /// What a damaged row is called.
 pub(super) const WHAT: &str = "the write queue";
+
+/// Bytes of what names a slot: key, publisher, slot.
+pub(super) const PLACE_LEN: usize = 32 + 32 + 8;
 
 /// A waiting write, as it was given; it never changes.
 #[derive(Serialize, Deserialize)]
@@ -39,6 +43,8 @@ pub(super) struct About {
     /// Names the slot: key, publisher, slot.
     #[serde(with = "serde_bytes")]
     pub(super) place: Vec<u8>,
+    /// What is to be brought, if it is no value that was given.
+    pub(super) errand: Option<Errand>,
 }
 
 /// How far the delivery of a waiting write is.
@@ -111,6 +117,7 @@ impl Row {
             enqueued_at: now.0,
             deadline: now.after(put.retention.lifetime_ms()).0,
             place: [&key[..], &publisher, &slot.to_be_bytes()].concat(),
+            errand: None,
         };
         let row = Row {
             about,
@@ -122,6 +129,30 @@ impl Row {
         };
         let (based_on, is_base_given) = (put.expected_seq, put.expected_seq.is_some());
         (row, Progress { based_on, is_base_given, ..Progress::default() })
+    }
+
+    /// The row of an errand. It is tried for as long as what it brings would be kept.
+    pub(super) fn of_errand(errand: Errand, now: UnixMs) -> Row {
+        let retention = Retention::Days365;
+        let about = About {
+            author: Author::Identity,
+            deletes: false,
+            label: [0; 32],
+            slot: 0,
+            bytes: 0,
+            enqueued_at: now.0,
+            deadline: now.after(retention.lifetime_ms()).0,
+            place: errand.place(),
+            errand: Some(errand),
+        };
+        Row {
+            about,
+            space: Space::Owned as u8,
+            retention: retention as u8,
+            body: Vec::new(),
+            quorum: None,
+            first_version: false,
+        }
     }
 
     /// What is to be done, based on what it is based on by now.
@@ -197,9 +228,14 @@ impl From<End> for WriteState {
 
 impl About {
     pub(super) fn listed(self, id: u64, state: WriteState) -> QueuedWrite {
+        let kind = match &self.errand {
+            Some(errand) => errand.kind(),
+            None if self.deletes => WriteKind::Delete,
+            None => WriteKind::Put,
+        };
         QueuedWrite {
             id: WriteId(id),
-            deletes: self.deletes,
+            kind,
             label: self.label,
             slot: self.slot,
             bytes: self.bytes,

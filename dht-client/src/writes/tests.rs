@@ -1,23 +1,19 @@
 //! What no test from outside can bring about: a process that ends at the wrong moment, and a queue
 //! that is full.
 
-#[path = "../../tests/servers/mod.rs"]
-#[allow(dead_code, reason = "the tests of the library and the command line use the rest")]
-mod servers;
-
 use dht_context::{GetOptions, Put, Slot};
 use dht_kad::{NetworkName, UnixMs};
 use tokio::runtime::Builder;
 
 use super::delivery::{Delivery, Outcome};
-use super::queue::{Queue, WAITING_BYTES_MAX};
+use super::queue::{Queue, WAITING_BYTES_MAX, WAITING_MAX, take_errand};
 use super::row::{End, Progress, Row};
-use super::{Change, Write, WriteError, WriteId, WriteState};
+use super::{Change, Errand, Words, Write, WriteError, WriteId, WriteState};
 use crate::client::Client;
 use crate::entropy::Entropy;
 use crate::identity::Identity;
 use crate::profile::Profile;
-use servers::{NETWORK, servers};
+use crate::servers::{NETWORK, servers};
 
 fn network() -> NetworkName {
     NETWORK.parse().unwrap()
@@ -92,6 +88,60 @@ fn what_waits_is_bounded_in_bytes_and_what_ended_is_forgotten_in_time() {
     assert_eq!(queue.state(WriteId(1)).unwrap(), None);
 }
 
+fn take(profile: &Profile, errand: Errand) -> WriteId {
+    profile.write(|tables| take_errand(tables, errand, UnixMs(1_000), 0)).unwrap()
+}
+
+#[test]
+fn of_errands_for_one_thing_one_waits_behind_the_first_and_takes_the_later_ones_in() {
+    let profile = Profile::in_memory(&[1; 32], &network(), &Entropy::system()).unwrap();
+    let queue = Queue::open(profile.clone()).unwrap();
+    let words = |text: &str| Words { text: text.to_owned(), own_name: String::new() };
+    let about =
+        |identity: u8, tell: Option<Words>| Errand::Contact { identity: [identity; 32], tell };
+    let first = take(&profile, about(2, None));
+    let behind = take(&profile, about(2, Some(words("hello"))));
+    assert_eq!(take(&profile, about(2, None)), behind);
+    assert_eq!(take(&profile, about(2, Some(Words::default()))), behind);
+    let bundle = take(&profile, Errand::Bundle { asking: None });
+    let other = take(&profile, about(3, None));
+    assert_eq!(due(&queue), [first.0, bundle.0, other.0], "the first may be under way");
+    let told = |id: WriteId| queue.waiting(id.0).unwrap().unwrap().row.about.errand;
+    assert_eq!(told(first), Some(about(2, None)));
+    assert_eq!(told(behind), Some(about(2, Some(words("hello")))), "nothing that was said is lost");
+    take(&profile, about(2, Some(words("rather this"))));
+    assert_eq!(told(behind), Some(about(2, Some(words("rather this")))));
+    for work in [9, 7] {
+        take(&profile, Errand::Bundle { asking: Some(work) });
+    }
+    let asked = take(&profile, Errand::Bundle { asking: None });
+    assert_eq!(told(asked), Some(Errand::Bundle { asking: Some(7) }));
+    let done = End::Done { seq: 9, stored: 2, targets: 3 };
+    queue.finish(first.0, done, UnixMs(2_000)).unwrap();
+    assert!(due(&queue).contains(&behind.0));
+}
+
+#[test]
+fn errands_take_no_value_its_room() {
+    let profile = Profile::in_memory(&[1; 32], &network(), &Entropy::system()).unwrap();
+    let queue = Queue::open(profile.clone()).unwrap();
+    profile
+        .write(|tables| {
+            for number in 0..WAITING_MAX {
+                let mut identity = [0; 32];
+                identity[..8].copy_from_slice(&number.to_be_bytes());
+                let errand = Errand::Contact { identity, tell: None };
+                take_errand(tables, errand, UnixMs(1_000), 0)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let id = enqueue(&queue, 0);
+    queue.finish(1, End::Dropped, UnixMs(2_000)).unwrap();
+    assert_eq!(queue.list().unwrap().len() as u64, WAITING_MAX + 1);
+    assert!(queue.waiting(id).unwrap().is_some());
+}
+
 #[test]
 fn what_was_put_off_is_due_at_its_time_or_when_it_is_hurried() {
     let queue = queue();
@@ -144,7 +194,8 @@ impl Device {
         let profile = Profile::in_memory(&owner, &network(), &entropy).unwrap();
         let queue = Queue::open(profile.clone()).unwrap();
         let context = client.context.clone();
-        let delivery = Delivery { context, identity: identity.clone(), queue };
+        let delivery =
+            Delivery { context, identity: identity.clone(), queue, client: client.clone() };
         let label = client.label(label);
         Device { client, profile, delivery, label }
     }

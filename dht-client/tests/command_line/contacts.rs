@@ -45,7 +45,8 @@ fn two_people_become_contacts_and_one_blocks_the_other() {
     assert_eq!(listed, format!("bob accepted {of_bob} pair code {code}\n"));
 
     // The profile is lost: the identity brings the contact back.
-    std::fs::remove_file(alice.path(".local/share/dht/identity.profile")).unwrap();
+    let profile = format!(".local/share/dht/identity.{NETWORK}.profile");
+    std::fs::remove_file(alice.path(&profile)).unwrap();
     assert_eq!(alice.json(&["contacts"])["contacts"], Value::Array(Vec::new()));
     assert_eq!(alice.json(&["contacts", "recover"])["found"], 1);
     assert_eq!(alice.json(&["contacts"]), hers);

@@ -64,6 +64,18 @@ fn letters_are_sent_read_and_acknowledged_by_people_who_never_meet() {
 }
 
 #[test]
+fn all_that_is_here_is_acknowledged_and_counted_however_many_pages_it_takes() {
+    let (alice, bob) = friends();
+    // One more than a page of the inbox has.
+    let lines: String = (0..1_001).map(|line| format!("line {line}\n")).collect();
+    alice.run_with_stdin(&["send", "bob", "-", "--lines"], lines.as_bytes()).expect_stdout();
+    assert_eq!(bob.json(&["inbox"])["letters"].as_array().unwrap().len(), 1_001);
+    let done = bob.json(&["ack", "--all"]);
+    assert_eq!((&done["acknowledged"], &done["pruned"]), (&1_001.into(), &1_001.into()));
+    assert_eq!(done["untold"], Value::Null);
+}
+
+#[test]
 fn what_cannot_be_done_with_letters_is_said() {
     let (alice, _) = friends();
     alice.run(&["send", "eve", "x"]).expect_failure(NOT_FOUND, "eve");

@@ -11,6 +11,7 @@ const WRONG_NODE: i32 = 44;
 const UNEXPECTED_SEQ: i32 = 19;
 const QUORUM_NOT_REACHED: i32 = 64;
 const NOT_FOUND: i32 = 65;
+const USAGE: i32 = 2;
 
 /// A program with an identity, which asks this server first.
 fn user(server: &Server) -> (Program, String) {
@@ -210,6 +211,32 @@ fn bench_prints_one_object_a_phase_and_nothing_is_wrong() {
     }
     let alone = alice.run(&["bench", "--ops", "get", "--count", "5"]).expect_stdout();
     assert_eq!(String::from_utf8(alone).unwrap().lines().count(), 1, "what it puts is not counted");
+}
+
+#[test]
+fn bench_measures_letters_that_all_come_as_they_were_sent() {
+    let (alice, _) = user(&servers()[0]);
+    let ops = ["meet", "send", "receive", "ack", "follow"];
+    let small = ["bench", "--ops", &ops.join(","), "--count", "20", "--size", "1024", "--json"];
+    let printed = String::from_utf8(alice.run(&small).expect_stdout()).unwrap();
+    let phases: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(phases.iter().map(|phase| text(&phase["op"])).collect::<Vec<_>>(), ops);
+    for phase in &phases {
+        assert_eq!((&phase["errors"], &phase["wrong"]), (&0.into(), &0.into()), "{phase}");
+        let one_by_one = ["meet", "follow"].contains(&text(&phase["op"]));
+        assert_eq!(phase["p99_us"].is_u64(), one_by_one, "a batch has no latencies: {phase}");
+        assert_eq!(phase["count"], if phase["op"] == "meet" { 1 } else { 20 }, "{phase}");
+        assert!(phase["ops_per_sec"].as_f64() > Some(0.0), "{phase}");
+    }
+    let alone = alice.run(&["bench", "--ops", "ack", "--count", "5"]).expect_stdout();
+    assert_eq!(
+        String::from_utf8(alone).unwrap().lines().count(),
+        1,
+        "what it sends is not counted"
+    );
+    let many = ["bench", "--ops", "send", "--count", "10001"];
+    alice.run(&many).expect_failure(USAGE, "smaller --count");
 }
 
 #[test]

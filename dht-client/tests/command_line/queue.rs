@@ -28,8 +28,14 @@ fn server_at(silent: UdpSocket) -> SocketAddr {
     start_alone_at(place).addr
 }
 
-fn states(queue: &Value) -> Vec<(u64, &str)> {
+/// What was put: the client's own key bundle is in the queue, too.
+fn put_writes(queue: &Value) -> Vec<&Value> {
     let writes = queue["writes"].as_array().unwrap().iter();
+    writes.filter(|write| write["action"] == "put").collect()
+}
+
+fn states(queue: &Value) -> Vec<(u64, &str)> {
+    let writes = put_writes(queue).into_iter();
     writes.map(|write| (write["id"].as_u64().unwrap(), write["state"].as_str().unwrap())).collect()
 }
 
@@ -80,6 +86,27 @@ fn a_put_that_is_taken_is_printed_as_if_there_were_no_queue_and_remembered_as_do
     let put = alice.run(&["put", "both", "three", "--expect-seq", &stale]);
     put.expect_failure(UNEXPECTED_SEQ, &stored);
     let queue = alice.json(&["queue"]);
-    assert_eq!(states(&queue), [(1, "done"), (2, "conflict")]);
-    assert_eq!(queue["writes"][1]["stored_seq"], direct["seq"]);
+    let ends: Vec<&str> = states(&queue).into_iter().map(|(_, state)| state).collect();
+    assert_eq!(ends, ["done", "conflict"]);
+    assert_eq!(put_writes(&queue)[1]["stored_seq"], direct["seq"]);
+    let bundle = queue["writes"].as_array().unwrap().iter().find(|one| one["action"] == "bundle");
+    assert_eq!(bundle.unwrap()["state"], "done", "the key bundle went out by the way");
+}
+
+#[test]
+fn an_identity_has_a_profile_of_its_own_in_each_network() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let peer = silent.local_addr().unwrap().to_string();
+    let alice = Program::new(&["--bootstrap", &peer, "--timeout", "1"]);
+    let identity = alice.json(&["identity", "new"])["identity"].clone();
+    alice.run(&["--network", "one", "put", "note", "x"]).expect_failure(QUEUED, "queued as 1");
+    alice.run(&["--network", "other", "put", "note", "x"]).expect_failure(QUEUED, "queued as 1");
+    alice.run(&["--network", "one", "put", "note", "y"]).expect_failure(QUEUED, "queued as 2");
+    for (network, waiting) in [("one", 2), ("other", 1), ("third", 0)] {
+        let queue = alice.json(&["--network", network, "queue"]);
+        assert_eq!(queue["writes"].as_array().unwrap().len(), waiting, "{network}");
+        let profile = format!(".local/share/dht/identity.{network}.profile");
+        assert!(alice.path(&profile).exists());
+    }
+    assert_eq!(alice.json(&["identity", "show"])["identity"], identity);
 }

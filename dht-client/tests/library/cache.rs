@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dht_client::writes::{Author, Change, Write};
-use dht_client::{Client, ErrorNumber, Identity, Put, Slot};
+use dht_client::{Client, Delete, ErrorNumber, Identity, Put, Slot, Space, watch};
 use dht_kad::ValidRecord;
 use dht_kad::record::{RecordDraft, RecordSigner};
 
@@ -54,6 +54,59 @@ fn what_is_noted_is_served_at_once_and_nothing_older_ever() {
         reader.invalidate(&slot);
         reader.note(&one).unwrap();
         assert_eq!(text_of(&reader, &slot).await, b"two", "nor after the entry has gone");
+        writer.stop().await;
+        reader.stop().await;
+    });
+}
+
+#[test]
+fn what_a_watch_has_shown_is_served_from_memory_though_the_older_version_has_time_left() {
+    runtime().block_on(async {
+        let alice = Identity::generate().unwrap();
+        let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
+        let label = writer.label("watched");
+        let slot = Slot::Owned { publisher: alice.public_key(), label, slot: 0 };
+        let put = |text: &'static str| writer.put(Put::owned(label, text.into()));
+        put("one").await.unwrap();
+        assert_eq!(text_of(&reader, &slot).await, b"one");
+        let key = watch::owned(reader.network(), &alice.public_key(), &label);
+        let mut changes = reader.watch(&[key]).await.unwrap();
+        assert_eq!(changes.next().await.unwrap().record.body().as_deref(), Some(b"one".as_slice()));
+        put("two").await.unwrap();
+        assert_eq!(changes.next().await.unwrap().record.body().as_deref(), Some(b"two".as_slice()));
+        let asked = reader.cache_stats().misses;
+        assert_eq!(text_of(&reader, &slot).await, b"two");
+        writer
+            .delete(Delete {
+                space: Space::Owned,
+                label,
+                slot: 0,
+                expected_seq: None,
+                quorum: None,
+            })
+            .await
+            .unwrap();
+        assert!(changes.next().await.unwrap().is_delete());
+        let gone = reader.get_cached(&slot).await.unwrap_err();
+        assert_eq!(gone.number(), ErrorNumber::NotFound);
+        let stats = reader.cache_stats();
+        assert_eq!((asked, stats.misses), (1, 1), "nobody was asked again");
+        writer.stop().await;
+        reader.stop().await;
+    });
+}
+
+#[test]
+fn what_was_only_watched_takes_no_room_in_the_cache() {
+    runtime().block_on(async {
+        let alice = Identity::generate().unwrap();
+        let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
+        let label = writer.label("only watched");
+        let key = watch::owned(reader.network(), &alice.public_key(), &label);
+        let mut changes = reader.watch(&[key]).await.unwrap();
+        writer.put(Put::owned(label, "one".into())).await.unwrap();
+        changes.next().await.unwrap();
+        assert_eq!(reader.cache_stats().entries, 0);
         writer.stop().await;
         reader.stop().await;
     });

@@ -234,6 +234,25 @@ fn letters_are_shown_as_they_come() {
     });
 }
 
+/// He who was asked answers and writes while she is away: to fetch is all that she has to do.
+#[test]
+fn who_has_accepted_meanwhile_is_read_at_once() {
+    runtime().block_on(async {
+        let (alice, bob) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let (alices, bobs) = (client_of(&alice), client_of(&bob));
+        bobs.publish_bundle().await.unwrap();
+        alices.request_contact(&bob.public_key(), "hello").await.unwrap();
+        bobs.contact_requests().await.unwrap();
+        bobs.accept(&hex::encode(alice.public_key()), Some("alice")).await.unwrap();
+        bobs.send(&alice.public_key(), b"welcome").await.unwrap();
+        deliver(&bobs, 1).await;
+        assert_eq!(alices.fetch_letters().await.unwrap().ready, 1);
+        assert_eq!(payloads(&alices.letters().unwrap()), [b"welcome"]);
+        alices.stop().await;
+        bobs.stop().await;
+    });
+}
+
 #[test]
 fn a_stranger_cannot_be_written_to() {
     runtime().block_on(async {

@@ -10,6 +10,8 @@
 mod bundles;
 mod cache;
 mod contacts;
+mod errands;
+mod examples;
 mod letters;
 mod names;
 mod people;
@@ -17,6 +19,7 @@ mod protocol_doc;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod spawned;
+mod traffic;
 mod values;
 mod watch;
 mod writes;

@@ -8,6 +8,7 @@ use dht_context::node_key::NodeKey;
 use dht_context::quic::{QuicConfig, QuicTransport, TransportLimits};
 use dht_context::resolver::SystemResolver;
 use dht_context::store::MemoryStore;
+use dht_context::transport::Transport;
 use dht_context::verify::{InlineSigner, InlineVerifier};
 use dht_context::{ContextConfig, DhtContext, Foundations};
 use dht_kad::NodeId;
@@ -18,7 +19,7 @@ use dht_kad::message::Mode;
 pub(crate) const NETWORK: &str = "test";
 
 /// Any port of this machine.
-const ANY_PORT: SocketAddr =
+pub(crate) const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// A server of the network that all tests of this process share.
@@ -76,22 +77,38 @@ pub(crate) fn start(first: impl Into<Option<SocketAddr>>) -> DhtContext {
 }
 
 /// A server at this address that asks `first`, or is the first.
-fn start_at(listen: SocketAddr, first: impl Into<Option<SocketAddr>>) -> DhtContext {
-    let bootstrap: Vec<_> = first.into().into_iter().map(Into::into).collect();
-    let network: dht_kad::NetworkName = NETWORK.parse().unwrap();
-    let mut config = ContextConfig::new(network.clone(), Mode::Server, bootstrap);
-    config.solo = config.bootstrap.is_empty();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+pub(crate) fn start_at(listen: SocketAddr, first: impl Into<Option<SocketAddr>>) -> DhtContext {
     let key = NodeKey::generate().unwrap();
-    let transport = QuicTransport::bind(QuicConfig {
+    let transport = socket(listen, &key);
+    node(Mode::Server, key, transport, Arc::new(SystemClock), first.into())
+}
+
+/// A socket for the node with this key.
+pub(crate) fn socket(listen: SocketAddr, key: &NodeKey) -> Arc<QuicTransport> {
+    let config = QuicConfig {
         key: key.clone(),
-        network: network.clone(),
+        network: NETWORK.parse().unwrap(),
         listen: vec![listen],
         limits: TransportLimits::default(),
-    });
+    };
+    QuicTransport::bind(config).unwrap()
+}
+
+/// A node of this key and clock that asks `first`, or is the first.
+pub(crate) fn node(
+    mode: Mode,
+    key: NodeKey,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+    first: Option<SocketAddr>,
+) -> DhtContext {
+    let bootstrap: Vec<_> = first.into_iter().map(Into::into).collect();
+    let network: dht_kad::NetworkName = NETWORK.parse().unwrap();
+    let mut config = ContextConfig::new(network.clone(), mode, bootstrap);
+    config.solo = config.bootstrap.is_empty();
     let limits = Limits::default_for(1 << 30);
     let foundations = Foundations {
-        transport: transport.unwrap(),
+        transport,
         store: Arc::new(MemoryStore::new(network.clone(), Arc::clone(&clock), limits)),
         verifier: Arc::new(InlineVerifier::new(network)),
         signer: Arc::new(InlineSigner::new(key)),

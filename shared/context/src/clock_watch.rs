@@ -28,12 +28,14 @@ impl Inner {
             let witnesses = self.registry.longest_known(WITNESSES);
             let asked = witnesses.into_iter().map(|node| self.clock_ahead_of(node));
             let ahead: Vec<i64> = join_all(asked).await.into_iter().flatten().collect();
-            let agrees = judge(ahead);
+            let ahead = median(ahead);
+            let agrees = ahead.map(agrees);
             if agrees == Some(false) {
                 tracing::warn!(
                     "this machine's clock differs from its peers' by more than 10 minutes; set it"
                 );
             }
+            self.clock_ahead_ms.send_replace(ahead);
             self.store.note_clock(agrees);
             tokio::time::sleep(self.chance.jittered(self.config.timing.compare_clocks)).await;
         }
@@ -55,14 +57,18 @@ fn difference_ms(ours: UnixMs, theirs: UnixMs) -> i64 {
     ahead.saturating_sub(behind)
 }
 
-/// Whether the median difference is small; `None` if too few answered.
-fn judge(mut ahead_ms: Vec<i64>) -> Option<bool> {
+/// The median difference; `None` if too few answered.
+fn median(mut ahead_ms: Vec<i64>) -> Option<i64> {
     if ahead_ms.len() < WITNESSES_MIN {
         return None;
     }
     ahead_ms.sort_unstable();
-    let median = ahead_ms.get(ahead_ms.len() / 2)?;
-    Some(median.unsigned_abs() <= FUTURE_TOLERANCE_MS)
+    ahead_ms.get(ahead_ms.len() / 2).copied()
+}
+
+/// Whether the clocks show the same time, for what is decided by it.
+fn agrees(ahead_ms: i64) -> bool {
+    ahead_ms.unsigned_abs() <= FUTURE_TOLERANCE_MS
 }
 
 #[cfg(test)]
@@ -70,6 +76,10 @@ mod tests {
     use super::*;
 
     const HOUR: i64 = 3_600_000;
+
+    fn judge(ahead_ms: Vec<i64>) -> Option<bool> {
+        median(ahead_ms).map(agrees)
+    }
 
     #[test]
     fn the_median_decides_and_a_minority_of_liars_does_not() {

@@ -6,7 +6,9 @@ use dht_kad::NetworkName;
 use dht_kad::message::Mode;
 use thiserror::Error;
 
+use crate::network_file::DNS_NAMES_MAX;
 use crate::peer_address::PeerAddress;
+use crate::sources::Sources;
 use crate::watch::WatchLimits;
 
 /// The most bootstrap peers that are taken: dialling more at each attempt helps nobody.
@@ -28,6 +30,8 @@ pub struct ContextConfig {
     pub mode: Mode,
     /// Whom to ask first, besides the saved peers. At most [`BOOTSTRAP_MAX`].
     pub bootstrap: Vec<PeerAddress>,
+    /// Where further peers come from.
+    pub sources: Sources,
     /// Whether a server may be the only one: it is then ready without a peer.
     pub solo: bool,
     /// How many bytes repair may move in a second, both ways together.
@@ -63,6 +67,9 @@ pub struct Timing {
     pub settle: Duration,
     /// How often maintenance looks around. Default 1 s.
     pub tick: Duration,
+    /// A server to which no other has answered anything for so long asks one that it knows at each
+    /// tick, and counts as cut off when twice as long has passed in vain. Default 10 s.
+    pub pulse: Duration,
     /// How often the clock is compared with those of long-lived peers. Default 60 s: a clock that was
     /// set wrong is noticed within this.
     pub compare_clocks: Duration,
@@ -88,11 +95,14 @@ pub struct Timing {
 #[non_exhaustive]
 pub enum ConfigError {
     /// Nobody to ask.
-    #[error("a client needs a peer to ask; give at least one bootstrap peer")]
+    #[error("a client needs a peer to ask; give at least one bootstrap peer or a network file")]
     NobodyToAsk,
     /// Too many to ask.
     #[error("{0} bootstrap peers are given, at most 64 are used; leave the others out")]
     TooManyBootstrapPeers(usize),
+    /// Too many names to ask.
+    #[error("{0} names in the DNS are given, at most 8 are asked; leave the others out")]
+    TooManyDnsNames(usize),
     /// The version text is too long.
     #[error("the version text has {0} bytes, at most 64 fit a pong; shorten it")]
     VersionTooLong(usize),
@@ -110,6 +120,7 @@ impl ContextConfig {
             network,
             mode,
             bootstrap,
+            sources: Sources::default(),
             solo: false,
             repair_bytes_per_sec: REPAIR_BYTES_PER_SEC,
             version,
@@ -126,11 +137,17 @@ impl ContextConfig {
         if self.mode == Mode::Client && self.solo {
             return Err(ConfigError::SoloClient);
         }
-        if self.mode == Mode::Client && self.bootstrap.is_empty() {
+        if self.mode == Mode::Client && self.bootstrap.is_empty() && self.sources.is_empty() {
             return Err(ConfigError::NobodyToAsk);
         }
         if self.bootstrap.len() > BOOTSTRAP_MAX {
             return Err(ConfigError::TooManyBootstrapPeers(self.bootstrap.len()));
+        }
+        if self.sources.seeds.len() > BOOTSTRAP_MAX {
+            return Err(ConfigError::TooManyBootstrapPeers(self.sources.seeds.len()));
+        }
+        if self.sources.dns.len() > DNS_NAMES_MAX {
+            return Err(ConfigError::TooManyDnsNames(self.sources.dns.len()));
         }
         if self.version.len() > 64 {
             return Err(ConfigError::VersionTooLong(self.version.len()));
@@ -151,6 +168,7 @@ impl Timing {
         refresh: Duration::from_secs(15 * 60),
         settle: Duration::from_secs(60),
         tick: Duration::from_secs(1),
+        pulse: Duration::from_secs(10),
         compare_clocks: Duration::from_secs(60),
         repair_wait: Duration::from_secs(5),
         repair_every: Duration::from_secs(10 * 60),

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +83,7 @@ pub struct Connections {
     tasks: TaskTracker,
     finishing: TaskTracker,
     stop: CancellationToken,
+    accepts: AtomicBool,
     dial_limit: Duration,
     dials: Mutex<BTreeMap<Goal, SharedDial>>,
 }
@@ -105,6 +106,7 @@ impl Connections {
             tasks: TaskTracker::new(),
             finishing: TaskTracker::new(),
             stop: CancellationToken::new(),
+            accepts: AtomicBool::new(true),
             dial_limit,
             dials: Mutex::new(BTreeMap::new()),
         })
@@ -121,7 +123,14 @@ impl Connections {
                 connections.stats.accepted.fetch_add(1, Ordering::Relaxed);
                 connections.adopt(connection);
             }
+            connections.accepts.store(false, Ordering::Relaxed);
         });
+    }
+
+    /// Whether connections that others dial are still taken: not once the transport is closed, or a
+    /// socket of it has failed.
+    pub fn accepts(&self) -> bool {
+        self.accepts.load(Ordering::Relaxed)
     }
 
     /// Runs a task until it ends or the context stops.
@@ -278,7 +287,7 @@ impl Connections {
         let handshake = self.transport.dial(addr, expected);
         let result = match tokio::time::timeout(self.dial_limit, handshake).await {
             Ok(Ok(connection)) if connection.peer() == self.registry.own() => {
-                Err(DialError::Refused { addr, reason: "it is this node itself".to_owned() })
+                Err(DialError::Itself(addr))
             }
             Ok(result) => result,
             Err(_) => Err(DialError::TimedOut(addr)),

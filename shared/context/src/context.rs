@@ -9,21 +9,24 @@
 //!                       └─────────────────────────────────────────────────────────────────┘
 //! ```
 
+use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dht_kad::lookup::ClosestResult;
 use dht_kad::message::{Mode, NodeInfo, Pong};
-use dht_kad::{Key, NetworkName, NodeId, UnixMs};
+use dht_kad::{Key, NetworkName, NodeId, Refusal, UnixMs};
+use tokio::sync::watch;
 
 use crate::allowance::Allowances;
+use crate::bootstrap_peers::BootstrapPeers;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{ConfigError, ContextConfig};
 use crate::connections::Connections;
 use crate::maintenance;
-use crate::membership::{Membership, Stage};
+use crate::membership::{Membership, NotReady, Stage};
 use crate::operations::holders::HolderMemory;
 use crate::peer_address::PeerAddress;
 use crate::registry::{PeerRegistry, PeerSummary};
@@ -32,6 +35,7 @@ use crate::replication::{LeaveReport, Replication};
 use crate::requests::{AskError, Requests};
 use crate::resolver::Resolver;
 use crate::server::Server;
+use crate::sources::{SourceBook, SourceStatus};
 use crate::stats::{Stats, StatsSnapshot};
 use crate::store::{RecordStore, StoreUsage};
 use crate::transport::{DialError, Transport};
@@ -61,6 +65,9 @@ pub struct Foundations {
 const READY_FIRST: Duration = Duration::from_millis(2);
 
 /// A running node, or a client: cheap to clone, all clones are the same one.
+///
+/// What it does for applications returns boxed futures: lookups and puts are large state machines, which
+/// are then compiled here once, and not again in every program that awaits them.
 #[derive(Clone)]
 pub struct DhtContext {
     pub(crate) inner: Arc<Inner>,
@@ -68,7 +75,9 @@ pub struct DhtContext {
 
 /// What the parts of a context share.
 pub(crate) struct Inner {
+    /// What does not change while it runs; the bootstrap peers and the pace of repair do.
     pub(crate) config: ContextConfig,
+    pub(crate) bootstrap: BootstrapPeers,
     pub(crate) registry: Arc<PeerRegistry>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) requests: Arc<Requests>,
@@ -81,7 +90,10 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<dyn RecordStore>,
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What the last comparison with others' clocks came to.
+    pub(crate) clock_ahead_ms: watch::Sender<Option<i64>>,
     pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) sources: SourceBook,
     /// Tells this process's versions from those of the same identity elsewhere: 24 bits.
     pub(crate) device_tag: u32,
     local_addrs: Vec<SocketAddr>,
@@ -100,7 +112,7 @@ impl DhtContext {
         let saved = on.store.saved_peers();
         let registry =
             Arc::new(PeerRegistry::new(on.transport.local_id(), &local_addrs, &on.clock));
-        let membership = Arc::new(Membership::new(saved.len(), config.solo, config.timing.settle));
+        let membership = Arc::new(Membership::new(saved.len(), config.solo, &config.timing));
         let stats = Arc::new(Stats::default());
         let replication = Arc::new(Replication::new(registry.own(), &config));
         let chance = Chance::from_seed(on.seed);
@@ -136,7 +148,9 @@ impl DhtContext {
             config.mode,
             config.timing.request,
         );
+        let sources = SourceBook::new(&config.sources, &config.network, on.clock.now());
         let inner = Arc::new(Inner {
+            bootstrap: BootstrapPeers::new(config.bootstrap.clone()),
             config,
             registry,
             connections,
@@ -150,7 +164,9 @@ impl DhtContext {
             store: on.store,
             verifier: on.verifier,
             clock: on.clock,
+            clock_ahead_ms: watch::Sender::default(),
             resolver: on.resolver,
+            sources,
             device_tag,
             local_addrs,
         });
@@ -177,6 +193,20 @@ impl DhtContext {
         self.inner.replication.begin_end();
     }
 
+    /// Asks these peers first from now on, and at once. At most
+    /// [`BOOTSTRAP_MAX`](crate::config::BOOTSTRAP_MAX).
+    ///
+    /// # Errors
+    /// [`ConfigError::TooManyBootstrapPeers`]; the list stays as it was.
+    pub fn set_bootstrap(&self, peers: Vec<PeerAddress>) -> Result<(), ConfigError> {
+        self.inner.bootstrap.replace(peers)
+    }
+
+    /// Lets repair move at most so many bytes a second from now on, both ways together.
+    pub fn set_repair_bytes_per_sec(&self, bytes_per_sec: u64) {
+        self.inner.replication.pace.set_bytes_per_sec(bytes_per_sec);
+    }
+
     /// Leaves the network for good: refuses puts from now on, hands over all that it holds to those
     /// that it belongs to without this node and, if all of it was confirmed, tells its neighbours so.
     /// If not, or if this is dropped before its end, the node takes puts again and goes on as before.
@@ -189,11 +219,47 @@ impl DhtContext {
     /// Whether a put that comes now can succeed: the table is settled
     /// ([`membership`](crate::membership)), and it, or this node itself, has a server that holds
     /// what it should, whose acknowledgement counts. A client finds such servers with its first put.
+    /// A node whose socket has failed is never ready: see [`Self::has_socket`].
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        self.not_ready_because().is_none()
+    }
+
+    /// What a put that comes now would fail for; `None` if the node is [ready](Self::is_ready).
+    #[must_use]
+    pub fn not_ready_because(&self) -> Option<NotReady> {
         let inner = &self.inner;
         let counts = || inner.replication.is_whole() || inner.registry.knows_whole();
-        inner.membership.is_settled() && (inner.config.mode == Mode::Client || counts())
+        match inner.membership.stage() {
+            _ if !self.has_socket() => Some(NotReady::NoSocket),
+            Stage::Joining => Some(NotReady::Alone),
+            Stage::CutOff => Some(NotReady::CutOff),
+            Stage::Joined => Some(NotReady::Gathering),
+            Stage::Settled if inner.config.mode == Mode::Client || counts() => None,
+            Stage::Settled => Some(NotReady::NobodyWhole),
+        }
+    }
+
+    /// Whether others can still reach this node through its transport, as far as that can tell: false
+    /// once a socket has failed for good, which only a restart mends.
+    #[must_use]
+    pub fn has_socket(&self) -> bool {
+        self.inner.connections.accepts()
+    }
+
+    /// Whether this node takes puts of others at all, whatever they are.
+    ///
+    /// # Errors
+    /// The refusal that each put gets at present.
+    pub fn takes_puts(&self) -> Result<(), Refusal> {
+        self.inner.server.takes_puts()
+    }
+
+    /// By how many milliseconds this machine's clock is ahead of those of its long-lived peers, behind
+    /// if negative; `None` while too few of them answer.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        *self.inner.clock_ahead_ms.borrow()
     }
 
     /// Waits until [`is_ready`](Self::is_ready).
@@ -252,6 +318,13 @@ impl DhtContext {
         self.inner.registry.summaries()
     }
 
+    /// How each source of peers stands, in the order in which they are asked; those that were not asked
+    /// so far are left out.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.inner.sources.statuses(self.now())
+    }
+
     /// What was counted, and how large things are.
     #[must_use]
     pub fn stats(&self) -> StatsSnapshot {
@@ -271,45 +344,51 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn ping(&self, peer: &PeerAddress) -> Result<(NodeInfo, Pong), AskError> {
-        let inner = &self.inner;
-        let addrs = inner.resolver.resolve(peer).await;
-        let unknown = || DialError::Local {
-            addr: SocketAddr::from(([0, 0, 0, 0], peer.port)),
-            reason: format!("the host {} is not known", peer.host),
-        };
-        let mut last = None;
-        for addr in addrs {
-            match inner.connections.to_address(addr, peer.id).await {
-                Ok(connection) => {
-                    let node = NodeInfo { id: connection.peer(), addrs: vec![addr] };
-                    let pong = inner.requests.ping(&node).await?;
-                    return Ok((node, pong));
+    pub fn ping<'a>(
+        &'a self,
+        peer: &'a PeerAddress,
+    ) -> BoxFuture<'a, Result<(NodeInfo, Pong), AskError>> {
+        Box::pin(async move {
+            let inner = &self.inner;
+            let addrs = inner.resolver.resolve(peer).await;
+            let unknown = || DialError::UnknownHost(peer.host.clone());
+            let mut last = None;
+            for addr in addrs {
+                match inner.connections.to_address(addr, peer.id).await {
+                    Ok(connection) => {
+                        let node = NodeInfo { id: connection.peer(), addrs: vec![addr] };
+                        let pong = inner.requests.ping(&node).await?;
+                        return Ok((node, pong));
+                    }
+                    Err(error) => last = Some(error),
                 }
-                Err(error) => last = Some(error),
             }
-        }
-        Err(last.unwrap_or_else(unknown).into())
+            Err(last.unwrap_or_else(unknown).into())
+        })
     }
 
     /// Looks up the servers closest to `key`, closest first, this one among them if it is one.
-    pub async fn lookup(&self, key: &Key) -> Vec<NodeInfo> {
-        let closest = self.inner.closest_servers(key, Vec::new()).await;
-        closest.into_iter().map(|node| node.info).collect()
+    pub fn lookup<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Vec<NodeInfo>> {
+        Box::pin(async move {
+            let closest = self.inner.closest_servers(key, Vec::new()).await;
+            closest.into_iter().map(|node| node.info).collect()
+        })
     }
 
     /// Looks up the other servers to which what is put at `key` goes: first those that are whole,
     /// closest first.
-    pub async fn holders(&self, key: &Key) -> Vec<NodeInfo> {
-        let mut found = self.inner.responsible_servers(key).await;
-        found.retain(|node| node.info.id != self.node_id());
-        found.sort_by_key(|node| !node.whole);
-        found.into_iter().map(|node| node.info).collect()
+    pub fn holders<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Vec<NodeInfo>> {
+        Box::pin(async move {
+            let mut found = self.inner.responsible_servers(key).await;
+            found.retain(|node| node.info.id != self.node_id());
+            found.sort_by_key(|node| !node.whole);
+            found.into_iter().map(|node| node.info).collect()
+        })
     }
 
     /// As [`lookup`](Self::lookup), with what it took.
-    pub async fn measured_lookup(&self, key: &Key) -> ClosestResult {
-        self.inner.look_up(key, Vec::new(), true).await
+    pub fn measured_lookup<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ClosestResult> {
+        Box::pin(async move { self.inner.look_up(key, Vec::new(), true).await })
     }
 
     /// Whether it answers requests, or only asks.

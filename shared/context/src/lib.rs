@@ -50,6 +50,7 @@
 //! ```
 
 mod allowance;
+mod bootstrap_peers;
 mod chance;
 pub mod clock;
 mod clock_watch;
@@ -59,9 +60,10 @@ pub mod context;
 mod evidence;
 mod maintenance;
 pub mod membership;
+pub mod network_file;
 pub mod node_key;
 pub mod operations;
-pub mod peer_address;
+pub use dht_kad::peer_address;
 pub mod quic;
 #[cfg(test)]
 mod quiet_end;
@@ -70,6 +72,7 @@ pub mod replication;
 pub mod requests;
 pub mod resolver;
 mod server;
+pub mod sources;
 pub mod stats;
 pub mod store;
 pub mod transport;
@@ -79,8 +82,10 @@ pub mod watch;
 
 pub use config::{ContextConfig, Timing};
 pub use context::{DhtContext, Foundations};
+pub use network_file::NetworkFile;
 pub use operations::{
     Delete, GetError, GetOptions, GetReport, LIST_RECORDS_MAX, ListError, ListReport, Put,
     PutError, PutReport, Slot, SlotsReport, Work,
 };
 pub use peer_address::PeerAddress;
+pub use sources::Sources;

@@ -1,4 +1,4 @@
-//! Whether this node belongs to the network: joined, settled, ready.
+//! Whether this node belongs to the network: joined, settled, cut off, ready.
 //!
 //! A node is *joined* once another server has answered it, or if it may be the only one. It is
 //! *settled* once its routing table can be relied on: it holds at least half as many servers as the
@@ -6,17 +6,25 @@
 //! and it forgets only after having had fewer than half of them for long ([`Timing::settle`]): what
 //! is gone for so long is gone, and not just restarting.
 //!
+//! A server is *cut off* while nobody answers it, although its table is still full of servers: a table
+//! empties peer by peer, each after its own time, and a node that says it is well until then misleads
+//! whoever watches it. It knows after twice [`Timing::pulse`], and is itself again with the first answer.
+//!
 //! A node is *ready* when it is settled: a put that comes right then is not refused for that.
 //!
 //! [`Timing::settle`]: crate::config::Timing::settle
+//! [`Timing::pulse`]: crate::config::Timing::pulse
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dht_kad::routing::K;
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::config::Timing;
 
 /// How far a node has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, serde::Serialize)]
@@ -24,10 +32,38 @@ pub enum Stage {
     /// It looks for the network.
     #[default]
     Joining,
+    /// It knows servers, and none of them has answered it for long.
+    CutOff,
     /// It has found some of it, but far fewer servers than it remembers.
     Joined,
     /// Its routing table can be relied on.
     Settled,
+}
+
+/// Why a put that comes now would fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum NotReady {
+    /// It has found nobody.
+    #[error(
+        "no other server has answered; check the bootstrap peers and that UDP reaches them and comes back"
+    )]
+    Alone,
+    /// It knows servers, and none of them answers.
+    #[error(
+        "none of the servers that it knows answers; check that UDP leaves this machine and comes back"
+    )]
+    CutOff,
+    /// Far fewer servers answer than before.
+    #[error(
+        "fewer than half of the servers that it remembers answer; wait for them, or check the network"
+    )]
+    Gathering,
+    /// No server that it knows, nor itself, holds what it should.
+    #[error("no server is known yet that holds all that it should; wait until one is filled")]
+    NobodyWhole,
+    /// Its socket has failed for good.
+    #[error("its UDP socket has failed; restart the node")]
+    NoSocket,
 }
 
 /// How far this node has come, for all who ask or wait for it.
@@ -38,6 +74,7 @@ pub struct Membership {
     looked_around: AtomicBool,
     solo: bool,
     settle: Duration,
+    cut_off: Duration,
 }
 
 #[derive(Debug)]
@@ -49,18 +86,20 @@ struct Memory {
 impl Membership {
     /// A node that remembers so many other servers, and that may be the only one if `solo`.
     #[must_use]
-    pub fn new(remembered: usize, solo: bool, settle: Duration) -> Self {
+    pub fn new(remembered: usize, solo: bool, timing: &Timing) -> Self {
         Membership {
             stage: watch::Sender::default(),
             memory: Mutex::new(Memory { remembered: remembered.min(K), few_since: None }),
             looked_around: AtomicBool::new(false),
             solo,
-            settle,
+            settle: timing.settle,
+            cut_off: 2 * timing.pulse,
         }
     }
 
-    /// Takes note of how many other servers the table holds, and moves the stage accordingly.
-    pub fn observe(&self, servers: usize) {
+    /// Takes note of how many other servers the table holds, and for how long none has answered, and
+    /// moves the stage accordingly.
+    pub fn observe(&self, servers: usize, silent_for: Duration) {
         let mut memory = self.memory();
         let few = servers * 2 < memory.remembered;
         if few {
@@ -75,6 +114,7 @@ impl Membership {
         let stage = match servers {
             0 if self.solo && memory.remembered == 0 => Stage::Settled,
             0 => Stage::Joining,
+            _ if silent_for >= self.cut_off => Stage::CutOff,
             _ if servers * 2 < memory.remembered => Stage::Joined,
             _ => Stage::Settled,
         };
@@ -131,36 +171,48 @@ impl Membership {
 mod tests {
     use super::*;
 
-    const SETTLE: Duration = Duration::from_secs(60);
+    const TIMING: Timing = Timing::DEFAULT;
+    const JUST_HEARD: Duration = Duration::ZERO;
 
     #[tokio::test(start_paused = true)]
     async fn a_restarted_node_settles_once_half_of_the_peers_it_remembers_are_back() {
-        let membership = Membership::new(4, true, SETTLE);
-        membership.observe(0);
+        let membership = Membership::new(4, true, &TIMING);
+        membership.observe(0, JUST_HEARD);
         assert_eq!(membership.stage(), Stage::Joining);
-        membership.observe(1);
+        membership.observe(1, JUST_HEARD);
         assert_eq!(membership.stage(), Stage::Joined);
-        membership.observe(2);
+        membership.observe(2, JUST_HEARD);
         assert_eq!(membership.stage(), Stage::Settled);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_gone_for_long_is_forgotten() {
-        let membership = Membership::new(20, false, SETTLE);
-        membership.observe(3);
+        let membership = Membership::new(20, false, &TIMING);
+        membership.observe(3, JUST_HEARD);
         assert_eq!((membership.stage(), membership.remembered()), (Stage::Joined, 20));
-        tokio::time::advance(SETTLE).await;
-        membership.observe(3);
+        tokio::time::advance(TIMING.settle).await;
+        membership.observe(3, JUST_HEARD);
         assert_eq!((membership.stage(), membership.remembered()), (Stage::Settled, 3));
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_a_solo_node_without_memories_is_settled_alone() {
-        let solo = Membership::new(0, true, SETTLE);
-        solo.observe(0);
+        let solo = Membership::new(0, true, &TIMING);
+        solo.observe(0, JUST_HEARD);
         assert!(solo.is_settled());
-        let other = Membership::new(0, false, SETTLE);
-        other.observe(0);
+        let other = Membership::new(0, false, &TIMING);
+        other.observe(0, JUST_HEARD);
         assert!(!other.is_settled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_table_of_the_silent_is_no_network_and_one_answer_makes_it_one() {
+        let membership = Membership::new(0, false, &TIMING);
+        membership.observe(5, 2 * TIMING.pulse - Duration::from_millis(1));
+        assert_eq!(membership.stage(), Stage::Settled);
+        membership.observe(5, 2 * TIMING.pulse);
+        assert_eq!((membership.stage(), membership.is_settled()), (Stage::CutOff, false));
+        membership.observe(5, JUST_HEARD);
+        assert!(membership.is_settled());
     }
 }

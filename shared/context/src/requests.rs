@@ -18,6 +18,10 @@ use crate::registry::{Heard, PeerRegistry};
 use crate::stats::{Ending, Stats};
 use crate::transport::{CloseReason, Connection, DialError, FrameStream, RequestError};
 
+/// How often a request is made whose connection is lost under it: the second time on a new one. A peer
+/// that loses that, too, is given up.
+const ATTEMPTS_MAX: u32 = 2;
+
 /// A peer gave no usable answer.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -70,6 +74,13 @@ pub struct Measured {
     pub bytes: usize,
 }
 
+/// Whose fault it is held to be if no answer comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    Peer,
+    Nobody,
+}
+
 /// Asks peers.
 pub struct Requests {
     connections: Arc<Connections>,
@@ -114,22 +125,26 @@ impl Requests {
         to: &NodeInfo,
         request: &Request,
     ) -> Result<Measured, AskError> {
+        self.ask_blaming(to, request, Blame::Peer).await
+    }
+
+    async fn ask_blaming(
+        self: &Arc<Self>,
+        to: &NodeInfo,
+        request: &Request,
+        blame: Blame,
+    ) -> Result<Measured, AskError> {
         let frame = codec::encode_request(request)?;
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let started = Instant::now();
-            let had_connection = self.registry.connection(&to.id).is_some();
-            let result = match self.connect(to, had_connection).await {
-                Ok(connection) => self.exchange(&connection, request, frame.clone()).await,
-                Err(error) => Err(error.into()),
-            };
-            let lost = matches!(result, Err(AskError::Request(RequestError::ConnectionLost(_))));
-            let again = lost && attempts < 2;
-            self.note(to.id, request.frame_type(), &result, started, again);
-            if !again {
-                return result;
-            }
+        let ask = |connection| self.exchange(connection, request, frame.clone());
+        self.on_connection(to, request.frame_type(), blame, ask).await
+    }
+
+    /// Asks a peer whether this node can be answered at all. That it is not says nothing of the peer, and
+    /// is not held against it.
+    pub async fn feel_pulse(self: &Arc<Self>, at: &NodeInfo) {
+        let request = Request::Ping(Ping { mode: self.own_mode });
+        if let Err(error) = self.ask_blaming(at, &request, Blame::Nobody).await {
+            tracing::debug!(peer = %at.id, %error, "nobody answers at present, and this peer does not");
         }
     }
 
@@ -172,18 +187,35 @@ impl Requests {
         request: &Request,
     ) -> Result<(Response, FrameStream), AskError> {
         let frame = codec::encode_request(request)?;
+        let open = |connection| self.open_stream(connection, request, frame.clone());
+        self.on_connection(to, request.frame_type(), Blame::Peer, open).await
+    }
+
+    /// Does one exchange on a connection to a peer, counts it, and tells the registry what came of it.
+    /// A connection that turns out to be lost is replaced once.
+    async fn on_connection<T, F>(
+        self: &Arc<Self>,
+        to: &NodeInfo,
+        frame_type: u16,
+        blame: Blame,
+        exchange: impl Fn(Arc<dyn Connection>) -> F,
+    ) -> Result<T, AskError>
+    where
+        F: Future<Output = Result<T, AskError>>,
+    {
         let mut attempts = 0;
         loop {
             attempts += 1;
             let started = Instant::now();
             let had_connection = self.registry.connection(&to.id).is_some();
             let result = match self.connect(to, had_connection).await {
-                Ok(connection) => self.open_stream(&connection, request, frame.clone()).await,
+                Ok(connection) => exchange(connection).await,
                 Err(error) => Err(error.into()),
             };
             let lost = matches!(result, Err(AskError::Request(RequestError::ConnectionLost(_))));
-            let again = lost && attempts < 2;
-            self.note(to.id, request.frame_type(), &result, started, again);
+            let again = lost && attempts < ATTEMPTS_MAX;
+            let forgiven = again || blame == Blame::Nobody;
+            self.note(to.id, frame_type, &result, started, forgiven);
             if !again {
                 return result;
             }
@@ -192,7 +224,7 @@ impl Requests {
 
     async fn open_stream(
         &self,
-        connection: &Arc<dyn Connection>,
+        connection: Arc<dyn Connection>,
         request: &Request,
         frame: bytes::Bytes,
     ) -> Result<(Response, FrameStream), AskError> {
@@ -240,15 +272,16 @@ impl Requests {
             let request = Request::Ping(Ping { mode: requests.own_mode });
             let Ok(frame) = codec::encode_request(&request) else { return };
             let started = Instant::now();
-            let result = requests.exchange(&connection, &request, frame).await;
-            requests.note(connection.peer(), request.frame_type(), &result, started, false);
+            let peer = connection.peer();
+            let result = requests.exchange(connection, &request, frame).await;
+            requests.note(peer, request.frame_type(), &result, started, false);
         });
     }
 
     /// One request and its answer on one connection.
     async fn exchange(
         &self,
-        connection: &Arc<dyn Connection>,
+        connection: Arc<dyn Connection>,
         request: &Request,
         frame: bytes::Bytes,
     ) -> Result<Measured, AskError> {
@@ -306,7 +339,7 @@ impl Requests {
         frame_type: u16,
         result: &Result<T, AskError>,
         started: Instant,
-        asked_again: bool,
+        forgiven: bool,
     ) {
         let ending = match result {
             Ok(_) => Ending::Ok,
@@ -318,7 +351,7 @@ impl Requests {
             result,
             Err(AskError::Dial(DialError::TooMany | DialError::Stopping) | AskError::Codec(_))
         );
-        if ending == Ending::Failed && !own_fault && !asked_again {
+        if ending == Ending::Failed && !own_fault && !forgiven {
             self.registry.failed(&peer);
         }
         self.stats.note_asked(frame_type, ending, started.elapsed());

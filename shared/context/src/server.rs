@@ -73,7 +73,11 @@ impl Service for Arc<Server> {
         let started = Instant::now();
         let request = match codec::decode_request(&frame) {
             Ok(request) => request,
-            Err(error) => return Answer::Ready(encode(&Response::Refused(error.into()))),
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                self.stats.note_refusal(&refusal);
+                return Answer::Ready(encode(&Response::Refused(refusal)));
+            }
         };
         let (frame_type, asked_bytes) = (request.frame_type(), frame.len());
         if !self.allowances.take(&asker.addr, &request) {
@@ -293,7 +297,7 @@ impl Server {
     }
 
     /// Whether a put would be refused whatever it is.
-    fn takes_puts(&self) -> Result<(), Refusal> {
+    pub(crate) fn takes_puts(&self) -> Result<(), Refusal> {
         if self.replication.is_ending() {
             return Err(Refusal::Restarting);
         }
@@ -301,13 +305,15 @@ impl Server {
     }
 
     fn note(&self, frame_type: u16, response: &Response, started: Instant) {
-        let ending = match response {
-            Response::Refused(_) => Ending::Refused,
-            Response::StoreResults(results) if results.results.iter().any(Result::is_err) => {
-                Ending::Refused
+        let refusals = match response {
+            Response::Refused(refusal) => vec![refusal],
+            Response::StoreResults(results) => {
+                results.results.iter().filter_map(|result| result.as_ref().err()).collect()
             }
-            _ => Ending::Ok,
+            _ => Vec::new(),
         };
+        refusals.iter().for_each(|refusal| self.stats.note_refusal(refusal));
+        let ending = if refusals.is_empty() { Ending::Ok } else { Ending::Refused };
         if matches!(frame_type, TYPE_FIND | TYPE_STORE) {
             self.replication.pace.note_foreground();
         }

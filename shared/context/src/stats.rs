@@ -1,18 +1,20 @@
-//! What a context counts: requests asked and answered, their latencies, and failures.
+//! What a context counts: requests asked and answered, their latencies, refusals and failures.
+
+mod latencies;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dht_kad::Refusal;
 use dht_kad::message::{
     TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_RECONCILE, TYPE_STORE, TYPE_WATCH,
 };
 
 use crate::replication::ReplicationFigures;
 use crate::watch::WatchFigures;
+pub use latencies::{LATENCY_BUCKETS, Latencies};
 
-/// Buckets of a latency histogram: the upper bound of bucket `n` is `2^n` microseconds, and the
-/// last one, from 17 s on, is more than any time limit here.
-const LATENCY_BUCKETS: usize = 26;
+use latencies::LatencyCounts;
 
 /// Counts of one kind of request.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ pub struct Counts {
     ok: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
-    latency: [AtomicU64; LATENCY_BUCKETS],
+    latency: LatencyCounts,
 }
 
 /// How a request ended.
@@ -39,6 +41,8 @@ pub enum Ending {
 pub struct Stats {
     asked: [Counts; KINDS.len()],
     answered: [Counts; KINDS.len()],
+    /// Refusals, by place in [`Refusal::NUMBERS`].
+    refusals: [AtomicU64; Refusal::NUMBERS.len()],
     /// Dials that failed.
     pub dials_failed: AtomicU64,
     /// Dials that led to a connection.
@@ -71,6 +75,13 @@ pub struct StatsSnapshot {
     pub asked: Vec<(&'static str, CountsSnapshot)>,
     /// Requests that this context answered, by kind.
     pub answered: Vec<(&'static str, CountsSnapshot)>,
+    /// How long the requests took that this context asked, by kind.
+    pub asked_latencies: Vec<(&'static str, Latencies)>,
+    /// How long the requests took that this context answered, by kind.
+    pub answered_latencies: Vec<(&'static str, Latencies)>,
+    /// What this context refused, requests and single records, by the name of each reason's
+    /// [number](dht_kad::ErrorNumber); all reasons, also those that never came.
+    pub refusals: Vec<(&'static str, u64)>,
     /// Dials that led to a connection.
     pub dials_ok: u64,
     /// Dials that failed.
@@ -102,39 +113,19 @@ impl Counts {
             Ending::Failed => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
-        let last = LATENCY_BUCKETS - 1;
-        if let Some(count) = self.latency.get(bucket.min(last)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.latency.note(took);
     }
 
     fn read(&self) -> CountsSnapshot {
-        let buckets: Vec<u64> =
-            self.latency.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let latencies = self.latency.read();
         CountsSnapshot {
             ok: self.ok.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
-            p50_us: percentile(&buckets, 50),
-            p99_us: percentile(&buckets, 99),
+            p50_us: latencies.percentile_us(50),
+            p99_us: latencies.percentile_us(99),
         }
     }
-}
-
-/// The upper bound of the bucket in which the given part of all measurements has been reached.
-fn percentile(buckets: &[u64], percent: u64) -> u64 {
-    let total: u64 = buckets.iter().sum();
-    let wanted = (total * percent).div_ceil(100);
-    let mut seen = 0;
-    for (bucket, count) in buckets.iter().enumerate() {
-        seen += count;
-        if total > 0 && seen >= wanted {
-            return 1 << bucket;
-        }
-    }
-    0
 }
 
 impl Stats {
@@ -152,6 +143,15 @@ impl Stats {
         }
     }
 
+    /// Counts a request, or one record of it, that this context refused.
+    pub fn note_refusal(&self, refusal: &Refusal) {
+        let number = refusal.number();
+        let place = Refusal::NUMBERS.iter().position(|counted| *counted == number);
+        if let Some(count) = place.and_then(|place| self.refusals.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Counts something false in an answer.
     pub fn note_lie(&self) {
         self.lies.fetch_add(1, Ordering::Relaxed);
@@ -163,9 +163,18 @@ impl Stats {
         let named = |counts: &[Counts]| {
             KINDS.iter().copied().zip(counts.iter().map(Counts::read)).collect()
         };
+        let latencies = |counts: &[Counts]| {
+            let each = counts.iter().map(|counts| counts.latency.read());
+            KINDS.iter().copied().zip(each).collect()
+        };
+        let reasons = Refusal::NUMBERS.iter().map(|number| number.name());
+        let refused = self.refusals.iter().map(|count| count.load(Ordering::Relaxed));
         StatsSnapshot {
             asked: named(&self.asked),
             answered: named(&self.answered),
+            asked_latencies: latencies(&self.asked),
+            answered_latencies: latencies(&self.answered),
+            refusals: reasons.zip(refused).collect(),
             dials_ok: self.dials_ok.load(Ordering::Relaxed),
             dials_failed: self.dials_failed.load(Ordering::Relaxed),
             accepted: self.accepted.load(Ordering::Relaxed),
@@ -193,14 +202,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_the_upper_bound_of_their_bucket() {
+    fn a_request_counts_as_one_of_its_kind() {
         let stats = Stats::default();
-        for micros in (0..98).map(|_| 100).chain([5_000, 70_000]) {
-            stats.note_asked(TYPE_FIND, Ending::Ok, Duration::from_micros(micros));
-        }
-        let find = stats.read().asked[2];
-        assert_eq!((find.0, find.1.ok), ("find", 100));
-        assert_eq!((find.1.p50_us, find.1.p99_us), (128, 8192));
-        assert_eq!(stats.read().asked[0].1, CountsSnapshot::default());
+        stats.note_asked(TYPE_FIND, Ending::Ok, Duration::from_micros(100));
+        let read = stats.read();
+        let find = read.asked[2];
+        assert_eq!((find.0, find.1.ok, find.1.p50_us, find.1.p99_us), ("find", 1, 128, 128));
+        assert_eq!(read.asked_latencies[2].1.sum(), Duration::from_micros(100));
+        assert_eq!(read.asked[0].1, CountsSnapshot::default());
+        assert_eq!(read.answered[2].1, CountsSnapshot::default());
+    }
+
+    #[test]
+    fn a_refusal_counts_for_its_reason_alone() {
+        let stats = Stats::default();
+        stats.note_refusal(&Refusal::Busy);
+        stats.note_refusal(&Refusal::SeqTooLow { stored: 3 });
+        stats.note_refusal(&Refusal::SeqTooLow { stored: 4 });
+        let refusals = stats.read().refusals;
+        let some: Vec<_> = refusals.into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(some, [("SeqTooLow", 2), ("Busy", 1)]);
     }
 }

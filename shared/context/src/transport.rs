@@ -135,6 +135,9 @@ pub enum DialError {
         /// What the other side or TLS said.
         reason: String,
     },
+    /// This node answered itself.
+    #[error("{0} is this node itself; name another one")]
+    Itself(SocketAddr),
     /// Somebody else is there.
     #[error("{addr} is node {found}, not {expected}; correct the pinned node id or the address")]
     WrongNode {
@@ -153,6 +156,9 @@ pub enum DialError {
         /// What the operating system said.
         reason: String,
     },
+    /// The name of a host leads nowhere.
+    #[error("the host {0} is not known; check its spelling and this machine's network")]
+    UnknownHost(String),
     /// This node dials as many others as it may already.
     #[error("this node is dialling too many others; try again in a moment")]
     TooMany,
@@ -181,9 +187,11 @@ impl DialError {
             DialError::WrongNode { .. } => ErrorNumber::WrongNode,
             DialError::TimedOut(_) => ErrorNumber::TimedOut,
             DialError::TooMany => ErrorNumber::Busy,
-            DialError::Refused { .. } | DialError::Local { .. } | DialError::Stopping => {
-                ErrorNumber::Unreachable
-            }
+            DialError::Refused { .. }
+            | DialError::Itself(_)
+            | DialError::Local { .. }
+            | DialError::UnknownHost(_)
+            | DialError::Stopping => ErrorNumber::Unreachable,
         }
     }
 }

@@ -8,6 +8,8 @@
 
 mod node;
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use dht_context::clock::{Clock, SystemClock};
 use dht_context::operations::RANGES_MAX;
@@ -98,6 +100,17 @@ async fn start_network(servers: usize) -> (Vec<Node>, Node) {
     (nodes, client)
 }
 
+/// Waits until every server has all of these, those that a majority did not wait for among them.
+async fn everywhere(nodes: &[Node], records: &[ValidRecord]) {
+    for node in nodes {
+        for record in records {
+            while !node.store.holds(record).await {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
 /// How many requests of this kind were answered.
 fn asked(node: &Node, kind: &str) -> u64 {
     let asked = node.context.stats().asked;
@@ -120,6 +133,7 @@ async fn a_batch_goes_out_in_few_requests_and_every_record_is_acknowledged() {
         }
     }
     assert!(asked(&client, "store") <= 9, "three pages to each of three servers");
+    within(everywhere(&nodes, &records)).await;
     for node in &nodes {
         for consistency in [Consistency::One, Consistency::Default, Consistency::Quorum] {
             let (slots, deleted) = mailbox.slots(&node.context, &EVERYTHING, consistency).await;
@@ -136,6 +150,20 @@ async fn large_records_are_cut_into_pages_that_fit_a_frame() {
     assert!(results.iter().all(Result::is_ok));
     let (slots, _) = mailbox.slots(&client.context, &[(2, 4), (7, 8)], Consistency::Quorum).await;
     assert_eq!(slots, [2, 3, 4, 7, 8]);
+}
+
+#[tokio::test]
+async fn each_signature_is_checked_once_whoever_shows_the_record_first() {
+    let (nodes, client) = start_network(3).await;
+    let mailbox = Mailbox::new("checked once");
+    // Several pages with bodies, and one of heads: whichever of them comes first.
+    let records = mailbox.letters(200, 2_000);
+    within(client.context.put_batch(records.clone())).await.unwrap();
+    within(everywhere(&nodes, &records)).await;
+    let before = client.verified.load(Ordering::Relaxed);
+    let (slots, _) = mailbox.slots(&client.context, &EVERYTHING, Consistency::Quorum).await;
+    assert_eq!(slots.len(), 200);
+    assert_eq!(client.verified.load(Ordering::Relaxed) - before, 200);
 }
 
 #[tokio::test]

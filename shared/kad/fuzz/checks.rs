@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dht_kad::admission::{Amount, Existing, Limits, Path, Plan, Usage, plan_put};
+use dht_kad::bootstrap_list::{BootstrapList, NODES_MAX};
 use dht_kad::codec::{
     FrameHeader, decode_request, decode_response, encode_request, encode_response, split_frame,
 };
 use dht_kad::message::{FRAME_HEADER, FRAME_MAX};
-use dht_kad::record::layout::{EMPTY_BODY_HASH, RECORD_MAX};
+use dht_kad::record::layout::{BODY_MAX, EMPTY_BODY_HASH, RECORD_MAX};
 use dht_kad::record::{Kind, Retention};
 use dht_kad::{NetworkName, ParsedRecord, RecordId, UnixMs, ValidRecord};
 
@@ -21,12 +22,13 @@ use dht_kad::{NetworkName, ParsedRecord, RecordId, UnixMs, ValidRecord};
 pub(crate) type Check = fn(&[u8]);
 
 /// Every target, by name.
-pub(crate) const TARGETS: [(&str, Check); 5] = [
+pub(crate) const TARGETS: [(&str, Check); 6] = [
     ("record_parse", record_parse),
     ("request", request),
     ("response", response),
     ("frame_header", frame_header),
     ("plan_put", plan_puts),
+    ("bootstrap_list", bootstrap_list),
 ];
 
 fn network() -> NetworkName {
@@ -73,6 +75,17 @@ pub(crate) fn response(data: &[u8]) {
     let encoded = encode_response(&response).expect("what was decoded can be encoded");
     assert!(encoded.len() <= frame.len());
     assert_eq!(decode_response(&encoded), Ok(response));
+}
+
+/// What decodes as a list of bootstrap nodes is bounded, and encodes to the very same bytes.
+pub(crate) fn bootstrap_list(data: &[u8]) {
+    let Ok(list) = BootstrapList::decode(data) else { return };
+    assert_eq!(list.encode(), data);
+    assert!(data.len() <= BODY_MAX && list.nodes().len() <= NODES_MAX);
+    assert!(list.nodes().is_sorted_by(|one, next| one.id < next.id));
+    for node in list.nodes() {
+        assert!(node.addrs.iter().all(|addr| addr.id == Some(node.id)));
+    }
 }
 
 /// A header never lets a payload in that is longer than allowed, and a frame is all there is.

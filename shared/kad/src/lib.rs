@@ -48,6 +48,7 @@
 
 pub mod admission;
 pub mod audit;
+pub mod bootstrap_list;
 mod bounded;
 pub mod codec;
 pub mod domain;
@@ -56,6 +57,7 @@ pub mod id;
 pub mod lookup;
 pub mod message;
 pub mod network;
+pub mod peer_address;
 pub mod put;
 pub mod reconcile;
 pub mod record;
@@ -66,6 +68,7 @@ pub mod time;
 pub use error_number::ErrorNumber;
 pub use id::{Distance, Key, NodeId};
 pub use network::NetworkName;
+pub use peer_address::PeerAddress;
 pub use record::{ParsedRecord, Precedence, RecordDraft, RecordId, ValidRecord};
 pub use refusal::Refusal;
 pub use time::UnixMs;

@@ -139,6 +139,33 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The numbers that refusals have, ascending: one for each reason that can be counted.
+    pub const NUMBERS: [ErrorNumber; 23] = [
+        ErrorNumber::Internal,
+        ErrorNumber::MalformedRecord,
+        ErrorNumber::UnknownRecordVersion,
+        ErrorNumber::TooLarge,
+        ErrorNumber::BadSignature,
+        ErrorNumber::FromTheFuture,
+        ErrorNumber::Expired,
+        ErrorNumber::SeqTooLow,
+        ErrorNumber::SeqConflict,
+        ErrorNumber::GuardTooShort,
+        ErrorNumber::UnexpectedSeq,
+        ErrorNumber::Full,
+        ErrorNumber::WorkTooLow,
+        ErrorNumber::ReadOnly,
+        ErrorNumber::ClockUnsure,
+        ErrorNumber::Blocked,
+        ErrorNumber::Restarting,
+        ErrorNumber::BodyMissing,
+        ErrorNumber::UnknownRequest,
+        ErrorNumber::FrameTooLong,
+        ErrorNumber::MalformedFrame,
+        ErrorNumber::Busy,
+        ErrorNumber::NotAServer,
+    ];
+
     /// The refusal's number.
     #[must_use]
     pub fn number(&self) -> ErrorNumber {

@@ -401,3 +401,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_refusal_has_one_of_the_numbers_that_are_counted() {
+    let mut numbers: Vec<_> = refusals().iter().map(|(_, refusal)| refusal.number()).collect();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers, Refusal::NUMBERS);
+}

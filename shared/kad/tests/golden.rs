@@ -11,10 +11,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use dht_kad::bootstrap_list::{self, BootstrapList, BootstrapNode};
 use dht_kad::codec::{decode_request, decode_response, encode_request, encode_response};
 use dht_kad::message::Response;
 use dht_kad::message::audit::{Receipt, proof};
-use dht_kad::{NodeId, ParsedRecord, Refusal, domain};
+use dht_kad::{NodeId, ParsedRecord, Refusal, UnixMs, domain};
 use samples::{NONCE, identity, network, node_id, receipt, records, refusals, requests, responses};
 
 /// Named bytes.
@@ -101,6 +102,47 @@ fn response_vectors() -> Vectors {
         .collect()
 }
 
+fn list_node(number: u8, addrs: &[&str], tags: &str) -> BootstrapNode {
+    let addrs = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+    BootstrapNode { id: NodeId::from_bytes([number; 32]), addrs, tags: tags.to_owned() }
+}
+
+fn list_vectors() -> Vectors {
+    let (two, one) = (
+        list_node(2, &["node.example.org:4400", "[2001:db8::1]:4400"], ""),
+        list_node(1, &["192.0.2.1:4400"], "Vienna"),
+    );
+    let four = list_node(3, &["a:1", "b:2", "c:3", "d:65535"], &"x".repeat(64));
+    [
+        ("list_empty", vec![]),
+        ("list_of_one", vec![one.clone()]),
+        ("list_of_two", vec![two.clone(), one.clone()]),
+        ("list_full_node", vec![four.clone()]),
+        ("list_of_three", vec![four, two, one]),
+    ]
+    .map(|(name, nodes)| (name.to_owned(), BootstrapList::new(nodes).unwrap().encode().to_vec()))
+    .into()
+}
+
+#[test]
+fn every_form_of_a_bootstrap_list_is_as_it_ever_was() {
+    let lists = list_vectors();
+    for (name, body) in &lists {
+        let list = BootstrapList::decode(body).unwrap();
+        assert_eq!(list.encode(), body, "{name}");
+    }
+    let list = BootstrapList::decode(&lists[2].1).unwrap();
+    let now = UnixMs(1_800_000_000_000);
+    let record = list.draft(&network(), now).sign(&identity(1), &network()).unwrap();
+    let publisher = identity(1).verifying_key().to_bytes();
+    let key = bootstrap_list::key(&network(), &publisher);
+    assert_eq!(record.id().key, key);
+    let signed = [("key", key.0.to_vec()), ("record_of_two", record.bytes().to_vec())];
+    let signed = signed.map(|(name, bytes)| (name.to_owned(), bytes));
+    let about = "Lists of bootstrap nodes; the record is signed by 32 bytes 01 in \"vectors\".";
+    check("bootstrap_lists.txt", about, &[lists, signed.into()].concat());
+}
+
 #[test]
 fn derived_values_are_as_they_ever_were() {
     let about = "Keys, labels and digests in the network \"vectors\".";
@@ -154,6 +196,7 @@ fn the_corpora_hold_every_vector() {
     let frames = [request_vectors(), response_vectors()].concat();
     let corpora = [
         ("record_parse", record_vectors()),
+        ("bootstrap_list", list_vectors()),
         ("request", request_vectors()),
         ("response", response_vectors()),
         ("frame_header", frames.into_iter().filter(|(_, bytes)| bytes.len() < 100).collect()),

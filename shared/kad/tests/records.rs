@@ -63,12 +63,27 @@ proptest! {
         prop_assert_eq!(read.body(), Some(draft.body.clone()));
         prop_assert_eq!(read.verify(&network()).unwrap(), record.clone());
         let head = ParsedRecord::parse(record.head_bytes()).unwrap().verify(&network()).unwrap();
-        prop_assert_eq!(head, record.head_only());
+        prop_assert_eq!(&head, &record.head_only());
+        let whole = ParsedRecord::parse(record.bytes().clone()).unwrap();
+        prop_assert_eq!(head.with_body_of(whole), Ok(record));
     }
 
     #[test]
     fn any_bytes_are_read_safely(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let _refused_mostly = ParsedRecord::parse(Bytes::from(bytes));
+    }
+}
+
+#[test]
+fn a_head_that_is_known_vouches_for_its_own_body_alone() {
+    for (name, record) in records() {
+        let (head, bytes) = (record.head_only(), record.bytes().to_vec());
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let Ok(changed) = ParsedRecord::parse(Bytes::from(changed)) else { continue };
+            assert!(head.with_body_of(changed).is_err(), "{name}: byte {at}");
+        }
     }
 }
 

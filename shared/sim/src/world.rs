@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use dht_context::clock::Clock;
 use dht_context::node_key::NodeKey;
-use dht_context::resolver::Resolver;
+use dht_context::resolver::{Resolver, TextError};
 use dht_context::verify::InlineSigner;
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::admission::Limits;
@@ -74,6 +74,11 @@ struct NoNames;
 impl Resolver for NoNames {
     fn resolve(&self, peer: &PeerAddress) -> BoxFuture<'static, Vec<SocketAddr>> {
         Box::pin(std::future::ready(peer.socket_addr().into_iter().collect()))
+    }
+
+    fn texts(&self, name: &str) -> BoxFuture<'static, Result<Vec<String>, TextError>> {
+        let reason = "there are no names in the simulator".to_owned();
+        Box::pin(std::future::ready(Err(TextError { name: name.to_owned(), reason })))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rounds: echo and nodes in turn, each at each number of operations in flight.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -24,17 +24,25 @@ const NETWORK_NODES: usize = 3;
 const OPS: [&str; 5] = ["put", "get", "fetch", "miss", "lookup"];
 const REPEATS: usize = 4;
 
+/// What two people do over the network, each once; what the first of them costs is how they become
+/// contacts, and is not told.
+const LETTER_OPS: [&str; 5] = ["meet", "send", "receive", "ack", "follow"];
+/// Letters of `follow` that `dht-client bench` does not count.
+const FOLLOW_WARM_UP: f64 = 16.0;
+
 /// How much is done at each number in flight: enough for a phase to take tenths of a second.
 struct Load {
     concurrency: usize,
     echoes: u64,
     solo: u64,
     network: u64,
+    /// Letters, which go in batches of their own whatever is in flight besides.
+    letters: u64,
 }
 
 const LOADS: [Load; 2] = [
-    Load { concurrency: 1, echoes: 20_000, solo: 1_500, network: 500 },
-    Load { concurrency: 64, echoes: 60_000, solo: 10_000, network: 3_000 },
+    Load { concurrency: 1, echoes: 20_000, solo: 1_500, network: 500, letters: 0 },
+    Load { concurrency: 64, echoes: 60_000, solo: 10_000, network: 3_000, letters: 1_000 },
 ];
 
 /// What is running, to be asked round after round.
@@ -43,10 +51,12 @@ pub struct Rounds {
     echo_listen: String,
     solo: Node,
     network: Vec<Node>,
+    dir: PathBuf,
 }
 
 impl Rounds {
-    /// Starts everything that is asked; the nodes' data goes below `dir`.
+    /// Starts everything that is asked; the nodes' data goes below `dir`, and so do the profiles of those
+    /// who write letters.
     ///
     /// # Errors
     /// Where something does not start until `deadline`.
@@ -62,7 +72,7 @@ impl Rounds {
         for node in &network {
             node.peers_after(NETWORK_NODES as u64 - 1, deadline)?;
         }
-        Ok(Rounds { echo, echo_listen, solo, network })
+        Ok(Rounds { echo, echo_listen, solo, network, dir: dir.to_owned() })
     }
 
     /// Runs up to `count` rounds, and begins none that would outlast `deadline` if it took as long
@@ -104,26 +114,10 @@ impl Rounds {
         for (setup, nodes, count) in
             [(Setup::Solo, vec![&self.solo], load.solo), (Setup::Network, network, load.network)]
         {
-            let (first, servers) = (nodes.first(), nodes.iter().map(|node| &node.process));
-            let listen = first.map_or("", |node| node.listen.as_str());
-            let servers: Vec<&Running> = servers.collect();
             let phases = node_phases();
-            let (ops, count) = (phases.join(","), count.to_string());
-            let args = [
-                "--bootstrap",
-                listen,
-                "--json",
-                "bench",
-                "--ops",
-                &ops,
-                "--size",
-                VALUE_BYTES,
-                "--count",
-                &count,
-                "--concurrency",
-                &concurrency,
-            ];
-            let mut client = Running::start("dht-client", &args, Stdio::inherit())?;
+            let flags = ["--concurrency", &concurrency];
+            let mut client = start_client(&nodes, &phases, count, &flags)?;
+            let servers: Vec<&Running> = nodes.iter().map(|node| &node.process).collect();
             let mut ask = Ask { client: &mut client, servers: &servers, deadline };
             let mut cpu_before = ask.servers_cpu_secs()?;
             for op in OPS {
@@ -135,8 +129,43 @@ impl Rounds {
             }
             ask.end()?;
         }
-        Ok(())
+        match load.letters {
+            0 => Ok(()),
+            _ => self.letters(load, figures, deadline),
+        }
     }
+
+    fn letters(&self, load: &Load, figures: &mut Figures, deadline: Instant) -> anyhow::Result<()> {
+        let nodes: Vec<&Node> = self.network.iter().collect();
+        let dir = self.dir.display().to_string();
+        let mut client = start_client(&nodes, &LETTER_OPS, load.letters, &["--dir", &dir])?;
+        let servers: Vec<&Running> = nodes.iter().map(|node| &node.process).collect();
+        let mut ask = Ask { client: &mut client, servers: &servers, deadline };
+        let [meet, letters @ ..] = LETTER_OPS;
+        ask.next_phase(meet)?;
+        let mut cpu_before = ask.servers_cpu_secs()?;
+        for op in letters {
+            let warm_up = if op == "follow" { FOLLOW_WARM_UP } else { 0.0 };
+            let sample = ask.next_sample(op, warm_up, &mut cpu_before)?;
+            let phase = Phase { concurrency: load.concurrency, setup: Setup::Network, op };
+            figures.add(phase, sample);
+        }
+        ask.end()
+    }
+}
+
+/// The client, which measures these phases against the first of some nodes.
+fn start_client(
+    nodes: &[&Node],
+    phases: &[&str],
+    count: u64,
+    flags: &[&str],
+) -> anyhow::Result<Running> {
+    let listen = nodes.first().map_or("", |node| node.listen.as_str());
+    let (ops, count) = (phases.join(","), count.to_string());
+    let args = ["--bootstrap", listen, "--json", "bench", "--ops", &ops, "--size", VALUE_BYTES];
+    let args = [args.as_slice(), &["--count", &count], flags].concat();
+    Running::start("dht-client", &args, Stdio::inherit())
 }
 
 /// The operations of one run of the client: puts once, since they take long, reads repeatedly.

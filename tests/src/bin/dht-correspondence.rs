@@ -10,7 +10,7 @@ use dht_tests::correspondence::Correspondence;
 #[derive(Parser)]
 struct Arguments {
     /// How many seeds.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 1)]
     seeds: u64,
     /// The first of them.
     #[arg(long, default_value_t = 1)]
@@ -32,6 +32,8 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
+        let (packets, lost) = (run.letters, run.lost_writes);
+        println!("seed {seed}: trace={} packets={packets} lost_writes={lost}", run.trace);
         match run.verdict {
             Ok(()) => println!("seed {seed}: kept; {}", run.notes.join("; ")),
             Err(failure) => {

@@ -10,36 +10,44 @@ use dht_kad::Refusal;
 use dht_kad::refusal::FullScope;
 use dht_tests::programs::{self, DAEMON};
 use dht_tests::records::{draft, sign, signer};
-use dht_tests::{CommandLine, NodeOptions, NodeProcess, WirePeer, eventually, ports};
+use dht_tests::{
+    CommandLine, NameServer, NetworkPlace, NodeOptions, NodeProcess, WirePeer, eventually, ports,
+};
 
 const BAD_CONFIG: u8 = 80;
 const NOT_BUILT_YET: u8 = 90;
 
-/// Every flag of `run`; each has its effect shown below.
-const FLAGS: [&str; 9] = [
+/// Every flag of `run`; each has its effect shown below, `--network-file` and `--dns-server` as fields
+/// are in `bootstrap_sources`.
+const FLAGS: [&str; 11] = [
     "--admin",
     "--bootstrap",
     "--config",
     "--data-dir",
+    "--dns-server",
     "--listen",
     "--mode",
     "--network",
+    "--network-file",
     "--repair-bytes-per-sec",
     "--solo",
 ];
 /// Every field of the configuration; each has its effect shown below, `max_bytes` in the test of
-/// `put_says_ok_stores_nothing` and `admin_public` through `admin`.
-const FIELDS: [&str; 14] = [
+/// `put_says_ok_stores_nothing`, `admin_public` through `admin`, and `network_file` and `dns_server` in
+/// `bootstrap_sources`.
+const FIELDS: [&str; 16] = [
     "admin",
     "bootstrap",
     "cache_bytes",
     "data_dir",
+    "dns_server",
     "listen",
     "log",
     "max_bytes",
     "min_free_bytes",
     "mode",
     "network",
+    "network_file",
     "repair_bytes_per_sec",
     "solo",
     "store",
@@ -133,6 +141,20 @@ fn the_network_is_the_one_that_is_named() {
         let ping = CommandLine::new(&[]).run(&["ping", &node.peer(), "--network", "other"]);
         assert_eq!(ping.status, 0, "{ping:?}");
     }
+}
+
+#[test]
+fn the_network_file_and_the_name_server_are_those_of_the_flags() {
+    let place = NetworkPlace::new(&["--dns", "_dht.dht.test"]);
+    let target = NodeProcess::start(place.path("target"), NodeOptions::solo());
+    let names = NameServer::start();
+    names.add_texts("_dht.dht.test", &[&format!("dht-peer={}", target.pinned())]);
+    let file = place.file().display().to_string();
+    let server = names.addr().to_string();
+    let arguments = ["--network-file", &file, "--dns-server", &server].map(str::to_owned).to_vec();
+    let options = NodeOptions { arguments, ..NodeOptions::default() };
+    let node = NodeProcess::start(place.path("node"), options);
+    assert!(node.status()["table"].as_u64() >= Some(1));
 }
 
 #[test]

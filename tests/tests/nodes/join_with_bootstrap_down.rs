@@ -16,7 +16,11 @@ fn join_with_bootstrap_down() {
     });
     assert_eq!((&alone["ready"], &alone["stage"]), (&false.into(), &"joining".into()));
     assert!(!second.is_ready(), "it does not say that it is ready");
-    assert!(second.log().matches("no bootstrap peer answers").count() >= 2, "and says so");
+    assert_eq!(second.log().matches("no bootstrap peer answers").count(), 1, "once a minute");
+    let source = &alone["sources"][0];
+    assert_eq!((&source["source"], &source["answered"]), (&"configured".into(), &0.into()));
+    let problem = source["problem"].as_str().unwrap();
+    assert!(problem.contains(&first.peer()) && second.log().contains(problem), "{problem}");
 
     first.spawn();
     first.await_ready();

@@ -9,12 +9,14 @@
 )]
 
 mod answers_mixed_up;
+mod bootstrap_sources;
 mod config_silently_dropped;
 mod distance_sorted_backwards;
 mod duplicate_connections;
 mod forgets_peers_at_restart;
 mod join_with_bootstrap_down;
 mod lock_across_io;
+mod network_files;
 mod ready_before_usable;
 mod sigterm_loses_data;
 mod three_peers_in_a_second;

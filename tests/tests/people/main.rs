@@ -9,5 +9,9 @@
 
 mod a_lost_laptop;
 mod a_thousand_letters;
+mod in_the_simulator;
+mod killed_between_any_two_steps;
 mod person;
+mod round_trips;
+mod two_windows;
 mod what_nodes_see;

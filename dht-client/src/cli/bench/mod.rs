@@ -12,9 +12,13 @@
 //! | fetch | a get without the signature check | the same |
 //! | miss | a get of what was never put | anything found |
 //! | lookup | of a random key | nothing |
+//! | meet, send, receive, ack, follow | letters between two people: see [`letters`] | other letters |
 
+mod letters;
 mod phase;
 mod values;
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use dht_client::{
@@ -25,6 +29,7 @@ use dht_kad::record::layout::BODY_MAX;
 use super::arguments;
 use super::failure::Failure;
 use super::session::Session;
+use letters::Correspondents;
 use phase::{Checked, Load, Phase};
 use values::Values;
 
@@ -39,13 +44,13 @@ const WARM_UP_MAX: u64 = 64;
 /// Arguments of `bench`.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure, in this order.
+    /// What to measure, in this order; besides the default there are meet, send, receive, ack and follow.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "put,get,fetch,miss,lookup")]
     ops: Vec<Op>,
     /// Operations a phase.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     count: u64,
-    /// Bytes of each value.
+    /// Bytes of each value or letter.
     #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(0..=BODY_MAX as u64))]
     size: u64,
     /// Operations at once.
@@ -54,6 +59,10 @@ pub(crate) struct BenchArgs {
     /// How many holders a get asks: one, default or quorum.
     #[arg(long, value_name = "HOW", default_value = "default", value_parser = arguments::consistency)]
     consistency: Consistency,
+    /// Where the profiles of those who write letters are kept meanwhile: the disk that is measured.
+    /// [default: the system's folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
 }
 
 /// A kind of operation.
@@ -69,14 +78,27 @@ enum Op {
     Miss,
     /// Find the nodes closest to a random key.
     Lookup,
+    /// Become contacts: once.
+    Meet,
+    /// Send letters: accepted on disk, sealed, and stored by a majority.
+    Send,
+    /// Receive what was sent: fetched, opened, on disk and read.
+    Receive,
+    /// Be done with what was received: said to the sender, and taken away from the network.
+    Ack,
+    /// Send letters one at a time to somebody who follows: from accepted to shown.
+    Follow,
 }
 
-/// One run: the client, and what it puts.
-struct Bench {
+/// One run: the client, and what it puts; and two people, once they write to each other.
+struct Bench<'a> {
+    session: &'a Session,
     client: Client,
     publisher: [u8; 32],
     values: Values,
     options: GetOptions,
+    dir: PathBuf,
+    people: Option<Correspondents>,
 }
 
 impl BenchArgs {
@@ -91,7 +113,8 @@ impl BenchArgs {
         let size = usize::try_from(self.size).unwrap_or(BODY_MAX);
         let values = Values::new(size)?;
         let options = GetOptions { consistency: self.consistency, verify: true };
-        let bench = Bench { client, publisher, values, options };
+        let dir = self.dir.unwrap_or_else(std::env::temp_dir);
+        let mut bench = Bench { session, client, publisher, values, options, dir, people: None };
         let load = Load {
             count: self.count,
             concurrency: usize::try_from(self.concurrency).unwrap_or(1),
@@ -105,12 +128,15 @@ impl BenchArgs {
             if reads && written.is_empty() {
                 written = bench.put_uncounted(load).await?;
             }
-            let phase = bench.measure(*op, load, &written).await?;
+            let phase = Box::pin(bench.measure(*op, load, &written)).await?;
             phase.print(session.json())?;
             failure = failure.or_else(|| phase.failure());
             if *op == Op::Put {
                 written = phase.succeeded;
             }
+        }
+        if let Some(people) = bench.people {
+            people.stop().await;
         }
         failure.map_or(Ok(()), Err)
     }
@@ -124,13 +150,18 @@ impl Op {
             Op::Fetch => "fetch",
             Op::Miss => "miss",
             Op::Lookup => "lookup",
+            Op::Meet => "meet",
+            Op::Send => "send",
+            Op::Receive => "receive",
+            Op::Ack => "ack",
+            Op::Follow => "follow",
         }
     }
 }
 
-impl Bench {
+impl Bench<'_> {
     /// Runs one phase. Gets read the values that `written` names, over and over.
-    async fn measure(&self, op: Op, load: Load, written: &[u64]) -> Result<Phase, Failure> {
+    async fn measure(&mut self, op: Op, load: Load, written: &[u64]) -> Result<Phase, Failure> {
         let pick = |number: u64| {
             let place = number.checked_rem(written.len() as u64).unwrap_or(0);
             written.get(usize::try_from(place).unwrap_or(0)).copied().unwrap_or(0)
@@ -142,7 +173,21 @@ impl Bench {
             Op::Fetch => phase::run(name, load, |number| self.get(pick(number), false)).await,
             Op::Miss => phase::run(name, load, |number| self.miss(number)).await,
             Op::Lookup => phase::run(name, load, |number| self.lookup(number)).await,
+            Op::Meet => self.people(load)?.meet(name, load).await,
+            Op::Send => self.people(load)?.send(name, load).await,
+            Op::Receive => self.people(load)?.receive(name, load).await,
+            Op::Ack => self.people(load)?.ack(name, load).await,
+            Op::Follow => Box::pin(self.people(load)?.follow(name, load)).await,
         }
+    }
+
+    /// The two who write letters, made when they are needed first.
+    fn people(&mut self, load: Load) -> Result<&mut Correspondents, Failure> {
+        let people = match self.people.take() {
+            Some(people) => people,
+            None => Correspondents::new(self.session, &self.dir, load.size)?,
+        };
+        Ok(self.people.insert(people))
     }
 
     /// Puts what the gets read, where no put is measured before them.

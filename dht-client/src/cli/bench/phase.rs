@@ -1,4 +1,11 @@
 //! One phase: many operations of one kind, some at once, timed and counted.
+//!
+//! ```text
+//! begin ─▶ note each operation, or a whole batch of them ─▶ end ─▶ print, failure
+//! ```
+//!
+//! What is done as a whole, such as a batch of letters, has a rate and a processor time; its parts have no
+//! latencies of their own, and none are told.
 
 use dht_client::{ClientError, ErrorNumber};
 use futures_util::stream::{self, StreamExt};
@@ -45,12 +52,15 @@ impl From<bool> for Checked {
 pub(super) struct Phase {
     op: &'static str,
     load: Load,
+    started: Instant,
     elapsed_secs: f64,
     cpu_secs: f64,
+    /// Operations that ended well, whether what they returned is right or wrong.
+    done: u64,
     latency_us: Histogram<u64>,
     wrong: u64,
     errors: u64,
-    first_error: Option<ClientError>,
+    first_error: Option<(ErrorNumber, String)>,
     /// The numbers of the operations that returned what they should.
     pub(super) succeeded: Vec<u64>,
 }
@@ -67,16 +77,14 @@ where
     let warm_up = stream::iter(load.count..load.count + load.warm_up).map(&mut operation);
     warm_up.buffer_unordered(load.concurrency).for_each(|_| async {}).await;
 
-    let mut phase = Phase::new(op, load)?;
-    let (started, cpu_before) = (Instant::now(), process_cpu_secs());
+    let mut phase = Phase::begin(op, load)?;
     let mut under_way = stream::iter(0..load.count)
         .map(|number| timed(number, operation(number)))
         .buffer_unordered(load.concurrency);
     while let Some((number, took_us, result)) = under_way.next().await {
         phase.note(number, took_us, result);
     }
-    phase.elapsed_secs = started.elapsed().as_secs_f64();
-    phase.cpu_secs = process_cpu_secs() - cpu_before;
+    phase.end();
     drop(under_way);
     Ok(phase)
 }
@@ -89,13 +97,16 @@ async fn timed<T>(number: u64, operation: impl Future<Output = T>) -> (u64, u64,
 }
 
 impl Phase {
-    fn new(op: &'static str, load: Load) -> Result<Self, Failure> {
+    /// Begins to count time and processor time.
+    pub(super) fn begin(op: &'static str, load: Load) -> Result<Self, Failure> {
         Ok(Phase {
             op,
             load,
-            elapsed_secs: 0.0,
-            cpu_secs: 0.0,
             latency_us: histogram()?,
+            done: 0,
+            elapsed_secs: 0.0,
+            cpu_secs: -process_cpu_secs(),
+            started: Instant::now(),
             wrong: 0,
             errors: 0,
             first_error: None,
@@ -103,20 +114,38 @@ impl Phase {
         })
     }
 
-    fn note(&mut self, number: u64, took_us: u64, result: Result<Checked, ClientError>) {
+    /// Takes note of one operation.
+    pub(super) fn note(&mut self, number: u64, took_us: u64, result: Result<Checked, ClientError>) {
         match result {
             Ok(checked) => {
+                self.done += 1;
                 self.latency_us.saturating_record(took_us);
                 match checked {
                     Checked::Right => self.succeeded.push(number),
                     Checked::Wrong => self.wrong += 1,
                 }
             }
-            Err(error) => {
-                self.errors += 1;
-                self.first_error.get_or_insert(error);
-            }
+            Err(error) => self.note_failed(1, error.number(), error.to_string()),
         }
+    }
+
+    /// Takes note of operations that were done together: how many ended well, and how many of these
+    /// returned something wrong.
+    pub(super) fn note_batch(&mut self, done: u64, wrong: u64) {
+        self.done += done;
+        self.wrong += wrong;
+    }
+
+    /// Takes note of operations that failed, and why.
+    pub(super) fn note_failed(&mut self, count: u64, number: ErrorNumber, sentence: String) {
+        self.errors += count;
+        self.first_error.get_or_insert((number, sentence));
+    }
+
+    /// Counts no more time.
+    pub(super) fn end(&mut self) {
+        self.elapsed_secs = self.started.elapsed().as_secs_f64();
+        self.cpu_secs += process_cpu_secs();
     }
 
     /// Why the phase cannot be relied on, if so.
@@ -129,19 +158,20 @@ impl Phase {
             );
             return Some(Failure::new(ErrorNumber::WrongAnswer, sentence));
         }
-        let first = self.first_error.as_ref()?;
+        let (number, first) = self.first_error.as_ref()?;
         let sentence =
             format!("{} of {count} operations of {op} failed; the first: {first}", self.errors);
-        Some(Failure::new(first.number(), sentence))
+        Some(Failure::new(*number, sentence))
     }
 
     /// Prints one JSON object, or one line.
     pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
-        let done = self.latency_us.len() as f64;
+        let done = self.done as f64;
         let ops_per_sec = rounded(done / self.elapsed_secs.max(f64::EPSILON));
         let cpu_us = rounded(self.cpu_secs * 1e6 / done.max(1.0));
-        let (p50, p99) =
-            (self.latency_us.value_at_quantile(0.5), self.latency_us.value_at_quantile(0.99));
+        let quantile =
+            |part| (!self.latency_us.is_empty()).then(|| self.latency_us.value_at_quantile(part));
+        let (p50, p99) = (quantile(0.5), quantile(0.99));
         if json {
             return print::object(&json!({
                 "op": self.op,
@@ -156,9 +186,14 @@ impl Phase {
                 "size": self.load.size,
             }));
         }
+        let shown = |latency: Option<u64>| latency.map_or("-".to_owned(), |us| us.to_string());
         print::line(&format!(
-            "{:<6} {ops_per_sec:>9.1}/s  p50 {p50:>7} us  p99 {p99:>7} us  client CPU {cpu_us:>6.1} us  errors {}  wrong {}",
-            self.op, self.errors, self.wrong,
+            "{:<7} {ops_per_sec:>9.1}/s  p50 {:>7} us  p99 {:>7} us  client CPU {cpu_us:>6.1} us  errors {}  wrong {}",
+            self.op,
+            shown(p50),
+            shown(p99),
+            self.errors,
+            self.wrong,
         ))
     }
 }
@@ -188,7 +223,7 @@ mod tests {
 
     fn phase() -> Phase {
         let load = Load { count: 3, concurrency: 1, warm_up: 0, size: 0 };
-        Phase::new("get", load).unwrap()
+        Phase::begin("get", load).unwrap()
     }
 
     #[test]
@@ -205,6 +240,15 @@ mod tests {
         close(0.5, 12_000.0);
         close(0.99, 7_200_000_000.0);
         assert!(phase.failure().is_none());
+    }
+
+    #[test]
+    fn a_batch_has_a_rate_and_no_latencies() {
+        let mut phase = phase();
+        phase.note_batch(3, 0);
+        assert!(phase.failure().is_none() && phase.done == 3 && phase.latency_us.is_empty());
+        phase.note_failed(2, ErrorNumber::NotFound, "two did not come".to_owned());
+        assert!(phase.failure().is_some() && phase.errors == 2);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use dht_kad::message::audit::{Challenge, Evidence};
 use dht_kad::message::{Audit, AuditResults, NodeInfo, Request, Response};
+use futures_util::future::BoxFuture;
 
 use crate::context::DhtContext;
 use crate::requests::AskError;
@@ -15,21 +16,23 @@ impl DhtContext {
     /// # Errors
     /// [`AskError`]; more than [`CHALLENGES_MAX`](dht_kad::message::audit::CHALLENGES_MAX) challenges
     /// at once do not fit.
-    pub async fn audit(
-        &self,
-        node: &NodeInfo,
+    pub fn audit<'a>(
+        &'a self,
+        node: &'a NodeInfo,
         challenges: Vec<Challenge>,
-    ) -> Result<Vec<Evidence>, AskError> {
-        let asked = challenges.len();
-        let audit = Audit { challenges };
-        if node.id == self.node_id() {
-            return Ok(self.inner.server.show(audit).await.evidence);
-        }
-        match self.inner.requests.ask(node, &Request::Audit(audit)).await? {
-            Response::AuditResults(AuditResults { evidence }) if evidence.len() == asked => {
-                Ok(evidence)
+    ) -> BoxFuture<'a, Result<Vec<Evidence>, AskError>> {
+        Box::pin(async move {
+            let asked = challenges.len();
+            let audit = Audit { challenges };
+            if node.id == self.node_id() {
+                return Ok(self.inner.server.show(audit).await.evidence);
             }
-            _ => Err(AskError::WrongAnswer(node.id)),
-        }
+            match self.inner.requests.ask(node, &Request::Audit(audit)).await? {
+                Response::AuditResults(AuditResults { evidence }) if evidence.len() == asked => {
+                    Ok(evidence)
+                }
+                _ => Err(AskError::WrongAnswer(node.id)),
+            }
+        })
     }
 }

@@ -86,17 +86,23 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`GetError`]; a deleted or expired value is an error, too.
-    pub async fn get(&self, slot: &Slot, options: GetOptions) -> Result<GetReport, GetError> {
-        let id = slot.id(self.network());
-        let head = self.inner.newest(&id, options).await?;
-        let Some(newest) = head.newest else { return Err(GetError::NotFound) };
-        let record = match self.inner.with_body(newest, &head.holders, options).await {
-            Err(withheld @ GetError::BodyUnavailable(_)) => {
-                self.inner.newest_whole(&id, options).await.unwrap_or(Err(withheld))?
-            }
-            other => other?,
-        };
-        Ok(GetReport { record, holders: head.holders.len(), answered: head.answered })
+    pub fn get<'a>(
+        &'a self,
+        slot: &'a Slot,
+        options: GetOptions,
+    ) -> BoxFuture<'a, Result<GetReport, GetError>> {
+        Box::pin(async move {
+            let id = slot.id(self.network());
+            let head = self.inner.newest(&id, options).await?;
+            let Some(newest) = head.newest else { return Err(GetError::NotFound) };
+            let record = match self.inner.with_body(newest, &head.holders, options).await {
+                Err(withheld @ GetError::BodyUnavailable(_)) => {
+                    self.inner.newest_whole(&id, options).await.unwrap_or(Err(withheld))?
+                }
+                other => other?,
+            };
+            Ok(GetReport { record, holders: head.holders.len(), answered: head.answered })
+        })
     }
 }
 

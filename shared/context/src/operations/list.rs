@@ -140,25 +140,33 @@ impl Wish {
 }
 
 impl DhtContext {
-    /// Lists what `publisher` keeps under its own label.
+    /// Lists what `publisher` keeps under its own label. Nobody else can keep anything at that key, so
+    /// the publisher is not named: where nothing lies, a node does not learn who was looked for.
     ///
     /// # Errors
     /// [`ListError`]; an empty list is none.
-    pub async fn list_owned(
-        &self,
-        publisher: &[u8; 32],
-        label: &[u8; 32],
-    ) -> Result<ListReport, ListError> {
-        let key = domain::owned_key(self.network(), publisher, label);
-        self.inner.list(key, Wish::all_of(Some(*publisher))).await
+    pub fn list_owned<'a>(
+        &'a self,
+        publisher: &'a [u8; 32],
+        label: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<ListReport, ListError>> {
+        Box::pin(async move {
+            let key = domain::owned_key(self.network(), publisher, label);
+            self.inner.list(key, Wish::all_of(None)).await
+        })
     }
 
     /// Lists what everyone keeps under a topic.
     ///
     /// # Errors
     /// [`ListError`]; an empty list is none.
-    pub async fn list_topic(&self, label: &[u8; 32]) -> Result<ListReport, ListError> {
-        self.inner.list(domain::topic_key(self.network(), label), Wish::all_of(None)).await
+    pub fn list_topic<'a>(
+        &'a self,
+        label: &'a [u8; 32],
+    ) -> BoxFuture<'a, Result<ListReport, ListError>> {
+        Box::pin(async move {
+            self.inner.list(domain::topic_key(self.network(), label), Wish::all_of(None)).await
+        })
     }
 
     /// Lists what shows at least so many bits of work under a topic; if that is more than `most`
@@ -166,14 +174,16 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`ListError`]; an empty list is none.
-    pub async fn list_topic_by_work(
-        &self,
-        label: &[u8; 32],
+    pub fn list_topic_by_work<'a>(
+        &'a self,
+        label: &'a [u8; 32],
         min_work: u32,
         most: usize,
-    ) -> Result<ListReport, ListError> {
-        let wish = Wish { publisher: None, min_work, most };
-        self.inner.list(domain::topic_key(self.network(), label), wish).await
+    ) -> BoxFuture<'a, Result<ListReport, ListError>> {
+        Box::pin(async move {
+            let wish = Wish { publisher: None, min_work, most };
+            self.inner.list(domain::topic_key(self.network(), label), wish).await
+        })
     }
 
     /// The newest version of every slot at a key, by the word of a majority of T: live values with
@@ -181,17 +191,19 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`ListError`]; that nothing is there is none.
-    pub async fn newest_at(
-        &self,
+    pub fn newest_at<'a>(
+        &'a self,
         key: Key,
         publisher: Option<[u8; 32]>,
-    ) -> Result<Vec<ValidRecord>, ListError> {
-        let (versions, answered) = self.inner.versions_at(key, Wish::all_of(publisher)).await?;
-        let newest = versions.values().filter_map(|versions| versions.first());
-        let deleted = newest.map(|(record, _)| record).filter(|r| r.kind() == Kind::Tombstone);
-        let mut records: Vec<_> = deleted.cloned().collect();
-        records.extend(self.inner.bodies(versions, answered).await?.records);
-        Ok(records)
+    ) -> BoxFuture<'a, Result<Vec<ValidRecord>, ListError>> {
+        Box::pin(async move {
+            let (versions, answered) = self.inner.versions_at(key, Wish::all_of(publisher)).await?;
+            let newest = versions.values().filter_map(|versions| versions.first());
+            let deleted = newest.map(|(record, _)| record).filter(|r| r.kind() == Kind::Tombstone);
+            let mut records: Vec<_> = deleted.cloned().collect();
+            records.extend(self.inner.bodies(versions, answered).await?.records);
+            Ok(records)
+        })
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Deleted slots are told apart from those where nothing is: who prunes needs to know.
 
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 use dht_kad::domain;
@@ -66,18 +67,20 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`ListError`]; an empty list is none.
-    pub async fn list_slots(
-        &self,
-        publisher: &[u8; 32],
-        label: &[u8; 32],
-        ranges: &[(u64, u64)],
+    pub fn list_slots<'a>(
+        &'a self,
+        publisher: &'a [u8; 32],
+        label: &'a [u8; 32],
+        ranges: &'a [(u64, u64)],
         consistency: Consistency,
-    ) -> Result<SlotsReport, ListError> {
-        if ranges.len() > RANGES_MAX {
-            return Err(ListError::TooManyRanges(ranges.len()));
-        }
-        let key = domain::owned_key(self.network(), publisher, label);
-        self.inner.list_slots(Wanted { key, publisher: *publisher, ranges, consistency }).await
+    ) -> BoxFuture<'a, Result<SlotsReport, ListError>> {
+        Box::pin(async move {
+            if ranges.len() > RANGES_MAX {
+                return Err(ListError::TooManyRanges(ranges.len()));
+            }
+            let key = domain::owned_key(self.network(), publisher, label);
+            self.inner.list_slots(Wanted { key, publisher: *publisher, ranges, consistency }).await
+        })
     }
 }
 

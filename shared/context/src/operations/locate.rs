@@ -83,8 +83,8 @@ pub struct Holding {
     pub whole: bool,
 }
 
-/// Heads that were found valid during one operation, so that the same one from another server costs
-/// a comparison and not a second signature check.
+/// Heads that were found valid during one operation, so that the same one from another server, be it with
+/// its body or without, costs a comparison and not a second signature check.
 #[derive(Debug)]
 pub(crate) struct Recognised {
     heads: Mutex<BTreeMap<Bytes, ValidRecord>>,
@@ -241,9 +241,9 @@ impl Inner {
         if !alive(&record, self.clock.now()) {
             return None;
         }
-        let known = (verify && !record.has_body()).then(|| recognised.find(record.bytes()));
-        let (record, anew) = match known.flatten() {
-            Some(known) => (known, false),
+        let known = verify.then(|| recognised.find(&record.head_bytes())).flatten();
+        let (record, anew) = match known {
+            Some(known) => (known.with_body_of(record).ok()?, false),
             None if verify => (self.verifier.verify(vec![record]).await.pop()?.ok()?, true),
             None => (record.trust_own_store(&self.config.network), false),
         };

@@ -7,6 +7,7 @@
 //!          └── Attempts: what was signed before, the work asked for ◀───┘ refused
 //! ```
 
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 use dht_kad::ValidRecord;
@@ -50,46 +51,48 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`PutError`].
-    pub async fn prepare_put(
-        &self,
-        signer: &dyn RecordSigner,
+    pub fn prepare_put<'a>(
+        &'a self,
+        signer: &'a dyn RecordSigner,
         put: Put,
-        earlier: &Attempts,
-    ) -> Result<Prepared, PutError> {
-        self.inner.prepare(signer, put.into(), earlier).await
+        earlier: &'a Attempts,
+    ) -> BoxFuture<'a, Result<Prepared, PutError>> {
+        Box::pin(async move { self.inner.prepare(signer, put.into(), earlier).await })
     }
 
     /// Reads what is in the slot, and signs its tombstone. Nothing is sent.
     ///
     /// # Errors
     /// [`PutError`]; nothing there to delete is one.
-    pub async fn prepare_delete(
-        &self,
-        signer: &dyn RecordSigner,
+    pub fn prepare_delete<'a>(
+        &'a self,
+        signer: &'a dyn RecordSigner,
         delete: Delete,
-        earlier: &Attempts,
-    ) -> Result<Prepared, PutError> {
-        self.inner.prepare(signer, delete.try_into()?, earlier).await
+        earlier: &'a Attempts,
+    ) -> BoxFuture<'a, Result<Prepared, PutError>> {
+        Box::pin(async move { self.inner.prepare(signer, delete.try_into()?, earlier).await })
     }
 
     /// Stores a prepared version: once more if need be, since the same content again is a success.
     ///
     /// # Errors
     /// [`PutError`]; a refusal is not acted on here.
-    pub async fn send_prepared(
-        &self,
+    pub fn send_prepared<'a>(
+        &'a self,
         prepared: Prepared,
         expected_seq: Option<u64>,
         quorum: Option<usize>,
-        earlier: &Attempts,
-    ) -> Result<PutOutcome, PutError> {
-        let Prepared { record, found } = prepared;
-        let found = match found {
-            Some(found) => found,
-            None => self.inner.responsible_servers(&record.id().key).await,
-        };
-        let expected = Expected { seq: expected_seq, own_attempts: earlier.seqs.clone() };
-        self.inner.store_on(&found, &record, &expected, quorum).await
+        earlier: &'a Attempts,
+    ) -> BoxFuture<'a, Result<PutOutcome, PutError>> {
+        Box::pin(async move {
+            let Prepared { record, found } = prepared;
+            let found = match found {
+                Some(found) => found,
+                None => self.inner.responsible_servers(&record.id().key).await,
+            };
+            let expected = Expected { seq: expected_seq, own_attempts: earlier.seqs.clone() };
+            self.inner.store_on(&found, &record, &expected, quorum).await
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 //! The put succeeds when a majority of T, or as many as were asked for, have it on stable storage.
 //! What is then under way to the rest of T goes on in the background, and a stop lets it end.
 
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -78,6 +79,14 @@ pub struct Delete {
     pub quorum: Option<usize>,
 }
 
+impl Delete {
+    /// What [`Put::owned`] put: slot 0 under the publisher's own label, whichever version is there.
+    #[must_use]
+    pub fn owned(label: [u8; 32]) -> Self {
+        Delete { space: Space::Owned, label, slot: 0, expected_seq: None, quorum: None }
+    }
+}
+
 /// A put that succeeded.
 #[derive(Clone, Debug)]
 pub struct PutReport {
@@ -111,7 +120,7 @@ pub enum PutError {
         targets: usize,
     },
     /// The newest version is not the one that the writer expected. Nothing was sent.
-    #[error("version {stored} is stored, not the one you expected; read it, decide and try again")]
+    #[error("{}, not the one you expected; read it, decide and try again", version_stored(*stored))]
     UnexpectedSeq {
         /// The newest version's number; 0 if nothing is stored.
         stored: u64,
@@ -135,6 +144,14 @@ pub enum PutError {
     /// Content is immutable.
     #[error("content cannot be deleted; it ends with its retention")]
     ContentStays,
+}
+
+/// The newest version, for a sentence.
+fn version_stored(seq: u64) -> String {
+    match seq {
+        0 => "no version is stored".to_owned(),
+        _ => format!("version {seq} is stored"),
+    }
 }
 
 impl PutError {
@@ -161,35 +178,41 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`PutError`].
-    pub async fn put(&self, signer: &dyn RecordSigner, put: Put) -> Result<PutReport, PutError> {
-        self.inner.put(signer, put, Work::default()).await
+    pub fn put<'a>(
+        &'a self,
+        signer: &'a dyn RecordSigner,
+        put: Put,
+    ) -> BoxFuture<'a, Result<PutReport, PutError>> {
+        Box::pin(async move { self.inner.put(signer, put, Work::default()).await })
     }
 
     /// Signs a tombstone over what is in a slot, and puts it.
     ///
     /// # Errors
     /// [`PutError`]; nothing there to delete is one.
-    pub async fn delete(
-        &self,
-        signer: &dyn RecordSigner,
+    pub fn delete<'a>(
+        &'a self,
+        signer: &'a dyn RecordSigner,
         delete: Delete,
-    ) -> Result<PutReport, PutError> {
-        self.inner.write(signer, delete.try_into()?, Work::default()).await
+    ) -> BoxFuture<'a, Result<PutReport, PutError>> {
+        Box::pin(async move { self.inner.write(signer, delete.try_into()?, Work::default()).await })
     }
 
     /// Puts a record that is signed already, unchanged.
     ///
     /// # Errors
     /// [`PutError`]; a refusal is not acted on here.
-    pub async fn put_record(
-        &self,
-        record: &ValidRecord,
+    pub fn put_record<'a>(
+        &'a self,
+        record: &'a ValidRecord,
         expected_seq: Option<u64>,
         quorum: Option<usize>,
-    ) -> Result<PutOutcome, PutError> {
-        let found = self.inner.responsible_servers(&record.id().key).await;
-        let expected = Expected { seq: expected_seq, own_attempts: Vec::new() };
-        self.inner.store_on(&found, record, &expected, quorum).await
+    ) -> BoxFuture<'a, Result<PutOutcome, PutError>> {
+        Box::pin(async move {
+            let found = self.inner.responsible_servers(&record.id().key).await;
+            let expected = Expected { seq: expected_seq, own_attempts: Vec::new() };
+            self.inner.store_on(&found, record, &expected, quorum).await
+        })
     }
 }
 

@@ -10,6 +10,7 @@
 //! given a receipt for it. The holders may be remembered ones ([`holders`](super::holders)); whether
 //! they still are T is asked beside the put, and if not, it is repeated where the records belong.
 
+use futures_util::future::BoxFuture;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,14 +51,19 @@ impl DhtContext {
     /// # Errors
     /// [`PutError`] if nothing could be sent, or the records lie at different keys. A refusal is the
     /// record's own result, and not acted on here.
-    pub async fn put_batch(&self, records: Vec<ValidRecord>) -> Result<Results, PutError> {
-        let Some(key) = records.first().map(|record| record.id().key) else {
-            return Ok(Vec::new());
-        };
-        if records.iter().any(|record| record.id().key != key) {
-            return Err(PutError::KeysDiffer);
-        }
-        self.inner.put_batch(key, records.into()).await
+    pub fn put_batch<'a>(
+        &'a self,
+        records: Vec<ValidRecord>,
+    ) -> BoxFuture<'a, Result<Results, PutError>> {
+        Box::pin(async move {
+            let Some(key) = records.first().map(|record| record.id().key) else {
+                return Ok(Vec::new());
+            };
+            if records.iter().any(|record| record.id().key != key) {
+                return Err(PutError::KeysDiffer);
+            }
+            self.inner.put_batch(key, records.into()).await
+        })
     }
 }
 

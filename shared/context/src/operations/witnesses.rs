@@ -5,6 +5,7 @@
 //! newest: what is there ─▶ the writer signs ─▶ put_record: a majority has it ─▶ witness: all receipts
 //! ```
 
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 use dht_kad::message::{NodeInfo, Receipt};
@@ -30,48 +31,55 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`PutError::NoPeers`] or [`PutError::QuorumNotReached`] if too few answer.
-    pub async fn newest(&self, slot: &Slot) -> Result<Option<ValidRecord>, PutError> {
-        let id = slot.id(self.network());
-        let found = self.inner.responsible_servers(&id.key).await;
-        let held = self.inner.heads(&found, &id, true).await?;
-        Ok(held.into_iter().max_by_key(|record| record.precedence()))
+    pub fn newest<'a>(
+        &'a self,
+        slot: &'a Slot,
+    ) -> BoxFuture<'a, Result<Option<ValidRecord>, PutError>> {
+        Box::pin(async move {
+            let id = slot.id(self.network());
+            let found = self.inner.responsible_servers(&id.key).await;
+            let held = self.inner.heads(&found, &id, true).await?;
+            Ok(held.into_iter().max_by_key(|record| record.precedence()))
+        })
     }
 
     /// Sends a record that is signed already to all servers responsible for its key and to those
     /// `besides`, together at most [`WITNESSES_MAX`], and returns the receipts, verified, of all that
     /// have it: who holds it already gives a receipt, too. Who is silent is not waited for long.
-    pub async fn witness(
-        &self,
-        record: &ValidRecord,
-        besides: &[NodeInfo],
-    ) -> Vec<(NodeId, Receipt)> {
-        let inner = &self.inner;
-        let mut nodes: Vec<NodeInfo> = inner
-            .responsible_servers(&record.id().key)
-            .await
-            .into_iter()
-            .map(|node| node.info)
-            .collect();
-        for node in besides {
-            if nodes.iter().all(|known| known.id != node.id) {
-                nodes.push(node.clone());
-            }
-        }
-        nodes.truncate(WITNESSES_MAX);
-        let any = Expected { seq: None, own_attempts: Vec::new() };
-        let mut under_way: FuturesUnordered<_> = nodes
-            .into_iter()
-            .map(|node| Arc::clone(inner).store_at(node, record.clone(), any.clone()))
-            .collect();
-        let mut receipts = Vec::new();
-        let collected = async {
-            while let Some((node, result)) = under_way.next().await {
-                if let NodeResult::Stored(receipt) = inner.credit(record, &node, result) {
-                    receipts.push((node, receipt));
+    pub fn witness<'a>(
+        &'a self,
+        record: &'a ValidRecord,
+        besides: &'a [NodeInfo],
+    ) -> BoxFuture<'a, Vec<(NodeId, Receipt)>> {
+        Box::pin(async move {
+            let inner = &self.inner;
+            let mut nodes: Vec<NodeInfo> = inner
+                .responsible_servers(&record.id().key)
+                .await
+                .into_iter()
+                .map(|node| node.info)
+                .collect();
+            for node in besides {
+                if nodes.iter().all(|known| known.id != node.id) {
+                    nodes.push(node.clone());
                 }
             }
-        };
-        let _ = tokio::time::timeout(inner.config.timing.slow * PATIENCE, collected).await;
-        receipts
+            nodes.truncate(WITNESSES_MAX);
+            let any = Expected { seq: None, own_attempts: Vec::new() };
+            let mut under_way: FuturesUnordered<_> = nodes
+                .into_iter()
+                .map(|node| Arc::clone(inner).store_at(node, record.clone(), any.clone()))
+                .collect();
+            let mut receipts = Vec::new();
+            let collected = async {
+                while let Some((node, result)) = under_way.next().await {
+                    if let NodeResult::Stored(receipt) = inner.credit(record, &node, result) {
+                        receipts.push((node, receipt));
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(inner.config.timing.slow * PATIENCE, collected).await;
+            receipts
+        })
     }
 }

@@ -5,6 +5,7 @@
 
 use dht_kad::record::{DraftError, DraftWork, RecordDraft, RecordSigner};
 use dht_kad::{NetworkName, ValidRecord};
+use futures_util::future::BoxFuture;
 
 use super::put::{Put, PutError, PutReport};
 use crate::context::DhtContext;
@@ -28,13 +29,13 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`PutError`].
-    pub async fn put_working(
-        &self,
-        signer: &dyn RecordSigner,
+    pub fn put_working<'a>(
+        &'a self,
+        signer: &'a dyn RecordSigner,
         put: Put,
-        work: Work<'_>,
-    ) -> Result<PutReport, PutError> {
-        self.inner.put(signer, put, work).await
+        work: Work<'a>,
+    ) -> BoxFuture<'a, Result<PutReport, PutError>> {
+        Box::pin(async move { self.inner.put(signer, put, work).await })
     }
 }
 

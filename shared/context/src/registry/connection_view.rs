@@ -53,16 +53,25 @@ impl PeerRegistry {
     pub fn take_idle(&self, span: Duration, keep: usize) -> Vec<Arc<dyn Connection>> {
         let mut state = self.lock();
         let state = &mut *state;
+        let now = Instant::now();
         let mut dialled: Vec<(Instant, NodeId)> = Vec::new();
         for (id, peer) in &state.peers {
-            dialled.extend(peer.live().filter(|h| h.connection.dialled()).map(|h| (h.used, *id)));
+            let held = peer.connection.as_ref().filter(|held| held.connection.dialled());
+            let live = held.filter(|held| held.connection.is_open());
+            dialled.extend(live.map(|held| (held.used, *id)));
+        }
+        let too_many = dialled.len().saturating_sub(keep);
+        let unused = |used: Instant, id: &NodeId| {
+            now.duration_since(used) >= span && !state.table.contains(id)
+        };
+        if too_many == 0 {
+            dialled.retain(|(used, id)| unused(*used, id));
         }
         dialled.sort_unstable();
-        let too_many = dialled.len().saturating_sub(keep);
         let mut idle = Vec::new();
         for (place, (used, id)) in dialled.into_iter().enumerate() {
-            let unused = used.elapsed() >= span && !state.table.contains(&id);
-            let Some(peer) = state.peers.get_mut(&id).filter(|_| unused || place < too_many) else {
+            let goes = place < too_many || unused(used, &id);
+            let Some(peer) = state.peers.get_mut(&id).filter(|_| goes) else {
                 continue;
             };
             let quiet = peer.connection.take_if(|held| {

@@ -61,6 +61,10 @@ struct State {
     questions: BTreeSet<NodeId>,
     /// Changes of the table since the peers were saved last.
     unsaved: bool,
+    /// How often a server has entered the table or left it.
+    table_changes: u64,
+    /// When any server answered last; at first, when the registry was made.
+    answered: Instant,
 }
 
 impl PeerRegistry {
@@ -77,6 +81,8 @@ impl PeerRegistry {
                 own_is_global: local_addrs.iter().any(|addr| is_global(&addr.ip())),
                 questions: BTreeSet::new(),
                 unsaved: false,
+                table_changes: 0,
+                answered: Instant::now(),
             }),
             questioned: Notify::new(),
             entered: Notify::new(),

@@ -44,6 +44,7 @@ impl PeerRegistry {
     pub fn heard_server(&self, heard: Heard) -> Option<NodeId> {
         let now = self.steady_now();
         let mut state = self.lock();
+        state.answered = Instant::now();
         let peer = state.entry(heard.id);
         let nothing_new = peer.mode == Some(Mode::Server)
             && peer.heard_within(FRESH)
@@ -59,6 +60,7 @@ impl PeerRegistry {
         match state.table.insert(heard.id, Prefix::of(&heard.addr), now) {
             Insertion::Added => {
                 state.unsaved = true;
+                state.table_changes += 1;
                 state.entry(heard.id).entered = Some(Instant::now());
                 self.entered.notify_one();
                 None
@@ -143,6 +145,13 @@ impl PeerRegistry {
         self.lock().table.ids()
     }
 
+    /// How often a server has entered the table or left it: who has seen this number has seen the
+    /// table as it is.
+    #[must_use]
+    pub fn table_changes(&self) -> u64 {
+        self.lock().table_changes
+    }
+
     /// Whether any server of the table said last that it holds what it should.
     #[must_use]
     pub fn knows_whole(&self) -> bool {
@@ -169,6 +178,12 @@ impl PeerRegistry {
     #[must_use]
     pub fn table_len(&self) -> usize {
         self.lock().table.len()
+    }
+
+    /// For how long no server has answered anything.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        self.lock().answered.elapsed()
     }
 
     /// Up to `count` servers that have been in the table longest.
@@ -264,6 +279,7 @@ impl State {
     fn leave_table(&mut self, id: &NodeId) -> bool {
         let mut removal = self.table.remove(id);
         self.unsaved |= removal.removed;
+        self.table_changes += u64::from(removal.removed);
         // Of those who only waited some may have been forgotten: nobody could ask these.
         while let Some(promoted) = removal.promoted {
             if let Some(peer) = self.peers.get_mut(&promoted) {

@@ -77,6 +77,11 @@ impl Members {
         Change { table: changed, holders: others }
     }
 
+    /// Whether a look at the same table would show the same at any later time.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.gone.is_empty() && self.leaving.is_empty()
+    }
+
     /// A server says that it leaves for good. It counts no more from the next look on.
     pub(crate) fn note_leaving(&mut self, server: NodeId, now: Instant) {
         note(&mut self.leaving, server, now, LEAVING_MAX);

@@ -86,6 +86,8 @@ pub struct Replication {
 struct State {
     neighbourhood: Arc<Neighbourhood>,
     members: Members,
+    /// The [number](crate::registry::PeerRegistry::table_changes) of the table that they were made from.
+    seen_table: Option<u64>,
     turns: Turns,
     wants: Wants,
     recent: Recent,
@@ -132,6 +134,7 @@ impl Replication {
         let state = State {
             neighbourhood: Arc::new(Neighbourhood::new(own, &[], K)),
             members: Members::new(timing.grace),
+            seen_table: None,
             turns: Turns::new(rhythm),
             wants: Wants::default(),
             recent: Recent::default(),
@@ -221,10 +224,24 @@ impl Replication {
         recent.forget_oldest(|accepted| accepted.is_held_by_quorum(neighbourhood, turns));
     }
 
-    /// The table shows these servers. Says whether slots are to be told apart differently.
-    fn note_table(&self, own: NodeId, table: Vec<NodeId>, chance: &Chance) -> Option<usize> {
+    /// Whether a look at the table would show nothing new: it has not changed since the last one, and
+    /// nobody who is not in it counts for a time.
+    fn has_seen_table(&self, changes: u64) -> bool {
+        let state = self.state();
+        state.seen_table == Some(changes) && state.members.is_steady()
+    }
+
+    /// The table, which has changed so often, shows these servers. Says whether slots are to be told apart differently.
+    fn note_table(
+        &self,
+        own: NodeId,
+        table: Vec<NodeId>,
+        changes: u64,
+        chance: &Chance,
+    ) -> Option<usize> {
         let now = Instant::now();
         let mut state = self.state();
+        state.seen_table = Some(changes);
         let change = state.members.observe(&table.into_iter().collect(), now);
         let resolution = change.holders.then(|| state.count_holders(own, chance, now));
         if change.holders || change.table {

@@ -6,6 +6,7 @@
 //! to nine times as long as the request took. A tenth of the time is left for repair then, and it
 //! still gets on.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const BUSY: u32 = 50;
 /// How fast repair may go. All of a node's repair shares one.
 #[derive(Debug)]
 pub struct Pace {
-    bytes_per_sec: u64,
+    bytes_per_sec: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -46,7 +47,13 @@ impl Pace {
     pub fn new(bytes_per_sec: u64) -> Self {
         let now = Instant::now();
         let state = State { free_at: now, span_began: now, in_span: 0, in_last_span: 0 };
-        Pace { bytes_per_sec: bytes_per_sec.max(1), state: Mutex::new(state) }
+        let bytes_per_sec = AtomicU64::new(bytes_per_sec.max(1));
+        Pace { bytes_per_sec, state: Mutex::new(state) }
+    }
+
+    /// Moves at most so many bytes a second from the next request on.
+    pub fn set_bytes_per_sec(&self, bytes_per_sec: u64) {
+        self.bytes_per_sec.store(bytes_per_sec.max(1), Ordering::Relaxed);
     }
 
     /// Waits until repair may ask something again.
@@ -66,7 +73,8 @@ impl Pace {
         let mut state = self.state();
         let for_time = state.rest_after(took, now).min(REST_LONGEST);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let micros = bytes.saturating_mul(1_000_000) / self.bytes_per_sec;
+        let rate = self.bytes_per_sec.load(Ordering::Relaxed).max(1);
+        let micros = bytes.saturating_mul(1_000_000) / rate;
         // What took long to move has used up part of its share meanwhile.
         let for_bytes = Duration::from_micros(micros).saturating_sub(took);
         state.free_at = state.free_at.max(now) + for_time.max(for_bytes);
@@ -128,6 +136,16 @@ mod tests {
         pace.used(100_000, MILLI);
         assert!(near(wait(&pace).await, 198 * MILLI));
         assert_eq!(wait(&pace).await, Duration::ZERO, "time passed counts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_rate_counts_from_the_next_request_on() {
+        let pace = Pace::new(1_000_000);
+        pace.used(100_000, MILLI);
+        pace.set_bytes_per_sec(100_000);
+        assert!(near(wait(&pace).await, 99 * MILLI));
+        pace.used(100_000, MILLI);
+        assert!(near(wait(&pace).await, 999 * MILLI));
     }
 
     #[tokio::test(start_paused = true)]

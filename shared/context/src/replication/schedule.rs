@@ -74,9 +74,14 @@ impl Inner {
     }
 
     fn look_at_holders(&self) {
-        let (own, table) = (self.registry.own(), self.registry.servers());
-        if let Some(half_bytes) = self.replication.note_table(own, table, &self.chance) {
-            self.store.set_resolution(half_bytes);
+        // Before the table itself: what changes in between is seen at the next look.
+        let changes = self.registry.table_changes();
+        if !self.replication.has_seen_table(changes) {
+            let (own, table) = (self.registry.own(), self.registry.servers());
+            if let Some(half_bytes) = self.replication.note_table(own, table, changes, &self.chance)
+            {
+                self.store.set_resolution(half_bytes);
+            }
         }
         self.consider_whole();
     }

@@ -69,12 +69,16 @@ impl Inner {
             return;
         }
         // Who has somebody to ask is not alone, but early.
-        let alone = self.config.bootstrap.is_empty()
+        let nobody_else = self.config.sources.is_empty() || self.sources.only_this_node();
+        let alone = self.bootstrap.is_empty()
+            && nobody_else
             && self.registry.table_len() == 0
             && self.membership.is_settled();
-        let others = self.registry.whole_servers();
-        let complete = self.membership.has_looked_around() && self.has_taken_from_quorums(&others);
-        if alone || complete {
+        let complete = || {
+            self.membership.has_looked_around()
+                && self.has_taken_from_quorums(&self.registry.whole_servers())
+        };
+        if alone || complete() {
             self.replication.whole.set(true);
             self.note_whole();
             tracing::info!("this node holds what its neighbours hold");

@@ -1,5 +1,6 @@
 //! [`Subscription`]: watching one node.
 
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 use dht_kad::message::watch::{Cursor, Watch, WatchKey, Watched};
@@ -37,19 +38,21 @@ impl DhtContext {
     ///
     /// # Errors
     /// [`AskError`]; refused with `Busy` if the node has too many watchers.
-    pub async fn subscribe(
-        &self,
-        node: &NodeInfo,
+    pub fn subscribe<'a>(
+        &'a self,
+        node: &'a NodeInfo,
         keys: Vec<WatchKey>,
         cursor: Option<Cursor>,
-    ) -> Result<Subscription, AskError> {
-        let watch = Request::Watch(Watch { keys: keys.clone(), cursor });
-        let (greeting, frames) = self.inner.requests.subscribe(node, &watch).await?;
-        let Response::Watched(Watched::Watching { cursor, resumed }) = greeting else {
-            return Err(AskError::WrongAnswer(node.id));
-        };
-        let inner = Arc::clone(&self.inner);
-        Ok(Subscription { inner, node: node.id, keys, frames, cursor, resumed })
+    ) -> BoxFuture<'a, Result<Subscription, AskError>> {
+        Box::pin(async move {
+            let watch = Request::Watch(Watch { keys: keys.clone(), cursor });
+            let (greeting, frames) = self.inner.requests.subscribe(node, &watch).await?;
+            let Response::Watched(Watched::Watching { cursor, resumed }) = greeting else {
+                return Err(AskError::WrongAnswer(node.id));
+            };
+            let inner = Arc::clone(&self.inner);
+            Ok(Subscription { inner, node: node.id, keys, frames, cursor, resumed })
+        })
     }
 }
 

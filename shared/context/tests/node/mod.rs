@@ -22,13 +22,14 @@ use dht_context::resolver::SystemResolver;
 use dht_context::store::{
     CommitObserver, Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
-use dht_context::verify::{InlineSigner, InlineVerifier, Signer};
+use dht_context::verify::{InlineSigner, InlineVerifier, Signer, Verifier};
 use dht_context::watch::WatchLimits;
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Position, Stored};
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
-use dht_kad::{NetworkName, Refusal, UnixMs, ValidRecord};
+use dht_kad::record::SignatureFault;
+use dht_kad::{NetworkName, ParsedRecord, Refusal, UnixMs, ValidRecord};
 use futures_util::future::BoxFuture;
 
 /// The most that anything here may take: generous, since the machine may be busy.
@@ -84,6 +85,24 @@ impl NodeOptions {
 pub(crate) struct Node {
     pub(crate) context: DhtContext,
     pub(crate) store: Arc<LyingStore>,
+    /// Signatures that it has checked so far.
+    pub(crate) verified: Arc<AtomicU64>,
+}
+
+/// Counts what it checks.
+struct CountingVerifier {
+    verified: Arc<AtomicU64>,
+    checks: InlineVerifier,
+}
+
+impl Verifier for CountingVerifier {
+    fn verify(
+        &self,
+        batch: Vec<ParsedRecord>,
+    ) -> BoxFuture<'static, Vec<Result<ValidRecord, SignatureFault>>> {
+        self.verified.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.checks.verify(batch)
+    }
 }
 
 /// A store that also lies: it claims versions of which it only ever shows the heads, to have more on
@@ -257,12 +276,15 @@ impl Node {
             refuse: AtomicBool::default(),
             mirrored: Mutex::default(),
         });
+        let verified = Arc::<AtomicU64>::default();
+        let checks = InlineVerifier::new(network());
+        let verifier = CountingVerifier { verified: Arc::clone(&verified), checks };
         let context = DhtContext::start(
             config,
             Foundations {
                 transport,
                 store: store.clone(),
-                verifier: Arc::new(InlineVerifier::new(network())),
+                verifier: Arc::new(verifier),
                 signer: Arc::new(signer),
                 clock,
                 resolver: Arc::new(SystemResolver),
@@ -270,7 +292,7 @@ impl Node {
             },
         )
         .unwrap();
-        Node { context, store }
+        Node { context, store, verified }
     }
 
     /// Waits until the node holds what its neighbours hold, and so counts in every put.

@@ -60,11 +60,7 @@ impl ParsedRecord {
     /// # Errors
     /// [`SignatureFault`] says which proof failed.
     pub fn verify(self, network: &NetworkName) -> Result<ValidRecord, SignatureFault> {
-        if let Some(body) = self.body()
-            && blake3::hash(&body).as_bytes() != self.body_hash()
-        {
-            return Err(SignatureFault::WrongBody);
-        }
+        self.check_body()?;
         let publisher =
             VerifyingKey::from_bytes(self.publisher()).map_err(|_| SignatureFault::NotAKey)?;
         let message = signed_message(network, self.signed_bytes());
@@ -72,6 +68,16 @@ impl ParsedRecord {
             .verify_strict(&message, &Signature::from_bytes(self.signature()))
             .map_err(|_| SignatureFault::WrongSignature)?;
         Ok(ValidRecord::identify(self, network))
+    }
+
+    /// That the body, if it is here, is the one whose hash the head has.
+    fn check_body(&self) -> Result<(), SignatureFault> {
+        match self.body() {
+            Some(body) if blake3::hash(&body).as_bytes() != self.body_hash() => {
+                Err(SignatureFault::WrongBody)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes the record for valid without checking its proof.
@@ -146,6 +152,19 @@ impl ValidRecord {
     #[must_use]
     pub fn precedence(&self) -> Precedence {
         Precedence { keep_until: self.keep_until(), seq: self.seq(), digest: self.digest }
+    }
+
+    /// The version that `whole` carries, if that is this one: its head is the same bytes, so that its signature
+    /// was checked with this one's, and only the body is left to check.
+    ///
+    /// # Errors
+    /// [`SignatureFault`]: the body is another one, or the head is.
+    pub fn with_body_of(&self, whole: ParsedRecord) -> Result<Self, SignatureFault> {
+        if whole.head_bytes() != self.head_bytes() {
+            return Err(SignatureFault::WrongSignature);
+        }
+        whole.check_body()?;
+        Ok(ValidRecord { record: whole, ..self.clone() })
     }
 
     /// The same version without its body.

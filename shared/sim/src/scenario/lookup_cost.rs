@@ -125,6 +125,7 @@ async fn get_records(world: &mut World, dice: &mut Dice) -> Result<(), Failure> 
 fn quiet() -> Timing {
     Timing {
         tick: Duration::from_secs(10),
+        pulse: minutes(10),
         revalidate: minutes(10),
         compare_clocks: minutes(60),
         repair_every: minutes(24 * 60),

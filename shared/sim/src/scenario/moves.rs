@@ -44,6 +44,7 @@ pub(super) const fn hours(count: u64) -> Duration {
 pub(super) fn unhurried() -> Timing {
     Timing {
         tick: Duration::from_secs(5),
+        pulse: Duration::from_secs(50),
         revalidate: minutes(5),
         compare_clocks: minutes(5),
         ..Timing::default()

@@ -91,6 +91,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
 fn seldom() -> Timing {
     Timing {
         tick: minutes(2),
+        pulse: hours(1),
         revalidate: hours(2),
         refresh: hours(4),
         settle: minutes(10),

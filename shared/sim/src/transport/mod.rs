@@ -13,6 +13,7 @@
 //! address is alive again and answers with a stateless reset; closing tells the other side why.
 
 mod connection;
+mod delivery;
 mod end;
 mod letter;
 mod links;
@@ -31,7 +32,7 @@ pub use network::Network;
 pub use sent::{Purpose, Sent};
 
 use connection::SimConnection;
-use network::PortRef;
+use delivery::PortRef;
 
 /// One life of one host on the simulated network.
 pub struct SimTransport {

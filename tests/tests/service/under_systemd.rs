@@ -1,19 +1,12 @@
 //! What a service manager sees of a node: readiness and stopping through the notification socket
 //! (sd_notify(3)), and log entries with fields through the journal's socket (systemd.journal-fields(7)).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 
-use dht_tests::{NodeOptions, NodeProcess, eventually};
+use dht_tests::{NodeOptions, NodeProcess, Notified, eventually};
 
 /// A socket that reads what a node sends, without waiting for it.
 fn listen(path: &Path) -> UnixDatagram {
@@ -28,11 +21,6 @@ fn receive(socket: &UnixDatagram) -> Option<Vec<u8>> {
     let length = socket.recv(&mut buffer).ok()?;
     buffer.truncate(length);
     Some(buffer)
-}
-
-/// Waits for a state that the service manager is told.
-fn await_state(socket: &UnixDatagram, state: &str) {
-    eventually(state, || receive(socket).filter(|sent| sent.starts_with(state.as_bytes())));
 }
 
 /// The fields of a journal entry in the native protocol: `NAME=value` in a line, or `NAME`, then the
@@ -57,18 +45,30 @@ fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_service_manager_is_told_when_the_node_is_ready_and_when_it_stops() {
+fn the_service_manager_is_told_when_the_node_is_ready_how_it_is_and_when_it_stops() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notify");
-    let socket = listen(&path);
-    let under = vec!["env".to_owned(), format!("NOTIFY_SOCKET={}", path.display())];
-    let options = NodeOptions { under, ..NodeOptions::solo() };
+    let told = Notified::in_folder(folder.path());
+    let options = NodeOptions { under: told.under(None), ..NodeOptions::default() };
     let mut node = NodeProcess::place(folder.path().join("node"), options);
     node.spawn();
-    await_state(&socket, "READY=1");
+    told.await_line("STATUS=starting");
+    told.await_line("STATUS=not ready: no other server has answered");
+    assert_eq!(told.count("READY=1"), 0, "it has nobody, and is not told to do without");
+    node.kill();
+    node.options().solo = true;
+    node.spawn();
     node.await_ready();
+    told.await_line("READY=1");
+    told.await_line("STATUS=ready: 0 servers in the table, 0 records, whole");
     node.stop();
-    await_state(&socket, "STOPPING=1");
+    told.await_line("EXTEND_TIMEOUT_USEC=");
+    let lines = told.lines();
+    let place = |line: &str| lines.iter().position(|told| told == line);
+    let stopping = place("STOPPING=1").expect("it says that it stops");
+    assert!(place("READY=1") < Some(stopping), "{lines:?}");
+    let more_time = lines.iter().position(|told| told.starts_with("EXTEND_TIMEOUT_USEC="));
+    assert!(more_time > Some(stopping), "a stop that takes long asks for more time: {lines:?}");
+    assert_eq!(told.count("WATCHDOG=1"), 0, "nobody asked for it");
 }
 
 /// What gives a process a mount namespace of its own, without being root outside of it.

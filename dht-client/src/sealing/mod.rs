@@ -8,22 +8,25 @@
 //! seal(to, info, aad, plaintext) ─▶ encapsulated key (1,120 bytes) ‖ ciphertext (plaintext + 16)
 //! ```
 //!
-//! What is sealed to an identity can be opened with what its words derive, and nothing else.
+//! What is sealed to an identity can be opened with what its words derive, and nothing else. The private key
+//! is kept [expanded](xwing), as opening is what a reader of many letters does most.
 //!
 //! [RFC 9180]: https://www.rfc-editor.org/rfc/rfc9180
 //! [draft-connolly-cfrg-xwing-kem]: https://datatracker.ietf.org/doc/draft-connolly-cfrg-xwing-kem/
 //! [draft-ietf-hpke-pq]: https://datatracker.ietf.org/doc/draft-ietf-hpke-pq/
 
+mod xwing;
+
 use std::fmt;
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
-use hpke::kem::XWing;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::entropy::{Entropy, EntropyError};
+use xwing::ExpandedXWing;
 
 /// Bytes of a public sealing key.
 pub const SEALING_PUBLIC_LEN: usize = 1216;
@@ -35,14 +38,14 @@ pub const SEAL_OVERHEAD: usize = ENCAPSULATED_LEN + 16;
 /// The secret half of an identity's sealing key.
 #[derive(Clone)]
 pub struct SealingKey {
-    // Overwrites itself when dropped: x-wing's feature `zeroize`.
-    secret: <XWing as Kem>::PrivateKey,
+    // Overwrites itself when dropped.
+    secret: <ExpandedXWing as Kem>::PrivateKey,
     public: SealingPublic,
 }
 
 /// The public half: anyone may seal to it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SealingPublic(<XWing as Kem>::PublicKey);
+pub struct SealingPublic(<ExpandedXWing as Kem>::PublicKey);
 
 /// Something cannot be sealed, or opened.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -52,7 +55,9 @@ pub enum SealError {
     #[error("these bytes are no sealing key; fetch the identity's key bundle again")]
     NotAKey,
     /// The text was not sealed to this key, or not with these words around it, or was changed.
-    #[error("this cannot be opened: it was sealed to another identity, or changed on the way")]
+    #[error(
+        "this was sealed to another identity, or changed on the way; ask its sender for it again"
+    )]
     NotForUs,
     /// The text cannot be sealed.
     #[error("this cannot be sealed; report it as a fault of this program")]
@@ -66,7 +71,7 @@ impl SealingKey {
     /// The key pair of a seed.
     #[must_use]
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
-        let (secret, public) = XWing::derive_keypair(seed);
+        let (secret, public) = ExpandedXWing::derive_keypair(seed);
         SealingKey { secret, public: SealingPublic(public) }
     }
 
@@ -87,8 +92,9 @@ impl SealingKey {
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (key, text) = sealed.split_at_checked(ENCAPSULATED_LEN).ok_or(SealError::NotForUs)?;
-        let key = <XWing as Kem>::EncappedKey::from_bytes(key).map_err(|_| SealError::NotForUs)?;
-        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
+        let key = <ExpandedXWing as Kem>::EncappedKey::from_bytes(key)
+            .map_err(|_| SealError::NotForUs)?;
+        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, ExpandedXWing>(
             &OpModeR::Base,
             &self.secret,
             &key,
@@ -107,7 +113,7 @@ impl SealingPublic {
     /// # Errors
     /// [`SealError::NotAKey`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
-        <XWing as Kem>::PublicKey::from_bytes(bytes)
+        <ExpandedXWing as Kem>::PublicKey::from_bytes(bytes)
             .map(SealingPublic)
             .map_err(|_| SealError::NotAKey)
     }
@@ -130,14 +136,11 @@ impl SealingPublic {
         entropy: &Entropy,
     ) -> Result<Vec<u8>, SealError> {
         let mut generator = entropy.generator()?;
-        let (key, text) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
-            &OpModeS::Base,
-            &self.0,
-            info,
-            plaintext,
-            aad,
-            &mut generator,
-        )
+        let (key, text) = hpke::single_shot_seal_with_rng::<
+            ChaCha20Poly1305,
+            HkdfSha256,
+            ExpandedXWing,
+        >(&OpModeS::Base, &self.0, info, plaintext, aad, &mut generator)
         .map_err(|_| SealError::Failed)?;
         let mut sealed = key.to_bytes().to_vec();
         sealed.extend_from_slice(&text);
@@ -160,6 +163,8 @@ impl fmt::Debug for SealingPublic {
 
 #[cfg(test)]
 mod tests {
+    use hpke::kem::XWing;
+
     use super::*;
 
     fn sealed(to: &SealingKey) -> Vec<u8> {
@@ -190,6 +195,36 @@ mod tests {
         for short in [0, 1, ENCAPSULATED_LEN - 1, ENCAPSULATED_LEN, sealed.len() - 1] {
             assert!(bob.open(b"info", b"aad", &sealed[..short]).is_err(), "{short} bytes");
         }
+    }
+
+    #[test]
+    fn what_plain_hpke_seals_opens_and_the_other_way_round() {
+        let (secret, public) = XWing::derive_keypair(&[1; 32]);
+        let bob = SealingKey::from_seed(&[1; 32]);
+        assert_eq!(bob.public().to_bytes(), public.to_bytes().to_vec());
+        let mut generator = Entropy::from_seed([9; 32]).generator().unwrap();
+        let (key, text) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
+            &OpModeS::Base,
+            &public,
+            b"info",
+            b"plain",
+            b"aad",
+            &mut generator,
+        )
+        .unwrap();
+        assert_eq!(sealed(&bob), [&key.to_bytes()[..], &text].concat());
+
+        let sealed = sealed(&bob);
+        let (key, text) = sealed.split_at(ENCAPSULATED_LEN);
+        let opened = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
+            &OpModeR::Base,
+            &secret,
+            &Deserializable::from_bytes(key).unwrap(),
+            b"info",
+            text,
+            b"aad",
+        );
+        assert_eq!(opened.unwrap(), b"plain");
     }
 
     #[test]

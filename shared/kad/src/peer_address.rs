@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use dht_kad::NodeId;
+use crate::id::NodeId;
 use thiserror::Error;
 
 /// A peer as it is written on a command line or in a configuration.
