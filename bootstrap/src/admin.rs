@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `/livez` | `alive`, while the process answers at all |
 //! | `/readyz` | 200 while the node is ready; 503 and the reason otherwise |
-//! | `/status` | a [`NodeStatus`](crate::status::NodeStatus) as JSON |
+//! | `/status` | a [`NodeStatus`] as JSON |
 //! | `/metrics` | the same and histograms, for Prometheus |
-//! | `/history` | a [`HistoryReport`](crate::history::HistoryReport) as JSON; `?after=MS` only what came since |
+//! | `/history` | a [`HistoryReport`] as JSON; `?after=MS` only what came since |
 //! | `/` | a page that shows all of it to a person |
 //!
 //! Nothing can be changed here.
