@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dht_context::latest::Latest;
 use dht_context::{DhtContext, PutReport};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rand_core::Rng;
 use redb::WriteTransaction;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
@@ -58,9 +59,9 @@ struct Shared {
     /// The client stops: nothing more is begun.
     ending: AtomicBool,
     /// The engine has ended by itself.
-    ended: watch::Sender<bool>,
+    ended: Latest<bool>,
     /// Changes whenever a write ends.
-    changes: watch::Sender<u64>,
+    changes: Latest<u64>,
     reports: Mutex<BTreeMap<WriteId, PutReport>>,
 }
 
@@ -91,8 +92,7 @@ impl Writing {
         {
             writer.shared.ending.store(true, Ordering::Relaxed);
             writer.shared.wake.notify_one();
-            // An engine that is gone has ended, too.
-            let _ = writer.shared.ended.subscribe().wait_for(|ended| *ended).await;
+            writer.shared.ended.wait_for(|ended| *ended).await;
         }
     }
 
@@ -116,8 +116,8 @@ impl Writer {
         let shared = Arc::new(Shared {
             wake: Notify::new(),
             ending: AtomicBool::new(false),
-            ended: watch::Sender::new(false),
-            changes: watch::Sender::new(0),
+            ended: Latest::new(false),
+            changes: Latest::new(0),
             reports: Mutex::default(),
         });
         let delivery = Delivery {
@@ -181,8 +181,14 @@ impl Writer {
         self.shared.reports.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.changes.subscribe()
+    /// How often a write has ended here.
+    pub(super) fn changes(&self) -> u64 {
+        self.shared.changes.get()
+    }
+
+    /// Waits until a write may have ended since there were so many changes, here or in another process.
+    pub(super) async fn changed_since(&self, changes: u64) {
+        let _ = timeout(LOOK_AGAIN, self.shared.changes.wait_for(|count| *count != changes)).await;
     }
 }
 
@@ -192,17 +198,9 @@ impl Drop for Writer {
     }
 }
 
-/// Waits until a write may have ended, here or in another process.
-pub(super) async fn changed(changes: &mut watch::Receiver<u64>) {
-    // An engine that has gone changes nothing any more, and another process may.
-    if let Ok(Err(_)) = timeout(LOOK_AGAIN, changes.changed()).await {
-        sleep(LOOK_AGAIN).await;
-    }
-}
-
 impl Shared {
     fn tell(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.changes.set(self.changes.get().wrapping_add(1));
     }
 
     fn keep_report(&self, id: u64, report: PutReport) {
@@ -229,7 +227,7 @@ impl Engine {
         loop {
             let ending = self.shared.ending.load(Ordering::Relaxed);
             if ending && (busy.is_empty() || !self.delivery.context.is_ready()) {
-                self.shared.ended.send_replace(true);
+                self.shared.ended.set(true);
                 return;
             }
             let now = self.delivery.context.now();

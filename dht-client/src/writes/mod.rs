@@ -361,13 +361,13 @@ impl Client {
     /// As [`write_state`](Self::write_state).
     pub async fn settled(&self, id: WriteId) -> Result<WriteState, ClientError> {
         let writer = self.writing().writer(self)?;
-        let mut changes = writer.changes();
         loop {
+            let changes = writer.changes();
             let state = self.write_state(id)?;
             if !state.is_waiting() {
                 return Ok(state);
             }
-            engine::changed(&mut changes).await;
+            writer.changed_since(changes).await;
         }
     }
 

@@ -35,7 +35,7 @@ impl Inner {
                     "this machine's clock differs from its peers' by more than 10 minutes; set it"
                 );
             }
-            self.clock_ahead_ms.send_replace(ahead);
+            self.clock_ahead_ms.set(ahead);
             self.store.note_clock(agrees);
             tokio::time::sleep(self.chance.jittered(self.config.timing.compare_clocks)).await;
         }

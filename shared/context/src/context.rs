@@ -17,7 +17,6 @@ use std::time::Duration;
 use dht_kad::lookup::ClosestResult;
 use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId, Refusal, UnixMs};
-use tokio::sync::watch;
 
 use crate::allowance::Allowances;
 use crate::bootstrap_peers::BootstrapPeers;
@@ -25,6 +24,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::config::{ConfigError, ContextConfig};
 use crate::connections::Connections;
+use crate::latest::Latest;
 use crate::maintenance;
 use crate::membership::{Membership, NotReady, Stage};
 use crate::operations::holders::HolderMemory;
@@ -91,7 +91,7 @@ pub(crate) struct Inner {
     pub(crate) verifier: Arc<dyn Verifier>,
     pub(crate) clock: Arc<dyn Clock>,
     /// What the last comparison with others' clocks came to.
-    pub(crate) clock_ahead_ms: watch::Sender<Option<i64>>,
+    pub(crate) clock_ahead_ms: Latest<Option<i64>>,
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) sources: SourceBook,
     /// Tells this process's versions from those of the same identity elsewhere: 24 bits.
@@ -164,7 +164,7 @@ impl DhtContext {
             store: on.store,
             verifier: on.verifier,
             clock: on.clock,
-            clock_ahead_ms: watch::Sender::default(),
+            clock_ahead_ms: Latest::default(),
             resolver: on.resolver,
             sources,
             device_tag,
@@ -259,7 +259,7 @@ impl DhtContext {
     /// if negative; `None` while too few of them answer.
     #[must_use]
     pub fn clock_ahead_ms(&self) -> Option<i64> {
-        *self.inner.clock_ahead_ms.borrow()
+        self.inner.clock_ahead_ms.get()
     }
 
     /// Waits until [`is_ready`](Self::is_ready).

@@ -21,10 +21,10 @@ use std::time::Duration;
 
 use dht_kad::routing::K;
 use thiserror::Error;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::Timing;
+use crate::latest::Latest;
 
 /// How far a node has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, serde::Serialize)]
@@ -69,7 +69,7 @@ pub enum NotReady {
 /// How far this node has come, for all who ask or wait for it.
 #[derive(Debug)]
 pub struct Membership {
-    stage: watch::Sender<Stage>,
+    stage: Latest<Stage>,
     memory: Mutex<Memory>,
     looked_around: AtomicBool,
     solo: bool,
@@ -88,7 +88,7 @@ impl Membership {
     #[must_use]
     pub fn new(remembered: usize, solo: bool, timing: &Timing) -> Self {
         Membership {
-            stage: watch::Sender::default(),
+            stage: Latest::default(),
             memory: Mutex::new(Memory { remembered: remembered.min(K), few_since: None }),
             looked_around: AtomicBool::new(false),
             solo,
@@ -119,7 +119,7 @@ impl Membership {
             _ => Stage::Settled,
         };
         drop(memory);
-        self.stage.send_if_modified(|current| std::mem::replace(current, stage) != stage);
+        self.stage.set(stage);
     }
 
     /// The node has looked up its own place: its neighbours are in the table.
@@ -153,13 +153,12 @@ impl Membership {
     /// The stage at present.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        *self.stage.borrow()
+        self.stage.get()
     }
 
     /// Waits until the routing table can be relied on.
     pub async fn settled(&self) {
-        // The sender lives as long as `self`, so the wait cannot fail.
-        let _ = self.stage.subscribe().wait_for(|stage| *stage == Stage::Settled).await;
+        self.stage.wait_for(|stage| *stage == Stage::Settled).await;
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

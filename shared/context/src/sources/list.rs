@@ -21,12 +21,12 @@ use dht_kad::message::Mode;
 use dht_kad::{NetworkName, UnixMs, domain};
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Registry, Source};
 use crate::config::BOOTSTRAP_MAX;
 use crate::context::{DhtContext, Inner};
+use crate::latest::Latest;
 use crate::operations::{GetError, GetOptions, Slot};
 use crate::peer_address::PeerAddress;
 
@@ -55,7 +55,7 @@ pub(crate) struct ListBook {
     network: NetworkName,
     state: Mutex<State>,
     /// The number of the newest list, 0 if there is none.
-    newest: watch::Sender<u64>,
+    newest: Latest<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl ListBook {
             key: registry.key,
             network: network.clone(),
             state: Mutex::default(),
-            newest: watch::Sender::new(0),
+            newest: Latest::new(0),
         };
         let verified = registry
             .lists
@@ -132,7 +132,7 @@ impl ListBook {
         }
         state.newest = Some(Arc::new(list));
         drop(state);
-        self.newest.send_replace(seq);
+        self.newest.set(seq);
         true
     }
 
@@ -285,8 +285,7 @@ impl DhtContext {
     /// its record's bytes: to be kept for the next start. Waits for ever where no registry is configured.
     pub async fn newer_registry_list(&self, seq: u64) -> (u64, Bytes) {
         if let Some(book) = &self.inner.sources.list {
-            // The sender lives as long as the book, so the wait cannot fail.
-            let _ = book.newest.subscribe().wait_for(|newest| *newest > seq).await;
+            book.newest.wait_for(|newest| *newest > seq).await;
             if let Some(list) = book.newest() {
                 return (list.seq(), list.record().bytes().clone());
             }
@@ -334,7 +333,7 @@ mod tests {
         for lists in [[&old, &new, &forged], [&forged, &new, &old]] {
             let book = book(lists.into_iter().cloned().collect(), NOW.after(9));
             assert_eq!(book.current(NOW.after(9)).unwrap().nodes().len(), 2);
-            assert_eq!((book.refused(), *book.newest.borrow()), (2, NOW.0 + 1));
+            assert_eq!((book.refused(), book.newest.get()), (2, NOW.0 + 1));
             assert!(book.problem(NOW).unwrap().contains("registry key"));
         }
         let same = book(vec![new.clone(), new], NOW);
