@@ -16,6 +16,7 @@ use std::str::FromStr;
 use clap::Args;
 use dht_context::network_file::{NetworkFile, NetworkFileError};
 use dht_context::peer_address::PeerAddress;
+use dht_context::toml_file::{self, TomlFileError};
 use dht_kad::{ErrorNumber, NetworkName};
 use serde::Deserialize;
 use thiserror::Error;
@@ -33,8 +34,8 @@ pub const ADMIN: &str = "127.0.0.1:4401";
 /// Bytes of records unless configured: fits the smallest disk that a VPS is sold with.
 pub const MAX_BYTES: u64 = 20 << 30;
 
-/// The largest configuration file that is read: anything larger is another file.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The largest configuration file that is read, in KiB.
+const FILE_KIB_MAX: u64 = 1_024;
 
 /// The file's fields, in TOML. All may be left out.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -194,24 +195,9 @@ pub enum RunMode {
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {} ({reason}); check its name and permissions", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        reason: String,
-    },
-    /// The file is not TOML, or a field is unknown or of another type.
-    #[error("{}, line {line}: {reason}; correct the line or remove it", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where.
-        line: usize,
-        /// What is wrong.
-        reason: String,
-    },
+    /// The file cannot be read, or is not what it should be.
+    #[error(transparent)]
+    File(#[from] TomlFileError),
     /// The network file cannot be used.
     #[error(transparent)]
     NetworkFile(#[from] NetworkFileError),
@@ -279,28 +265,18 @@ impl ConfigFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`] or [`ConfigError::Malformed`].
+    /// [`ConfigError::File`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |reason: String| ConfigError::Unreadable { path: path.to_owned(), reason };
-        let meta = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
-        if meta.len() > FILE_BYTES_MAX {
-            return Err(unreadable("it is larger than 1 MiB".to_owned()));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        let text = toml_file::read("the configuration", path, FILE_KIB_MAX)?;
         ConfigFile::parse(&text, path)
     }
 
     /// Reads a file's text; `path` is for the error.
     ///
     /// # Errors
-    /// [`ConfigError::Malformed`].
+    /// [`ConfigError::File`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            let reason = error.message().replace('\n', ", ");
-            ConfigError::Malformed { path: path.to_owned(), line, reason }
-        })
+        Ok(toml_file::parse(text, path)?)
     }
 }
 

@@ -25,6 +25,7 @@ use super::letter::{Kind, Letter, Place};
 use super::mailbox::{Direction, Mailbox, Tag, epoch_of};
 use super::outbox::{Attempt, Outbox, Queued, Row, Sealed, Writer};
 use crate::error::ClientError;
+use crate::writes::is_lasting_refusal;
 
 /// The most letters of one batch: some pages' worth, sealed in a few hundredths of a second.
 const BATCH_LETTERS: usize = 128;
@@ -275,7 +276,13 @@ impl Desk<'_> {
                     Refusal::WorkTooLow { needed } if needed > record.work_bits() => {
                         self.sign_again(to, letter, record, needed)
                     }
-                    refusal if is_lasting(&refusal) => Attempt::Refused(refusal.to_string()),
+                    // A letter's own seven days say when it has ended.
+                    refusal
+                        if is_lasting_refusal(&refusal)
+                            && !matches!(refusal, Refusal::Expired { .. }) =>
+                    {
+                        Attempt::Refused(refusal.to_string())
+                    }
                     refusal => Attempt::Failed(refusal.to_string()),
                 },
                 Err(error) => Attempt::Failed(error.to_string()),
@@ -337,16 +344,4 @@ impl Desk<'_> {
 fn was_read(row: &Row, marks: Option<&Result<BTreeMap<Tag, u64>, ClientError>>) -> Option<bool> {
     let marks = marks?.as_ref().ok()?;
     Some(marks.get(&row.tag).is_some_and(|mark| row.counter <= *mark))
-}
-
-/// Whether trying again will not help.
-fn is_lasting(refusal: &Refusal) -> bool {
-    matches!(
-        refusal,
-        Refusal::MalformedRecord(_)
-            | Refusal::UnknownRecordVersion(_)
-            | Refusal::TooLarge
-            | Refusal::BadSignature
-            | Refusal::Blocked
-    )
 }

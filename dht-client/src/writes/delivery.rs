@@ -229,7 +229,8 @@ pub(super) fn is_lasting(error: &PutError) -> bool {
     }
 }
 
-fn is_lasting_refusal(refusal: &Refusal) -> bool {
+/// Whether a signed record that was refused so is refused again, whenever it is sent.
+pub(crate) fn is_lasting_refusal(refusal: &Refusal) -> bool {
     matches!(
         refusal,
         Refusal::MalformedRecord(_)

@@ -57,7 +57,7 @@ use redb::WriteTransaction;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub(crate) use delivery::is_overtaken;
+pub(crate) use delivery::{is_lasting_refusal, is_overtaken};
 pub(crate) use engine::Writing;
 pub(crate) use errand::{Errand, Words};
 pub use queue::{WAITING_BYTES_MAX, WAITING_MAX};

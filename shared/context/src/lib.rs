@@ -76,6 +76,7 @@ mod server;
 pub mod sources;
 pub mod stats;
 pub mod store;
+pub mod toml_file;
 pub mod transport;
 pub mod verify;
 mod walk;

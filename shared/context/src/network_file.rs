@@ -25,11 +25,12 @@ use thiserror::Error;
 
 use crate::config::BOOTSTRAP_MAX;
 use crate::peer_address::PeerAddress;
+use crate::toml_file::{self, TomlFileError};
 
 /// The most names that are asked in the DNS: each costs a question at each attempt to join.
 pub const DNS_NAMES_MAX: usize = 8;
-/// The largest file that is read: anything larger is another file.
-const FILE_BYTES_MAX: u64 = 64 << 10;
+/// The largest file that is read, in KiB.
+const FILE_KIB_MAX: u64 = 64;
 /// The longest name in the DNS (RFC 1035, section 2.3.4), without the dot at its end.
 const DNS_NAME_MAX: usize = 253;
 /// The ending of the list's file.
@@ -52,22 +53,15 @@ pub struct NetworkFile {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NetworkFileError {
-    /// It cannot be read.
-    #[error("cannot read the network file {} ({reason}); check its name and permissions", path.display())]
-    Unreadable {
-        /// The file.
+    /// It cannot be read, or is not what it should be.
+    #[error(transparent)]
+    File(#[from] TomlFileError),
+    /// The list beside it cannot be read.
+    #[error("cannot read the list of bootstrap nodes {} ({reason}); check its permissions", path.display())]
+    List {
+        /// The list's file.
         path: PathBuf,
         /// What the operating system said.
-        reason: String,
-    },
-    /// It is not TOML, or a field is missing, unknown or of another type.
-    #[error("{}, line {line}: {reason}; correct the line or remove it", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where.
-        line: usize,
-        /// What is wrong.
         reason: String,
     },
     /// A value cannot be used.
@@ -114,13 +108,7 @@ impl NetworkFile {
     /// # Errors
     /// [`NetworkFileError`] names the first thing to correct.
     pub fn read(path: &Path) -> Result<Self, NetworkFileError> {
-        let unreadable =
-            |reason: String| NetworkFileError::Unreadable { path: path.to_owned(), reason };
-        let meta = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
-        if meta.len() > FILE_BYTES_MAX {
-            return Err(unreadable("it is larger than 64 KiB".to_owned()));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        let text = toml_file::read("the network file", path, FILE_KIB_MAX)?;
         NetworkFile::parse(&text, path)
     }
 
@@ -129,12 +117,7 @@ impl NetworkFile {
     /// # Errors
     /// [`NetworkFileError`] names the first thing to correct.
     pub fn parse(text: &str, path: &Path) -> Result<Self, NetworkFileError> {
-        let fields: Fields = toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            let reason = error.message().replace('\n', ", ");
-            NetworkFileError::Malformed { path: path.to_owned(), line, reason }
-        })?;
+        let fields: Fields = toml_file::parse(text, path)?;
         fields.check().map_err(|(field, reason)| {
             let path = path.to_owned();
             NetworkFileError::Unusable { field, path, reason }
@@ -151,10 +134,9 @@ impl NetworkFile {
     /// such file.
     ///
     /// # Errors
-    /// [`NetworkFileError::Unreadable`].
+    /// [`NetworkFileError::List`].
     pub fn read_list(path: &Path) -> Result<Option<Vec<u8>>, NetworkFileError> {
-        let unreadable =
-            |reason: String| NetworkFileError::Unreadable { path: path.to_owned(), reason };
+        let unreadable = |reason: String| NetworkFileError::List { path: path.to_owned(), reason };
         match std::fs::metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error.to_string())),

@@ -403,9 +403,16 @@ mod tests {
                 let (_, row) = Slot { group: 0, family: 4, number }.place();
                 prints.add(group, &row, &[number; 32]);
             }
+            // What has come where there is nothing at all is in no leaf, and no split meets it.
+            let is_in_a_leaf = |row: &RowKey| {
+                let place = Part { group, prefix: Prefix::of(row, PREFIX_MAX) };
+                prints.part(&place).is_none_or(|print| !print.is_empty())
+            };
             for number in 0..missed[0] {
                 let (_, row) = Slot { group: 0, family: 6, number }.place();
-                model.0.entry(group).or_default().insert(row, [number; 32]);
+                if is_in_a_leaf(&row) {
+                    model.0.entry(group).or_default().insert(row, [number; 32]);
+                }
             }
             // Fine enough that there is no leaf that is not looked at.
             prints.set_resolution(PREFIX_MAX);
