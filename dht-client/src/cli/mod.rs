@@ -37,6 +37,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use dht_client::{ErrorNumber, NetworkName, PeerAddress};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use failure::Failure;
 use session::Session;
@@ -135,10 +139,10 @@ enum Command {
 
 /// Runs the command line; the exit status is 0 or the number of the error.
 pub(crate) fn main() -> ExitCode {
-    log_to_stderr();
-    let result = match Cli::try_parse() {
-        Ok(cli) => run(cli),
-        Err(error) => failure::of_parsing(&error),
+    let result = match (Cli::try_parse(), log_to_stderr()) {
+        (Ok(cli), Ok(())) => run(cli),
+        (Err(error), _) => failure::of_parsing(&error),
+        (_, Err(failure)) => Err(failure),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -196,10 +200,16 @@ impl Command {
 }
 
 /// Logs go to stderr if `RUST_LOG` asks for them; else a failure's sentence stands there alone.
-fn log_to_stderr() {
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    }
+fn log_to_stderr() -> Result<(), Failure> {
+    let Ok(asked) = std::env::var("RUST_LOG") else { return Ok(()) };
+    let filter: Targets = asked.parse().map_err(|error| {
+        let sentence =
+            format!("RUST_LOG={asked}: {error}; give a level like info, or target=level");
+        Failure::usage(&sentence)
+    })?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Instant;
 
 use crate::program::Program;
@@ -48,6 +49,20 @@ fn a_command_line_that_is_not_understood_is_one_sentence_and_status_2() {
     program.run(&["--network", "BIG", "peers"]).expect_failure(USAGE, "a network name");
     program.run(&["--timeout", "soon", "peers"]).expect_failure(USAGE, "time limit");
     program.run(&["bench", "--ops", "fly"]).expect_failure(USAGE, "fly");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_as_asked_is_said() {
+    let shown = |filter: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_dht-client"));
+        let home = tempfile::tempdir().unwrap();
+        program.env("HOME", home.path()).env("RUST_LOG", filter).args(["identity", "new"]);
+        program.output().unwrap()
+    };
+    let refused = shown("dht_context=loud");
+    assert_eq!(refused.status.code(), Some(USAGE));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("RUST_LOG=dht_context=loud"));
+    assert!(shown("dht_context=debug,warn").status.success());
 }
 
 #[test]
