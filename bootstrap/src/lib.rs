@@ -21,6 +21,7 @@ pub mod config;
 pub mod history;
 pub mod kept_list;
 pub mod logging;
+pub mod machine;
 pub mod metrics;
 pub mod node;
 pub mod node_identity;

@@ -31,6 +31,7 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::admin::{self, ReadNode};
 use crate::config::{Config, RunMode};
 use crate::kept_list;
+use crate::machine::NodeMachine;
 use crate::node_identity::{self, IdentityError};
 use crate::reading::NodeReader;
 use crate::status::NodeStatus;
@@ -172,6 +173,7 @@ impl Node {
                 seed: *NodeKey::generate()?.to_seed_bytes(),
             },
         )?;
+        context.tell_of(Arc::new(NodeMachine::new(Arc::clone(&store), config.store.max_bytes)));
         let keep_list = tokio::spawn(keep_list(context.clone(), config.data_dir));
         let (stop_admin, stopped) = oneshot::channel();
         let reader = NodeReader::new(context.clone(), Arc::clone(&store), config.store);

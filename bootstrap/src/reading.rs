@@ -20,7 +20,7 @@ use crate::config::StoreSettings;
 use crate::node::VERSION;
 use crate::process;
 use crate::status::NodeStatus;
-use crate::store::RocksStore;
+use crate::store::{DiskSpace, RocksStore};
 
 /// A node's state at a moment: what it says of itself, and what is too long for that.
 #[derive(Clone, PartialEq, Debug)]
@@ -56,8 +56,8 @@ impl NodeReader {
     #[must_use]
     pub fn read(&self) -> Reading {
         let stats = self.context.stats();
-        let disk_free_bytes = self.store.disk_free_bytes();
-        let refusing_writes = self.refusing_writes(disk_free_bytes);
+        let disk = self.store.disk();
+        let refusing_writes = self.refusing_writes(disk);
         let not_ready = self.context.not_ready_because().map(|reason| reason.to_string());
         let not_ready_because = not_ready.or_else(|| refusing_writes.clone());
         Reading {
@@ -68,14 +68,14 @@ impl NodeReader {
                 ready: not_ready_because.is_none(),
                 not_ready_because,
                 refusing_writes,
-                disk_free_bytes,
+                disk_free_bytes: disk.map(|disk| disk.free_bytes),
                 ..self.counted(stats, &self.context.store_usage())
             },
         }
     }
 
     /// Why no put of others is taken, if none is: what holds for each of them, whatever it is.
-    fn refusing_writes(&self, disk_free_bytes: Option<u64>) -> Option<String> {
+    fn refusing_writes(&self, disk: Option<DiskSpace>) -> Option<String> {
         // A client takes no puts, and nobody expects it to; its own go elsewhere.
         let refusal = self.context.takes_puts().err();
         if let Some(refusal) = refusal {
@@ -86,10 +86,9 @@ impl NodeReader {
                 other => other.to_string(),
             });
         }
-        let floor = self.settings.min_free_bytes;
-        let free = disk_free_bytes.filter(|free| *free < floor)?;
+        let DiskSpace { free_bytes, floor_bytes, .. } = disk.filter(DiskSpace::is_short)?;
         Some(format!(
-            "the disk has {free} bytes free and the store keeps {floor}; free some, and puts are taken \
+            "the disk has {free_bytes} bytes free and the store keeps {floor_bytes}; free some, and puts are taken \
              again"
         ))
     }

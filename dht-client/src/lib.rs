@@ -33,6 +33,7 @@
 //! | [`contacts`] | asking, accepting, blocking |
 //! | [`letters`] | messages to contacts who are away, in order and once |
 //! | [`names`] | from a name that people can say to an identity, and back |
+//! | [`health`] | whether each node of a fleet is well, for who runs them |
 //!
 //! What has to outlast the process needs a [`Profile`](profile::Profile), and fails without one with
 //! [`ClientError::NoProfile`]. A client with an identity and a profile also does by itself, while it runs,
@@ -71,6 +72,7 @@ mod derivation;
 pub mod entropy;
 mod error;
 mod fields;
+pub mod health;
 pub mod identity;
 pub mod letters;
 pub mod names;

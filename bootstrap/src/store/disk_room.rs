@@ -8,6 +8,35 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Bytes written after which it is asked in any case.
 const LOOK_AFTER_BYTES: usize = 16 << 20;
 
+/// The room on the file system that the store lies on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskSpace {
+    /// Bytes that this process may still write.
+    pub free_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes free under which nothing more is taken, as configured.
+    pub floor_bytes: u64,
+}
+
+impl DiskSpace {
+    /// The room at `dir` right now.
+    pub(super) fn at(dir: &Path, floor_bytes: u64) -> rustix::io::Result<Self> {
+        let disk = rustix::fs::statvfs(dir)?;
+        Ok(DiskSpace {
+            free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+            total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+            floor_bytes,
+        })
+    }
+
+    /// Whether there is too little room for more.
+    #[must_use]
+    pub const fn is_short(&self) -> bool {
+        self.free_bytes < self.floor_bytes
+    }
+}
+
 /// Watches the file system that the store lies on.
 #[derive(Debug)]
 pub(super) struct DiskRoom {
@@ -47,17 +76,17 @@ impl DiskRoom {
         }
         self.looked_at = Some(Instant::now());
         self.written = 0;
-        let free = match free_bytes(&self.dir) {
-            Ok(free) => free,
+        let space = match DiskSpace::at(&self.dir, self.floor_bytes) {
+            Ok(space) => space,
             Err(error) => {
                 tracing::warn!(%error, dir = %self.dir.display(), "cannot see the disk's room");
                 return;
             }
         };
-        let short = free < self.floor_bytes;
+        let short = space.is_short();
         if short != self.short {
             self.short = short;
-            let (free, floor) = (free, self.floor_bytes);
+            let (free, floor) = (space.free_bytes, space.floor_bytes);
             if short {
                 tracing::warn!(
                     free,
@@ -69,10 +98,4 @@ impl DiskRoom {
             }
         }
     }
-}
-
-/// Bytes that this process may still write to the file system that `dir` lies on.
-pub(super) fn free_bytes(dir: &Path) -> rustix::io::Result<u64> {
-    let disk = rustix::fs::statvfs(dir)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -51,6 +51,7 @@ pub use self::open::OpenError;
 use self::clock_guard::ClockGuard;
 use self::database::Fault;
 use self::disk_room::DiskRoom;
+pub use self::disk_room::DiskSpace;
 use self::open::Opened;
 use self::read::{Answer, ReadJob};
 use self::settings::{Family, Settings};
@@ -93,6 +94,7 @@ pub struct RocksStore {
     writer: Mutex<Option<JoinHandle<()>>>,
     incarnation: [u8; 16],
     dir: PathBuf,
+    min_free_bytes: u64,
 }
 
 /// How many rows each column family has, by counting them; for tests of what is on disk.
@@ -128,7 +130,14 @@ impl RocksStore {
         let writer = Writer::new(Arc::clone(&shared), config.limits, path, settings, room, cursors);
         let writer = start_threads(&shared, writer)
             .map_err(|error| OpenError::Threads(error.to_string()))?;
-        Ok(RocksStore { shared, writer: Mutex::new(Some(writer)), incarnation, dir })
+        let min_free_bytes = config.min_free_bytes;
+        Ok(RocksStore {
+            shared,
+            writer: Mutex::new(Some(writer)),
+            incarnation,
+            dir,
+            min_free_bytes,
+        })
     }
 
     /// Names this store: new with each one that is made. Commit numbers mean something only within.
@@ -143,10 +152,10 @@ impl RocksStore {
         &self.dir
     }
 
-    /// Bytes free on the disk that it lies on; `None` if the system does not tell.
+    /// The room on the disk that it lies on right now; `None` if the system does not tell.
     #[must_use]
-    pub fn disk_free_bytes(&self) -> Option<u64> {
-        disk_room::free_bytes(&self.dir).ok()
+    pub fn disk(&self) -> Option<DiskSpace> {
+        DiskSpace::at(&self.dir, self.min_free_bytes).ok()
     }
 
     /// Counts up while the writer makes progress, also if it only refuses.

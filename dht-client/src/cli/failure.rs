@@ -1,6 +1,7 @@
 //! [`Failure`]: how a command ends that did not do what it was asked for.
 //!
-//! One sentence on stderr, which says what to do next, and the error's number as exit status.
+//! One sentence on stderr, which says what to do next, and the error's number as exit status. A command whose
+//! answer is its exit status has said the rest already.
 
 use std::process::ExitCode;
 
@@ -13,13 +14,19 @@ use super::print;
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    number: ErrorNumber,
-    sentence: String,
+    status: u8,
+    /// Absent if all has been said.
+    sentence: Option<String>,
 }
 
 impl Failure {
     pub(crate) fn new(number: ErrorNumber, sentence: String) -> Self {
-        Failure { number, sentence }
+        Failure { status: number as u8, sentence: Some(sentence) }
+    }
+
+    /// What was found has been printed, and is told by this exit status.
+    pub(crate) fn told(status: u8) -> Self {
+        Failure { status, sentence: None }
     }
 
     /// The arguments do not go together.
@@ -29,12 +36,11 @@ impl Failure {
 
     /// Says why, and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        // Nothing can be done if stderr is closed.
-        let _ = print::to_stderr(&format!(
-            "dht-client: {} (error {})\n",
-            self.sentence, self.number as u8
-        ));
-        ExitCode::from(self.number as u8)
+        if let Some(sentence) = &self.sentence {
+            // Nothing can be done if stderr is closed.
+            let _ = print::to_stderr(&format!("dht-client: {sentence} (error {})\n", self.status));
+        }
+        ExitCode::from(self.status)
     }
 }
 

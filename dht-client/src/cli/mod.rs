@@ -14,6 +14,7 @@ mod delete;
 mod failure;
 mod get;
 mod get_content;
+mod health;
 mod identity;
 mod letters;
 mod list;
@@ -77,10 +78,11 @@ struct Globals {
     /// Without it a password is asked for at the terminal.
     #[arg(long, value_name = "FILE", global = true)]
     password_file: Option<PathBuf>,
-    /// Print one JSON object (bench: one a phase).
+    /// Print one JSON object (bench: one a phase, health: one a node).
     #[arg(long, global = true)]
     json: bool,
-    /// How long the command may take, joining the network included (bench: each operation).
+    /// How long the command may take, joining the network included (bench: each operation; health: a
+    /// node's answer, and its value).
     #[arg(long, value_name = "SECS", global = true, default_value = "10", value_parser = arguments::seconds)]
     timeout: Duration,
 }
@@ -127,6 +129,9 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Ask a peer how it is.
     Ping(ping::PingArgs),
+    /// Ask each of some nodes how it is, and put a value on it; exits with 0 if all are well, 1 if one
+    /// is not, 2 if one is down.
+    Health(health::HealthArgs),
     /// Find the nodes closest to a key.
     Lookup(lookup::LookupArgs),
     /// Show the peers that answer.
@@ -191,6 +196,7 @@ impl Command {
             Command::Name(command) => Box::pin(command.run(session)).await,
             Command::Watch(args) => args.run(session).await,
             Command::Ping(args) => args.run(session).await,
+            Command::Health(args) => Box::pin(args.run(session)).await,
             Command::Lookup(args) => args.run(session).await,
             Command::Peers => peers::run(session).await,
             Command::Stats => stats::run(session).await,
@@ -276,6 +282,8 @@ mod tests {
             &format!("watch {id} label --topic --slot 3 --state mine --count 2"),
             "watch topic label --json",
             &format!("ping {id}@example.org:4433"),
+            &format!("health {id}@example.org:4433 [::1]:2 --json --timeout 3"),
+            "health --config fleet.toml --identity f",
             &format!("lookup {id}"),
             "send bob hello",
             "send bob --file f --json",
@@ -351,6 +359,9 @@ mod tests {
             "ack bob:0a1b2c:7 --all",
             "outbox bob",
             "ping nowhere",
+            "health",
+            "health nowhere",
+            "health --config fleet.toml example.org:4433",
             "contacts request",
             "contacts request bob",
             "contacts rename bob",

@@ -1,6 +1,7 @@
 //! [`Session`]: what the options before the command come to, opened when the command needs it.
 
 use std::env;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -48,6 +49,22 @@ impl Session {
     /// The network that is taken part in.
     pub(crate) fn network(&self) -> &NetworkName {
         &self.network
+    }
+
+    /// The network, if the options name one, themselves or by a file.
+    pub(crate) fn named_network(&self) -> Option<&NetworkName> {
+        let named = self.globals.network.is_some() || self.globals.network_file.is_some();
+        named.then_some(&self.network)
+    }
+
+    /// Whether peers to ask first were given.
+    pub(crate) fn has_bootstrap_peers(&self) -> bool {
+        !self.globals.bootstrap.is_empty()
+    }
+
+    /// Who is asked for hosts, if that was said.
+    pub(crate) fn dns_server(&self) -> Option<SocketAddr> {
+        self.globals.dns_server
     }
 
     /// A client that only reads, or pings.

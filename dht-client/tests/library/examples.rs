@@ -7,6 +7,8 @@ mod bundle;
 mod cache;
 #[path = "../../src/contacts/example.rs"]
 mod contacts;
+#[path = "../../src/health/example.rs"]
+mod health;
 #[path = "../../src/identity/example.rs"]
 mod identity;
 #[path = "../../src/letters/example.rs"]
@@ -60,6 +62,12 @@ fn node() -> PeerAddress {
 #[test]
 fn values_run() {
     run(values::values(network(), node()));
+}
+
+#[test]
+fn a_look_at_nodes_runs() {
+    let nodes = servers().map(|server| server.addr.into());
+    assert!(run(health::watch_over(network(), &nodes)), "all of them are well");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod cache;
 mod contacts;
 mod errands;
 mod examples;
+mod health;
 mod letters;
 mod names;
 mod people;

@@ -110,7 +110,7 @@ impl Allowances {
 
 fn cost(request: &Request) -> NonZeroU32 {
     let cost = match request {
-        Request::Ping(_) | Request::FindNode(_) | Request::Find(_) => 1,
+        Request::Ping(_) | Request::FindNode(_) | Request::Find(_) | Request::Vitals(_) => 1,
         Request::Reconcile(Reconcile::Whole(whole)) => {
             let prefixes = u32::try_from(whole.range.len()).unwrap_or(u32::MAX);
             RECONCILE_COST.saturating_add(RANGE_COST.saturating_mul(prefixes))

@@ -11,12 +11,13 @@
 
 use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dht_kad::lookup::ClosestResult;
 use dht_kad::message::{Mode, NodeInfo, Pong};
 use dht_kad::{Key, NetworkName, NodeId, Refusal, UnixMs};
+use tokio::time::Instant;
 
 use crate::allowance::Allowances;
 use crate::bootstrap_peers::BootstrapPeers;
@@ -40,6 +41,7 @@ use crate::stats::{Stats, StatsSnapshot};
 use crate::store::{RecordStore, StoreUsage};
 use crate::transport::{DialError, Transport};
 use crate::verify::{Signer, Verifier};
+use crate::vitals::Machine;
 use crate::watch::Hub;
 
 /// What a context stands on: everything that differs between the world and a simulation.
@@ -133,6 +135,8 @@ impl DhtContext {
             allowances: Allowances::new(),
             answers: Answers::default(),
             watches,
+            machine: OnceLock::new(),
+            started: Instant::now(),
         });
         let connections = Connections::new(
             on.transport,
@@ -202,6 +206,12 @@ impl DhtContext {
         self.inner.bootstrap.replace(peers)
     }
 
+    /// Tells others of this machine, too, when they ask how the node is. Once; later calls change nothing.
+    pub fn tell_of(&self, machine: Arc<dyn Machine>) {
+        // Whoever runs the node has one machine to tell of.
+        let _ = self.inner.server.machine.set(machine);
+    }
+
     /// Lets repair move at most so many bytes a second from now on, both ways together.
     pub fn set_repair_bytes_per_sec(&self, bytes_per_sec: u64) {
         self.inner.replication.pace.set_bytes_per_sec(bytes_per_sec);
@@ -228,16 +238,10 @@ impl DhtContext {
     /// What a put that comes now would fail for; `None` if the node is [ready](Self::is_ready).
     #[must_use]
     pub fn not_ready_because(&self) -> Option<NotReady> {
-        let inner = &self.inner;
-        let counts = || inner.replication.is_whole() || inner.registry.knows_whole();
-        match inner.membership.stage() {
-            _ if !self.has_socket() => Some(NotReady::NoSocket),
-            Stage::Joining => Some(NotReady::Alone),
-            Stage::CutOff => Some(NotReady::CutOff),
-            Stage::Joined => Some(NotReady::Gathering),
-            Stage::Settled if inner.config.mode == Mode::Client || counts() => None,
-            Stage::Settled => Some(NotReady::NobodyWhole),
+        if !self.has_socket() {
+            return Some(NotReady::NoSocket);
         }
+        self.inner.server.not_ready_because()
     }
 
     /// Whether others can still reach this node through its transport, as far as that can tell: false

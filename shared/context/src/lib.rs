@@ -79,6 +79,7 @@ pub mod store;
 pub mod toml_file;
 pub mod transport;
 pub mod verify;
+pub mod vitals;
 mod walk;
 pub mod watch;
 

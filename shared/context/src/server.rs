@@ -7,13 +7,14 @@
 //!                                                                                 with signed receipts
 //!                    Reconcile:       its turn ─▶ fingerprints, items, records ─▶ answer
 //!                    Audit:           one read of the store a challenge ────────▶ answer
+//!                    Vitals:          what is counted, and the machine's figures ▶ answer at once
 //!                    Watch:           the hub ──────────────────────────────────▶ frames, as records come
 //! ```
 //!
 //! Nothing in here asks another node, so an answer never waits for the network. Each answer is
 //! polled within its own connection's task.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use dht_kad::admission::{self, Path};
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 use crate::allowance::Allowances;
 use crate::clock::Clock;
 use crate::evidence;
-use crate::membership::Membership;
+use crate::membership::{Membership, NotReady, Stage};
 use crate::registry::PeerRegistry;
 use crate::replication::Replication;
 use crate::replication::answers::{Answers, Purpose};
@@ -38,6 +39,7 @@ use crate::stats::{Ending, Stats};
 use crate::store::{Fetch, Page, PageQuery, RecordStore, Submission};
 use crate::transport::{Answer, Asker, Service};
 use crate::verify::{Signer, Verifier};
+use crate::vitals::Machine;
 use crate::watch::Hub;
 
 /// Answers what other nodes ask of this one.
@@ -56,6 +58,9 @@ pub struct Server {
     pub(crate) allowances: Allowances,
     pub(crate) answers: Answers,
     pub(crate) watches: Arc<Hub>,
+    /// The machine that it runs on, once somebody has told of it.
+    pub(crate) machine: OnceLock<Arc<dyn Machine>>,
+    pub(crate) started: Instant,
 }
 
 /// What an answer leads to: itself, or something to wait for first.
@@ -140,6 +145,7 @@ impl Server {
             Request::Ping(ping) => Outcome::Now(self.pong(asker, &ping)),
             _ if self.mode == Mode::Client => Outcome::Now(Response::Refused(Refusal::NotAServer)),
             Request::FindNode(find) => Outcome::Now(self.nodes(asker, &find)),
+            Request::Vitals(_) => Outcome::Now(Response::VitalSigns(self.signs())),
             Request::Find(find) => match self.store.find(page_query(&find)) {
                 Fetch::Ready(page) => Outcome::Now(self.found(asker, &find, page)),
                 Fetch::Pending(page) => Outcome::Page(find, page),
@@ -302,6 +308,18 @@ impl Server {
             return Err(Refusal::Restarting);
         }
         self.store.writable()
+    }
+
+    /// What a put that comes now would fail for, of what is known without the socket.
+    pub(crate) fn not_ready_because(&self) -> Option<NotReady> {
+        let counts = || self.replication.is_whole() || self.registry.knows_whole();
+        match self.membership.stage() {
+            Stage::Joining => Some(NotReady::Alone),
+            Stage::CutOff => Some(NotReady::CutOff),
+            Stage::Joined => Some(NotReady::Gathering),
+            Stage::Settled if self.mode == Mode::Client || counts() => None,
+            Stage::Settled => Some(NotReady::NobodyWhole),
+        }
     }
 
     fn note(&self, frame_type: u16, response: &Response, started: Instant) {

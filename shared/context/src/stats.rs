@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dht_kad::Refusal;
 use dht_kad::message::{
-    TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_RECONCILE, TYPE_STORE, TYPE_WATCH,
+    TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_RECONCILE, TYPE_STORE, TYPE_VITALS,
+    TYPE_WATCH,
 };
 
 use crate::replication::ReplicationFigures;
@@ -103,7 +104,8 @@ pub struct StatsSnapshot {
 }
 
 /// The kinds that are counted, in the order of their frame types.
-const KINDS: [&str; 7] = ["ping", "find_node", "find", "store", "watch", "reconcile", "audit"];
+const KINDS: [&str; 8] =
+    ["ping", "find_node", "find", "store", "watch", "reconcile", "audit", "vitals"];
 
 impl Counts {
     fn note(&self, ending: Ending, took: Duration) {
@@ -193,6 +195,7 @@ fn kind_of(frame_type: u16) -> Option<usize> {
         TYPE_WATCH => Some(4),
         TYPE_RECONCILE => Some(5),
         TYPE_AUDIT => Some(6),
+        TYPE_VITALS => Some(7),
         _ => None,
     }
 }

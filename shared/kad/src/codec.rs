@@ -19,7 +19,7 @@ use crate::message::watch::{WATCH_KEYS_MAX, Watched};
 use crate::message::{
     ADDRS_MAX, FRAME_HEADER, FRAME_MAX, NODES_MAX, NodeInfo, PAGE_BYTES, PAGE_RECORDS, Reconcile,
     Reconciled, RecordBytes, Request, Response, TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING,
-    TYPE_RECONCILE, TYPE_REFUSED, TYPE_STORE, TYPE_WATCH, VERSION_TEXT_MAX,
+    TYPE_RECONCILE, TYPE_REFUSED, TYPE_STORE, TYPE_VITALS, TYPE_WATCH, VERSION_TEXT_MAX,
 };
 use crate::refusal::{REFUSAL_TEXT_MAX, Refusal};
 
@@ -106,6 +106,7 @@ pub fn encode_request(request: &Request) -> Result<Bytes, CodecError> {
         Request::Reconcile(body) => encode_frame(kind, body),
         Request::Audit(body) => encode_frame(kind, body),
         Request::Watch(body) => encode_frame(kind, body),
+        Request::Vitals(body) => encode_frame(kind, body),
     }
 }
 
@@ -123,6 +124,7 @@ pub fn decode_request(frame: &Bytes) -> Result<Request, CodecError> {
         TYPE_RECONCILE => Request::Reconcile(decode_payload(kind, &payload)?),
         TYPE_AUDIT => Request::Audit(decode_payload(kind, &payload)?),
         TYPE_WATCH => Request::Watch(decode_payload(kind, &payload)?),
+        TYPE_VITALS => Request::Vitals(decode_payload(kind, &payload)?),
         unknown => return Err(CodecError::UnknownType(unknown)),
     };
     check_request(&request)?;
@@ -144,6 +146,7 @@ pub fn encode_response(response: &Response) -> Result<Bytes, CodecError> {
         Response::Reconciled(body) => encode_frame(kind, body),
         Response::AuditResults(body) => encode_frame(kind, body),
         Response::Watched(body) => encode_frame(kind, body),
+        Response::VitalSigns(body) => encode_frame(kind, body),
         Response::Refused(body) => encode_frame(kind, body),
     }
 }
@@ -163,6 +166,7 @@ pub fn decode_response(frame: &Bytes) -> Result<Response, CodecError> {
         TYPE_RECONCILE => Response::Reconciled(decode_payload(kind, &payload)?),
         TYPE_AUDIT => Response::AuditResults(decode_payload(kind, &payload)?),
         TYPE_WATCH => Response::Watched(decode_payload(kind, &payload)?),
+        TYPE_VITALS => Response::VitalSigns(decode_payload(kind, &payload)?),
         unknown => return Err(CodecError::UnknownType(unknown)),
     };
     check_response(&response)?;
@@ -172,7 +176,7 @@ pub fn decode_response(frame: &Bytes) -> Result<Response, CodecError> {
 /// The bounds of a request, which both sides keep.
 fn check_request(request: &Request) -> Result<(), CodecError> {
     let bounded = match request {
-        Request::Ping(_) | Request::FindNode(_) | Request::Find(_) => true,
+        Request::Ping(_) | Request::FindNode(_) | Request::Find(_) | Request::Vitals(_) => true,
         Request::Store(store) => {
             let bytes: usize = store.items.iter().map(|item| item.record.0.len()).sum();
             store.items.len() <= PAGE_RECORDS && bytes <= PAGE_BYTES
@@ -198,6 +202,9 @@ fn check_response(response: &Response) -> Result<(), CodecError> {
         Response::AuditResults(audit) => evidence_bounded(&audit.evidence),
         Response::Watched(Watched::Watching { .. }) => true,
         Response::Watched(Watched::Changed { records, .. }) => page_bounded(records),
+        Response::VitalSigns(signs) => {
+            signs.is_bounded() && signs.refuses.iter().all(refusal_bounded)
+        }
         Response::Refused(refusal) => refusal_bounded(refusal),
     };
     if bounded { Ok(()) } else { Err(CodecError::Malformed(response.frame_type())) }

@@ -14,6 +14,7 @@ use dht_kad::message::reconcile::{
     GROUPS_MAX, GroupPrint, Holding, OFFER_MAX, Offered, PARTS_MAX, PartAnswer, PartAsk, RANGE_MAX,
     SHORTS_MAX, Wanted, Whole,
 };
+use dht_kad::message::vitals::{PERCENT_MAX, REFUSES_MAX};
 use dht_kad::message::watch::{Cursor, WATCH_KEYS_MAX, WatchKey};
 use dht_kad::message::*;
 use dht_kad::reconcile::{Cut, Fingerprint, Group, PREFIX_MAX, Part, Prefix};
@@ -21,7 +22,7 @@ use dht_kad::record::Retention;
 use dht_kad::record::layout::RECORD_MAX;
 use dht_kad::{Key, Refusal, UnixMs};
 use proptest::prelude::*;
-use samples::{node, refusals, requests, responses};
+use samples::{node, refusals, requests, responses, vital_signs};
 
 fn frame(kind: u16, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::new();
@@ -93,7 +94,7 @@ fn a_payload_with_bytes_more_or_less_is_refused() {
 
 #[test]
 fn an_unknown_type_is_told_apart() {
-    for kind in [TYPE_REFUSED, 7, 9, u16::MAX] {
+    for kind in [TYPE_REFUSED, 7, 10, u16::MAX] {
         let told = decode_request(&frame(kind, b"what is not yet known"));
         assert_eq!(told, Err(CodecError::UnknownType(kind)));
         assert_eq!(Refusal::from(told.unwrap_err()), Refusal::UnknownRequest(kind));
@@ -126,6 +127,8 @@ fn hostile_lengths_allocate_nothing() {
         assert!(decode_request(&huge).is_err(), "{variant}");
         assert!(decode_response(&huge).is_err(), "{variant}");
     }
+    let refuses = decode_response(&frame(TYPE_VITALS, &[&[0, 1][..], &HUGE].concat()));
+    assert_eq!(refuses, Err(CodecError::Malformed(TYPE_VITALS)));
     let version = decode_response(&frame(TYPE_PING, &[&[0][..], &HUGE].concat()));
     assert_eq!(version, Err(CodecError::Malformed(TYPE_PING)));
     let text = decode_response(&frame(TYPE_REFUSED, &[&[0][..], &HUGE].concat()));
@@ -308,6 +311,34 @@ fn the_lists_of_a_watch_keep_their_bounds() {
 }
 
 #[test]
+fn vital_signs_keep_their_bounds() {
+    let refusing = |count| {
+        let refuses = vec![Refusal::ReadOnly; count];
+        Response::VitalSigns(VitalSigns { refuses, ..vital_signs() })
+    };
+    let [none, one] = [0, 1].map(|count| encode_response(&refusing(count)).unwrap());
+    let max = REFUSES_MAX;
+    assert_eq!(decode_response(&with_elements(&none, &one, max)), Ok(refusing(max)));
+    let malformed = CodecError::Malformed(TYPE_VITALS);
+    assert_eq!(decode_response(&with_elements(&none, &one, max + 1)), Err(malformed));
+    assert_eq!(encode_response(&refusing(max + 1)), Err(malformed));
+
+    let disk = |disk_free_percent| VitalSigns { disk_free_percent, ..VitalSigns::default() };
+    let store = |store_free_percent| VitalSigns { store_free_percent, ..VitalSigns::default() };
+    for of in [&disk as &dyn Fn(Option<u8>) -> VitalSigns, &store] {
+        let all = Response::VitalSigns(of(Some(PERCENT_MAX)));
+        let frame = encode_response(&all).unwrap();
+        assert_eq!(decode_response(&frame), Ok(all));
+        let more = Response::VitalSigns(of(Some(PERCENT_MAX + 1)));
+        assert_eq!(encode_response(&more), Err(malformed));
+        let at = frame.iter().position(|byte| *byte == PERCENT_MAX).unwrap();
+        let mut changed = frame.to_vec();
+        changed[at] += 1;
+        assert_eq!(decode_response(&changed.into()), Err(malformed));
+    }
+}
+
+#[test]
 fn the_heads_of_an_audits_answer_fit_a_page() {
     let holds =
         |len: usize| Evidence::Holds { head: RecordBytes(vec![1; len].into()), proof: [2; 32] };
@@ -389,7 +420,7 @@ fn every_refusal_reads_back() {
 proptest! {
     #[test]
     fn any_payload_is_read_safely(
-        kind in 0..10_u16,
+        kind in 0..11_u16,
         payload in prop::collection::vec(any::<u8>(), 0..300),
     ) {
         let frame = frame(kind, &payload);

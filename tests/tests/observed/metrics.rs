@@ -47,7 +47,7 @@ fn histograms_are_cumulative_and_hold_every_request() {
     let _ = user.put(user.first("timed", 0, "one"));
     let exposition = Exposition::of(net[0].addr());
     let name = "dht_requests_answered_duration_seconds";
-    for kind in ["ping", "find_node", "find", "store", "watch", "reconcile", "audit"] {
+    for kind in ["ping", "find_node", "find", "store", "watch", "reconcile", "audit", "vitals"] {
         let prefix = format!(r#"{name}_bucket{{le=""#);
         let of_kind = format!(r#"",kind="{kind}"}}"#);
         let mut buckets: Vec<(f64, f64)> = exposition

@@ -7,6 +7,7 @@ pub(crate) mod holders;
 mod list;
 mod list_slots;
 mod locate;
+mod one_node;
 mod prepared;
 mod put;
 mod put_batch;

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod reconcile;
+pub mod vitals;
 pub mod watch;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use crate::refusal::Refusal;
 use crate::time::UnixMs;
 pub use audit::{Audit, AuditResults, Receipt};
 pub use reconcile::{Reconcile, Reconciled};
+pub use vitals::{VitalSigns, Vitals};
 pub use watch::{Watch, Watched};
 
 /// The most bytes of a frame's payload. One maximal record always fits, with room for the rest.
@@ -58,6 +60,8 @@ pub const TYPE_WATCH: u16 = 5;
 pub const TYPE_RECONCILE: u16 = 6;
 /// [`Audit`].
 pub const TYPE_AUDIT: u16 = 8;
+/// [`Vitals`].
+pub const TYPE_VITALS: u16 = 9;
 // 7 is reserved for DialBack; until it is built it is unknown.
 
 /// Whether a node answers requests and stores, or only asks.
@@ -235,6 +239,8 @@ pub enum Request {
     Audit(Audit),
     /// See [`Watch`].
     Watch(Watch),
+    /// See [`Vitals`].
+    Vitals(Vitals),
 }
 
 /// An answer.
@@ -254,6 +260,8 @@ pub enum Response {
     AuditResults(AuditResults),
     /// To [`Watch`]; one of several.
     Watched(Watched),
+    /// To [`Vitals`].
+    VitalSigns(VitalSigns),
     /// The request as a whole was refused.
     Refused(Refusal),
 }
@@ -270,6 +278,7 @@ impl Request {
             Request::Reconcile(_) => TYPE_RECONCILE,
             Request::Audit(_) => TYPE_AUDIT,
             Request::Watch(_) => TYPE_WATCH,
+            Request::Vitals(_) => TYPE_VITALS,
         }
     }
 }
@@ -287,6 +296,7 @@ impl Response {
             Response::Reconciled(_) => TYPE_RECONCILE,
             Response::AuditResults(_) => TYPE_AUDIT,
             Response::Watched(_) => TYPE_WATCH,
+            Response::VitalSigns(_) => TYPE_VITALS,
         }
     }
 }

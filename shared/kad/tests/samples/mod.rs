@@ -193,6 +193,23 @@ fn audit_results() -> AuditResults {
     AuditResults { evidence: vec![holds, Evidence::Nothing, Evidence::Later] }
 }
 
+/// A node that is full, and has been behind for five minutes.
+pub(crate) fn vital_signs() -> VitalSigns {
+    VitalSigns {
+        up_secs: 86_400,
+        ready: false,
+        refuses: vec![Refusal::ReadOnly, Refusal::Full { scope: FullScope::Total }],
+        disk_free_percent: Some(3),
+        store_free_percent: Some(100),
+        memory_mib: Some(240),
+        memory_limit_mib: Some(1_024),
+        oldest_unrepaired_secs: Some(300),
+        servers: 2,
+        neighbours: 2,
+        records: 70_000,
+    }
+}
+
 fn record_bytes() -> RecordBytes {
     RecordBytes(sign(&draft()).bytes().clone())
 }
@@ -236,6 +253,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("audit", Request::Audit(Audit { challenges })),
         ("watch_anew", Request::Watch(Watch { keys: vec![of_all], cursor: None })),
         ("watch_on", Request::Watch(Watch { keys: vec![of_all, of_one], cursor: Some(CURSOR) })),
+        ("vitals", Request::Vitals(Vitals {})),
     ];
     requests.extend(reconcile_requests());
     requests
@@ -280,6 +298,8 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         ("watching", Response::Watched(Watched::Watching { cursor: CURSOR, resumed: true })),
         ("changed", Response::Watched(changed)),
         ("changed_nothing", Response::Watched(nothing_changed)),
+        ("vital_signs", Response::VitalSigns(vital_signs())),
+        ("vital_signs_unknown", Response::VitalSigns(VitalSigns::default())),
     ];
     responses.extend(reconcile_responses());
     responses

@@ -76,7 +76,7 @@ impl Answers {
             Request::Audit(audit) => Response::AuditResults(AuditResults {
                 evidence: audit.challenges.iter().map(|_| Evidence::Nothing).collect(),
             }),
-            Request::Watch(_) => Response::Refused(Refusal::Busy),
+            Request::Watch(_) | Request::Vitals(_) => Response::Refused(Refusal::Busy),
         }
     }
 

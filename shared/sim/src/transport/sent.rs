@@ -5,7 +5,7 @@
 
 use dht_kad::message::{
     FRAME_HEADER, TYPE_AUDIT, TYPE_FIND, TYPE_FIND_NODE, TYPE_PING, TYPE_RECONCILE, TYPE_STORE,
-    TYPE_WATCH,
+    TYPE_VITALS, TYPE_WATCH,
 };
 
 use super::letter::{Cargo, Message};
@@ -15,7 +15,7 @@ use super::letter::{Cargo, Message};
 pub enum Purpose {
     /// Making and ending connections.
     Connections,
-    /// Finding nodes, and whether they live.
+    /// Finding nodes, whether they live, and how they are.
     Routing,
     /// Reading, and being told of what is new.
     Gets,
@@ -82,7 +82,7 @@ impl Purpose {
     fn of(frame: &[u8], records: u8, offers: u8) -> Self {
         let (Some(high), Some(low)) = (frame.first(), frame.get(1)) else { return Purpose::Other };
         match u16::from_be_bytes([*high, *low]) {
-            TYPE_PING | TYPE_FIND_NODE => Purpose::Routing,
+            TYPE_PING | TYPE_FIND_NODE | TYPE_VITALS => Purpose::Routing,
             TYPE_FIND | TYPE_WATCH => Purpose::Gets,
             TYPE_STORE => Purpose::Puts,
             TYPE_AUDIT => Purpose::Audit,
