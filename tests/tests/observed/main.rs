@@ -12,6 +12,7 @@ mod alerts;
 mod exposition;
 mod history;
 mod metrics;
+mod nobody_reads;
 mod page;
 mod readiness;
 mod terminal;
