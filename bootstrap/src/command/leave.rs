@@ -9,8 +9,8 @@ use dht_kad::ErrorNumber;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::{Failure, print};
 use super::run::{ENDING, prepare, runtime, signals};
+use super::{Failure, print};
 
 /// A line of progress is printed so often at most.
 const SAY_EVERY: Duration = Duration::from_secs(2);
