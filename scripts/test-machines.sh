@@ -25,7 +25,7 @@ ALL_LIMIT_SECS=$((20 * 60))
 QUICK_LIMIT_SECS=$((4 * 60))
 LOG_TAIL_LINES=25
 
-QUICK_CASES=(found second_run values_survive_kill upgrade_that_exits uninstall)
+QUICK_CASES=(found second_run confined values_survive_kill restart upgrade_that_exits uninstall)
 CASES=(found second_run confined values_survive_kill restart reboot upgrade_under_load upgrade_that_exits upgrade_that_hangs
   configuration_nobody_reaches rollback interrupted_deployment cut_network blocked_port wedged full_disk move_to_new_machine
   debian_package uninstall)

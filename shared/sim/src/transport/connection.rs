@@ -107,7 +107,7 @@ impl Connection for SimConnection {
         self.open.end.in_flight()
     }
 
-    // Simulated nodes stop at quiet moments, and may wait for what comes later, too.
+    // A stop in simulated time may well wait for what comes later, too.
     fn count_no_more(&self) {}
 }
 
