@@ -11,6 +11,8 @@ AWAIT_LIMIT_SECS=60
 # For one node's answer, and for its value: longer than a handshake that is repeated.
 HEALTH_LIMIT_SECS=5
 VALUES=12
+# Ten times the exposure, as systemd-analyze wants it.
+EXPOSURE_MAX=15
 
 cases_dir=
 load_pid=
@@ -236,6 +238,52 @@ case_second_run() {
   done
   deploy status "${list[@]}" --bin-dir "$bin_dir" || fail 'status says that not all are ready'
 }
+
+# What the unit confines is confined on a machine that runs it: systemd and the kernel agree with the file.
+case_confined() {
+  local number=$machines unit=systemd/dht-bootstrap.service name wanted got
+  machine_ssh "$number" systemd-analyze security --no-pager --threshold="$EXPOSURE_MAX" dht-bootstrap >"$cases_dir/security" ||
+    fail "the exposure of the running service is above $EXPOSURE_MAX tenths: $(grep '^→' "$cases_dir/security")"
+  sed -n 's/^→ /  /p' "$cases_dir/security"
+  while IFS='=' read -r name wanted; do
+    if [[ $wanted == *[MG] ]]; then wanted=$(numfmt --from=iec "$wanted"); fi
+    got=$(property "$number" "$name")
+    [[ $got == "$wanted" ]] || fail "the unit says $name=$wanted, the running service has $got"
+  done < <(sed -n '/^\[Service\]/,$s/^\([A-Z][A-Za-z]*=\(yes\|[0-9]*[MG]\{0,1\}\)\)$/\1/p' "$unit" | grep -v '^\(RestartSec\|WatchdogSec\|TimeoutStopSec\|[A-Za-z]*Mode\|UMask\)=')
+  machine_ssh "$number" "$CONFINED" || fail 'the kernel does not confine the node as the unit says'
+}
+
+# No capability, no new privileges, a filter of system calls, users of its own, and nowhere that it may write can it
+# run anything. As its own user in its own view of the files, it looks for such a place everywhere.
+# shellcheck disable=SC2016
+CONFINED='set -eu
+  pid=$(systemctl show --property=MainPID --value dht-bootstrap)
+  refuse() { echo "$1" >&2; exit 1; }
+  has() { grep -qE "$1" "/proc/$pid/$2" || refuse "/proc/PID/$2 does not say $1"; }
+  for set in Inh Prm Eff Bnd Amb; do has "^Cap$set:.0+$" status; done
+  has "^NoNewPrivs:.1$" status; has "^Seccomp:.2$" status
+  has "^Max open files +8192 +8192 " limits; has "^Max core file size +0 +0 " limits
+  if grep -q 4294967295 "/proc/$pid/uid_map"; then refuse "it sees all users"; fi
+  limit=/sys/fs/cgroup$(systemctl show --property=ControlGroup --value dht-bootstrap)/memory.max
+  if [ ! -e "$limit" ]; then
+    echo "  NOT CHECKED: that the kernel limits its memory, as containers cannot here"
+  elif [ "$(cat "$limit")" != "$(systemctl show --property=MemoryMax --value dht-bootstrap)" ]; then
+    refuse "its memory is not limited"
+  fi
+  nsenter --target "$pid" --mount setpriv --reuid=dht-bootstrap --regid=dht-bootstrap --clear-groups sh -c "
+    cd / && find / -path /proc -prune -o -type d -writable -print 2>/dev/null" >/run/writable || true
+  grep -qx /var/lib/dht-bootstrap /run/writable || refuse "it cannot write where it should"
+  while read -r place; do
+    case $place in
+      /var/lib/dht-bootstrap | /var/lib/dht-bootstrap/* | /run/dht-bootstrap | /tmp | /var/tmp | /dev/shm | /dev/mqueue) ;;
+      *) refuse "it can write in $place" ;;
+    esac
+    program=$place/probe
+    if nsenter --target "$pid" --mount sh -c "cp /bin/true $program && $program; ended=\$?; rm -f $program; exit \$ended" 2>/dev/null; then
+      refuse "what is written in $place can be run"
+    fi
+  done </run/writable
+  printf "  it can write in %d directories, and run what is there in none of them\n" "$(wc -l </run/writable)"'
 
 case_values_survive_kill() {
   local number before=()

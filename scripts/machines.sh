@@ -3,13 +3,15 @@
 #
 # Each machine is a container of systemd-nspawn that boots Debian's own systemd and sshd, in a network namespace
 # of its own; a bridge joins them and this machine. The base system comes by debootstrap once, and is kept in
-# ${XDG_CACHE_HOME:-/var/cache}/dht-machines. A machine's disk is an overlay over it (or a copy), so a
+# ${XDG_CACHE_HOME:-/var/cache}/dht-machines, one for each release of Debian. A machine's disk is an overlay over it (or a copy), so a
 # fresh one takes no time, and nothing of it stays. Names and addresses hold this process's id, so that several runs do not meet,
 # and what is ended is what this process started.
 #
 #   machines_missing     what this machine lacks for it, or nothing
-#   machines_begin       the base system, the bridge, a key
-#   machine_boot N       a fresh machine N, from 1 on; returns when ssh answers
+#   machines_base        the base system
+#   machines_begin       the bridge, a key
+#   machine_start N      a fresh machine N, from 1 on, begins to boot
+#   machine_await N      returns when it has booted, and answers by ssh
 #   machine_ssh N WORDS  a command there, as root
 #   machine_inside N WORDS  a program of this machine in N's network, for when ssh is cut off
 #   machines_end         ends and removes all
@@ -23,6 +25,8 @@ MACHINE_STOP_LIMIT_SECS=5
 # A user beside root, who may sudo.
 MACHINES_USER=deployer
 
+# Which Debian the machines are; this machine's own unless it is set.
+machines_debian=
 machines_dir=
 machines_net=
 machines_bridge=dhtm$$
@@ -49,8 +53,7 @@ machine_namespace() { printf '%s-%d' "$machines_bridge" "$1"; }
 
 # Makes the base system unless it is there. Its name holds what it is made of.
 machines_base() {
-  local cache recipe debian
-  debian=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+  local cache recipe debian=${machines_debian:-$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)}
   cache=${XDG_CACHE_HOME:-/var/cache}/dht-machines
   recipe=$(sha256sum <<<"$debian $MACHINES_PACKAGES $MACHINES_USER $(declare -f machines_base_settings)" | cut -c 1-8)
   machines_base=$cache/$debian-$recipe
@@ -92,7 +95,6 @@ machines_pick_network() {
 }
 
 machines_begin() {
-  machines_base
   machines_dir=$(mktemp -d /var/tmp/dht-machines.XXXXXX)
   machines_pick_network
   ip link add "$machines_bridge" type bridge
@@ -113,8 +115,8 @@ Host *
 CONFIG
 }
 
-machine_boot() {
-  local number=$1 dir namespace deadline=$((SECONDS + MACHINE_BOOT_LIMIT_SECS))
+machine_start() {
+  local number=$1 dir namespace
   dir=$machines_dir/m$number
   namespace=$(machine_namespace "$number")
   mkdir -p "$dir/upper" "$dir/work" "$dir/root"
@@ -134,8 +136,12 @@ machine_boot() {
   printf 'Host m%d\n  HostName %s\n' "$number" "$(machine_address "$number")" >>"$machines_ssh_config"
   machine_run "$number" &
   machine_runner[$number]=$!
+}
+
+machine_await() {
+  local number=$1 deadline=$((SECONDS + MACHINE_BOOT_LIMIT_SECS))
   until machine_ssh "$number" systemctl is-system-running --wait >/dev/null 2>&1; do
-    [[ $SECONDS -lt $deadline ]] || { tail -n 20 "$dir/console" >&2; return 1; }
+    [[ $SECONDS -lt $deadline ]] || { tail -n 20 "$machines_dir/m$number/console" >&2; return 1; }
     sleep 0.1
   done
 }
@@ -166,9 +172,11 @@ machine_run() {
   local number=$1 dir status
   dir=$machines_dir/m$number
   trap - EXIT INT TERM
+  # What bash says of a machine that was killed goes there, too.
+  exec </dev/null >>"$dir/console" 2>&1
   while true; do
     status=0
-    machine_nspawn "$number" </dev/null >>"$dir/console" 2>&1 &
+    machine_nspawn "$number" &
     printf '%d\n' "$!" >"$dir/pid"
     wait "$!" || status=$?
     if [[ $status -ne $MACHINE_REBOOTS ]]; then return; fi
@@ -191,12 +199,13 @@ machine_inside() {
 # The machine's cable, as seen from the switch: `machine_cable N down`, and `up` again.
 machine_cable() { ip link set "$(machine_namespace "$1")" "$2"; }
 
-# Ends a machine in order, or else at once.
-machine_end() {
+machine_power_off() { kill -TERM "$(<"$machines_dir/m$1/pid")" 2>/dev/null || true; }
+
+# Waits for that, ends the machine at once if it takes long, and removes what it had.
+machine_remove() {
   local number=$1 dir pid group deadline=$((SECONDS + MACHINE_STOP_LIMIT_SECS))
   dir=$machines_dir/m$number
   pid=$(<"$dir/pid")
-  kill -TERM "$pid" 2>/dev/null || true
   while kill -0 "$pid" 2>/dev/null; do
     if [[ $SECONDS -ge $deadline ]]; then kill -KILL "$pid" 2>/dev/null || true; fi
     sleep 0.1
@@ -215,7 +224,8 @@ machine_end() {
 
 machines_end() {
   local number
-  for number in "${!machine_runner[@]}"; do machine_end "$number"; done
+  for number in "${!machine_runner[@]}"; do machine_power_off "$number"; done
+  for number in "${!machine_runner[@]}"; do machine_remove "$number"; done
   ip link delete "$machines_bridge" 2>/dev/null || true
   if [[ -n $machines_dir ]]; then rm -rf --one-file-system "$machines_dir"; fi
 }

@@ -5,6 +5,7 @@
 #   scripts/test-machines.sh --quick         two machines, the gate's part, in at most 4 minutes
 #   scripts/test-machines.sh --only CASE...  these, after the network was founded; --list names them
 #   scripts/test-machines.sh --bin-dir DIR   uses the programs in DIR instead of building them
+#   scripts/test-machines.sh --debian NAME   the machines are this release, not the one that this machine has
 #   scripts/test-machines.sh --keep          leaves the machines running, to look around, until Enter
 #
 # It needs root, and debootstrap, systemd-nspawn, ip and ssh; the first run makes the base system, which takes a
@@ -24,8 +25,8 @@ ALL_LIMIT_SECS=$((20 * 60))
 QUICK_LIMIT_SECS=$((4 * 60))
 LOG_TAIL_LINES=25
 
-QUICK_CASES=(found second_run values_survive_kill upgrade_that_exits uninstall)
-CASES=(found second_run values_survive_kill restart reboot upgrade_under_load upgrade_that_exits upgrade_that_hangs
+QUICK_CASES=(found second_run confined values_survive_kill restart upgrade_that_exits uninstall)
+CASES=(found second_run confined values_survive_kill restart reboot upgrade_under_load upgrade_that_exits upgrade_that_hangs
   configuration_nobody_reaches rollback interrupted_deployment cut_network blocked_port wedged full_disk move_to_new_machine
   debian_package uninstall)
 
@@ -102,6 +103,11 @@ while [[ $# -gt 0 ]]; do
       bin_dir=$2
       shift
       ;;
+    --debian)
+      [[ $# -ge 2 ]] || usage
+      machines_debian=$2
+      shift
+      ;;
     --only)
       shift
       [[ $# -gt 0 ]] || usage
@@ -137,10 +143,13 @@ done
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-machines_begin
-for ((number = 1; number <= machines; number++)); do machine_boot "$number"; done
+machines_base
 SECONDS=0
+machines_begin
+for ((number = 1; number <= machines; number++)); do machine_start "$number"; done
 cases_begin
+for ((number = 1; number <= machines; number++)); do machine_await "$number"; done
+summary+=("$(printf '%-30s        %4d s' 'booting' "$SECONDS")")
 for name in "${chosen[@]}"; do run_case "$name"; done
 limit=$ALL_LIMIT_SECS
 if [[ $quick == true ]]; then limit=$QUICK_LIMIT_SECS; fi

@@ -56,6 +56,14 @@ pub fn run_with_stdin(command: &mut Command, stdin: &[u8]) -> Ended {
     finish(child)
 }
 
+/// Runs a command whose stdout nobody reads any more, as in `command | true`, to its end.
+pub fn run_unread(command: &mut Command) -> Ended {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let child = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).spawn();
+    finish(child.unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}")))
+}
+
 /// Waits until a child with piped output has ended.
 fn finish(mut child: Child) -> Ended {
     let stdout = read_all(child.stdout.take());

@@ -6,7 +6,7 @@ use clap::Args;
 use dht_bootstrap::config::{Config, RunFlags};
 use serde_json::json;
 
-use super::Failure;
+use super::{Failure, print};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckConfig {
@@ -30,11 +30,8 @@ impl CheckConfig {
                 "listen": listen,
                 "admin": config.admin.to_string(),
             });
-            println!("{place}");
-            return Ok(());
+            return print::line(place);
         }
-        println!("{} is usable:", self.config.display());
-        println!("{config:#?}");
-        Ok(())
+        print::line(format_args!("{} is usable:\n{config:#?}", self.config.display()))
     }
 }

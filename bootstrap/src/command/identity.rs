@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use dht_bootstrap::node_identity;
 
-use super::Failure;
+use super::{Failure, print};
 
 #[derive(Debug, Args)]
 pub(super) struct Identity {
@@ -18,7 +18,6 @@ impl Identity {
     pub(super) fn run(self) -> Result<(), Failure> {
         let key = node_identity::load(&self.data_dir)
             .map_err(|error| Failure::new(error.number(), error))?;
-        println!("{}", key.id());
-        Ok(())
+        print::line(key.id())
     }
 }

@@ -9,8 +9,8 @@ use dht_kad::ErrorNumber;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::Failure;
 use super::run::{ENDING, prepare, runtime, signals};
+use super::{Failure, print};
 
 /// A line of progress is printed so often at most.
 const SAY_EVERY: Duration = Duration::from_secs(2);
@@ -50,21 +50,23 @@ async fn hand_over(node: &Node) -> Result<(), Failure> {
                         and start leave again";
         return Err(Failure::new(ErrorNumber::NoPeers, sentence));
     }
-    println!("leaving node={}", node.id());
+    print::line(format_args!("leaving node={}", node.id()))?;
     let mut said: Option<Instant> = None;
     let report = node
         .leave(|report| {
             if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
                 said = Some(Instant::now());
                 let LeaveReport { handed_over, not_confirmed } = report;
-                println!("handing over: {handed_over} done, {not_confirmed} to go");
+                // What is handed over does not depend on who reads this.
+                let _ = print::line(format_args!(
+                    "handing over: {handed_over} done, {not_confirmed} to go"
+                ));
             }
         })
         .await;
     let LeaveReport { handed_over, not_confirmed } = report;
     if not_confirmed == 0 {
-        println!("left handed_over={handed_over}");
-        return Ok(());
+        return print::line(format_args!("left handed_over={handed_over}"));
     }
     let sentence = format!(
         "{handed_over} records were handed over and {not_confirmed} were not confirmed by enough \

@@ -5,6 +5,7 @@ mod check_config;
 mod identity;
 mod leave;
 mod network;
+mod print;
 mod run;
 mod status;
 mod watch;
@@ -64,8 +65,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(error) if !error.use_stderr() => {
-            print!("{error}");
-            return Ok(());
+            return print::text(error);
         }
         Err(error) => return Err(usage(&error)),
     };

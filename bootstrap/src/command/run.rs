@@ -7,7 +7,6 @@
 
 use std::convert::Infallible;
 use std::future;
-use std::io::Write;
 use std::pin::pin;
 
 use clap::Args;
@@ -23,7 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook_tokio::Signals;
 use tokio::runtime::Runtime;
 
-use super::Failure;
+use super::{Failure, print};
 
 /// The signals that end the process in order.
 pub(super) const ENDING: [i32; 2] = [SIGTERM, SIGINT];
@@ -191,10 +190,8 @@ async fn stop(node: Node, signal: i32, manager: &ServiceManager) {
 fn announce(node: &Node, manager: &ServiceManager) {
     let listen: Vec<String> = node.listen().iter().map(ToString::to_string).collect();
     let listen = listen.join(",");
-    println!("ready node={} listen={listen}", node.id());
-    // Whoever reads the line through a pipe is waiting for it.
-    if let Err(error) = std::io::stdout().flush() {
-        tracing::warn!(%error, "the ready line could not be written");
+    if let Err(failure) = print::line(format_args!("ready node={} listen={listen}", node.id())) {
+        tracing::warn!(error = %failure, "the ready line could not be written");
     }
     tracing::info!(node = %node.id(), %listen, "ready");
     manager.ready();

@@ -6,7 +6,7 @@ use clap::Args;
 use dht_bootstrap::config::ADMIN;
 use dht_bootstrap::status::NodeStatus;
 
-use super::{Failure, admin_address, watch};
+use super::{Failure, admin_address, print, watch};
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
@@ -28,11 +28,9 @@ impl Status {
         }
         let text = admin_address::ask(self.admin, "/status")?;
         if self.json {
-            println!("{}", text.trim_end());
-            return Ok(());
+            return print::line(text.trim_end());
         }
         let status: NodeStatus = admin_address::read(self.admin, &text)?;
-        print!("{status}");
-        Ok(())
+        print::text(status)
     }
 }

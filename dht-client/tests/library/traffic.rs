@@ -153,6 +153,10 @@ impl Connection for SeenConnection {
     fn in_flight(&self) -> usize {
         self.inner.in_flight()
     }
+
+    fn count_no_more(&self) {
+        self.inner.count_no_more();
+    }
 }
 
 impl Service for SeenService {

@@ -158,16 +158,22 @@ impl Connections {
         }
     }
 
-    /// Ends all tasks and connections, after what is to be finished and what is to be answered.
+    /// Ends all tasks and connections, after what is to be finished and what is to be answered; what is
+    /// asked later is answered until then, and not waited for: some ask without end.
     pub async fn stop(&self) {
         self.finishing.close();
+        let open = self.registry.connections();
+        for connection in &open {
+            connection.count_no_more();
+        }
         let finished = async {
             self.finishing.wait().await;
-            while self.registry.connections().iter().any(|connection| connection.in_flight() > 0) {
+            while open.iter().any(|connection| connection.in_flight() > 0) {
                 tokio::time::sleep(FINISH_LOOK).await;
             }
         };
         let _ = tokio::time::timeout(FINISH_LONGEST, finished).await;
+        drop(open);
         self.stop.cancel();
         self.transport.close().await;
         self.tasks.close();

@@ -66,4 +66,6 @@ impl Connection for QuietEnd {
     fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
+
+    fn count_no_more(&self) {}
 }

@@ -70,6 +70,11 @@ pub trait Connection: Send + Sync + 'static {
 
     /// Requests of either side that are not answered yet.
     fn in_flight(&self) -> usize;
+
+    /// Leaves requests that begin from now on out of [`in_flight`](Self::in_flight): whoever stops waits
+    /// for those that were there, and not for others without end. They are carried as before. Where the
+    /// two cannot be told apart all are counted on.
+    fn count_no_more(&self);
 }
 
 /// The frames of one answer as they arrive, in their order; an error is the last.

@@ -17,18 +17,22 @@ struct Arguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=20))]
     restarts: u64,
     /// Values of 1 KiB that are there before.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     records: u64,
+    /// How many put at the same time, each one value after the other.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
+    writers: u64,
 }
 
 fn main() -> ExitCode {
-    let Arguments { nodes, restarts, records } = Arguments::parse();
+    let Arguments { nodes, restarts, records, writers } = Arguments::parse();
     let restarts = restarts.min(nodes);
-    println!("{nodes} nodes with {records} values; {restarts} restarted under load");
+    println!("{nodes} nodes with {records} values; {restarts} restarted while {writers} put");
     let plan = Plan {
         nodes: usize::try_from(nodes).unwrap_or(1),
         restarts: usize::try_from(restarts).unwrap_or(1),
         records,
+        writers: usize::try_from(writers).unwrap_or(1),
     };
     let report = restart::run(&plan);
     for restart in &report.restarts {

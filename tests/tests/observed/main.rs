@@ -13,6 +13,7 @@ mod exposition;
 mod health_script_asks_nothing;
 mod history;
 mod metrics;
+mod nobody_reads;
 mod page;
 mod readiness;
 mod terminal;

@@ -9,7 +9,7 @@ use dht_context::network_file::NetworkFile;
 use dht_kad::record::RecordSigner;
 use dht_kad::{ErrorNumber, NetworkName, PeerAddress};
 
-use super::super::Failure;
+use super::super::{Failure, print};
 use super::unwritable;
 
 /// The ending of the registry key's file.
@@ -53,14 +53,13 @@ impl New {
         }
         whole_file::write_public(&path, file.to_string().as_bytes())
             .map_err(|reason| unwritable(&path, &reason))?;
-        println!("network file {}", path.display());
+        print::line(format_args!("network file {}", path.display()))?;
         if self.registry {
-            println!(
+            print::line(format_args!(
                 "registry key {} (secret: whoever has it names the bootstrap nodes)",
                 key_path.display()
-            );
+            ))?;
         }
-        print!("{file}");
-        Ok(())
+        print::text(file)
     }
 }

@@ -10,8 +10,8 @@ use dht_context::network_file::NetworkFile;
 use dht_context::sources::Sources;
 use dht_kad::{ErrorNumber, PeerAddress};
 
-use super::super::Failure;
 use super::super::run::runtime;
+use super::super::{Failure, print};
 use super::{missing, read_list, read_network, registry_of};
 
 /// A network that was not reached within this does not get the list.
@@ -59,8 +59,8 @@ impl Publish {
             match put {
                 Ok(Ok(outcome)) => {
                     let (stored, targets) = (outcome.stored.len(), outcome.targets);
-                    println!("published list {} on {stored} of {targets} nodes", list.seq());
-                    Ok(())
+                    let seq = list.seq();
+                    print::line(format_args!("published list {seq} on {stored} of {targets} nodes"))
                 }
                 Ok(Err(error)) => Err(Failure::new(error.number(), error)),
                 Err(_) => {

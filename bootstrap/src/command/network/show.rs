@@ -9,7 +9,7 @@ use dht_kad::ErrorNumber;
 use dht_kad::bootstrap_list::SignedList;
 use dht_kad::record::layout::LAYOUT_VERSION;
 
-use super::super::Failure;
+use super::super::{Failure, print};
 use super::{missing, read_list, read_network, registry_of};
 
 #[derive(Debug, Args)]
@@ -28,18 +28,15 @@ impl Show {
             let network = read_network(&by)?;
             let registry = registry_of(&by, &network)?;
             let list = read_list(&self.file, &network, &registry)?;
-            return print(&list.ok_or_else(|| missing(&self.file))?, &network);
+            return print_list(&list.ok_or_else(|| missing(&self.file))?, &network);
         }
         let network = read_network(&self.file)?;
-        print!("{network}");
+        print::text(&network)?;
         let list_path = NetworkFile::list_path(&self.file);
         let Some(registry) = network.registry else { return Ok(()) };
         match read_list(&list_path, &network, &registry)? {
-            Some(list) => print(&list, &network),
-            None => {
-                println!("no signed list at {}", list_path.display());
-                Ok(())
-            }
+            Some(list) => print_list(&list, &network),
+            None => print::line(format_args!("no signed list at {}", list_path.display())),
         }
     }
 }
@@ -55,12 +52,13 @@ fn is_list(path: &Path) -> Result<bool, Failure> {
     Ok(bytes.first() == Some(&LAYOUT_VERSION))
 }
 
-fn print(list: &SignedList, network: &NetworkFile) -> Result<(), Failure> {
-    println!("list {} of network {}: the signature is the registry's", list.seq(), network.name);
-    println!("signed {}, ends {}", list.record().created_at(), list.ends_at());
+fn print_list(list: &SignedList, network: &NetworkFile) -> Result<(), Failure> {
+    let (seq, name) = (list.seq(), &network.name);
+    print::line(format_args!("list {seq} of network {name}: the signature is the registry's"))?;
+    print::line(format_args!("signed {}, ends {}", list.record().created_at(), list.ends_at()))?;
     for node in list.nodes() {
         for addr in &node.addrs {
-            println!("{addr} {}", node.tags);
+            print::line(format_args!("{addr} {}", node.tags))?;
         }
     }
     if list.ends_at() <= SystemClock.now() {

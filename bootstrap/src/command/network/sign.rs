@@ -12,7 +12,7 @@ use dht_kad::bootstrap_list::{BootstrapList, BootstrapNode};
 use dht_kad::record::RecordSigner;
 use dht_kad::{ErrorNumber, NodeId, PeerAddress};
 
-use super::super::Failure;
+use super::super::{Failure, print};
 use super::{read_list, read_network, registry_of, unwritable};
 
 #[derive(Debug, Args)]
@@ -85,13 +85,12 @@ impl Sign {
             .map_err(|error| Failure::new(ErrorNumber::Usage, error))?;
         whole_file::write_public(&out, record.bytes())
             .map_err(|reason| unwritable(&out, &reason))?;
-        println!(
+        print::line(format_args!(
             "signed list {} of {} nodes, until {}",
             out.display(),
             list.nodes().len(),
             record.expires_at()
-        );
-        Ok(())
+        ))
     }
 }
 

@@ -5,7 +5,7 @@
 //! ends the connection and with it that task.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -41,6 +41,7 @@ pub(super) struct Link {
     pub(super) held_bytes: AtomicUsize,
     dialled: bool,
     in_flight: AtomicUsize,
+    counts: AtomicBool,
     subscriptions: AtomicUsize,
     closed_as: OnceLock<CloseReason>,
 }
@@ -51,8 +52,8 @@ struct Subscribed {
     answer: FrameReader,
 }
 
-/// One request in flight; ends when dropped.
-pub(super) struct InFlight<'a>(&'a AtomicUsize);
+/// One request in flight, if it is counted; ends when dropped.
+pub(super) struct InFlight<'a>(Option<&'a AtomicUsize>);
 
 impl QuicConnection {
     /// Takes over a connection whose other end has proven to be `peer`. One that the peer dialled
@@ -70,6 +71,7 @@ impl QuicConnection {
             held_bytes: AtomicUsize::new(0),
             dialled: place.is_none(),
             in_flight: AtomicUsize::new(0),
+            counts: AtomicBool::new(true),
             subscriptions: AtomicUsize::new(0),
             closed_as: OnceLock::new(),
         });
@@ -122,6 +124,10 @@ impl Connection for QuicConnection {
 
     fn in_flight(&self) -> usize {
         self.link().in_flight.load(Ordering::Relaxed)
+    }
+
+    fn count_no_more(&self) {
+        self.link().counts.store(false, Ordering::Relaxed);
     }
 }
 
@@ -184,8 +190,11 @@ fn request_error(link: &Link, fault: ReadFault) -> RequestError {
 impl Link {
     /// Counts a request until the result is dropped.
     pub(super) fn begin(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(&self.in_flight)
+        let counted = self.counts.load(Ordering::Relaxed).then_some(&self.in_flight);
+        if let Some(in_flight) = counted {
+            in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        InFlight(counted)
     }
 
     pub(super) fn remote_addr(&self) -> SocketAddr {
@@ -232,7 +241,9 @@ impl Drop for Subscribed {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if let Some(in_flight) = self.0 {
+            in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -138,6 +138,27 @@ async fn the_streams_allowed_grow_with_use_up_to_256() {
 }
 
 #[tokio::test]
+async fn who_stops_waits_for_what_was_asked_before_though_others_go_on_asking() {
+    let (dialler, listener) = (node(), node());
+    let (dialled, accepted) = connect(&dialler, &listener).await;
+    let (service, permits, came) = gated();
+    tokio::spawn(accepted.serve(service));
+    let before = tokio::spawn(dialled.request(frame(b"before")));
+    wait_for(&came, 1).await;
+    accepted.count_no_more();
+    let after = tokio::spawn(dialled.request(frame(b"after")));
+    wait_for(&came, 1).await;
+    assert_eq!(accepted.in_flight(), 1, "what came later is not counted");
+
+    permits.add_permits(1);
+    settled(&*accepted).await;
+    assert_eq!(within(before).await.unwrap(), Ok(frame(b"before")));
+    permits.add_permits(1);
+    assert_eq!(within(after).await.unwrap(), Ok(frame(b"after")), "and is answered all the same");
+    assert_eq!(accepted.in_flight(), 0);
+}
+
+#[tokio::test]
 async fn a_request_that_is_given_up_frees_its_stream_and_is_not_counted() {
     let (dialler, listener) = (node(), node());
     let (dialled, accepted) = connect(&dialler, &listener).await;

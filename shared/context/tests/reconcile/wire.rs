@@ -182,4 +182,6 @@ impl Connection for End {
     fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
+
+    fn count_no_more(&self) {}
 }
