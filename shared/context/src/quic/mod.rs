@@ -43,7 +43,7 @@ use self::acceptor::ReadyQueue;
 use self::connection::code_of;
 use self::dial::Dialler;
 use self::limits::Gate;
-use self::parameters::CLOSE_TIMEOUT;
+use self::parameters::CLOSE_LONGEST;
 use self::socket::BoundEndpoint;
 use crate::node_key::NodeKey;
 use crate::transport::{CloseReason, Connection, DialError, Transport};
@@ -127,8 +127,7 @@ impl Transport for QuicTransport {
         Box::pin(async {
             self.begin_to_close();
             let drained = join_all(self.dialler.endpoints.iter().map(|one| one.quic.wait_idle()));
-            // A peer that went silent is not waited for.
-            let _ = timeout(CLOSE_TIMEOUT, drained).await;
+            let _ = timeout(CLOSE_LONGEST, drained).await;
         })
     }
 }

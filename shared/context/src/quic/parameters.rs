@@ -43,8 +43,10 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// An answer must have arrived within this time.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Closing waits so long for the peers' connections to drain: three times a slow path's probe time.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Closing goes on for so long: the farewells are out at once, and who sends something in this time is told again.
+/// It need not last until the connections have drained, three probe times and on a busy machine more than a second:
+/// the sockets are closed after it, so that nothing late can be answered wrongly (RFC 9000, section 10.2).
+pub(super) const CLOSE_LONGEST: Duration = Duration::from_millis(250);
 
 /// Proven connections that wait for [`accept`](crate::transport::Transport::accept).
 pub(super) const READY_MAX: usize = 256;
