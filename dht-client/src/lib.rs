@@ -84,6 +84,7 @@ mod secret_box;
 mod servers;
 mod upkeep;
 pub mod watch;
+mod workers;
 pub mod writes;
 
 pub use audit::Audited;
