@@ -12,6 +12,7 @@ use std::time::Duration;
 use dht_context::node_key::NodeKey;
 use dht_context::verify::{Signer, Verifier};
 use dht_kad::record::SignatureFault;
+use dht_kad::signature::SignatureCheck;
 use dht_kad::{NetworkName, ParsedRecord, ValidRecord};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, oneshot};
@@ -164,7 +165,8 @@ impl Hand {
     }
 
     fn check(&self, batch: Vec<ParsedRecord>) -> Results {
-        batch.into_iter().map(|record| record.verify(&self.network)).collect()
+        let mut check = SignatureCheck::default();
+        batch.into_iter().map(|record| record.verify_next(&self.network, &mut check)).collect()
     }
 
     fn sign(&self, messages: &[Vec<u8>]) -> Vec<[u8; 64]> {

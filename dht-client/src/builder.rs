@@ -10,7 +10,7 @@ use dht_context::node_key::NodeKey;
 use dht_context::quic::{BindError, QuicConfig, QuicTransport, TransportLimits};
 use dht_context::resolver::{Resolver, ServerResolver, SystemResolver};
 use dht_context::store::MemoryStore;
-use dht_context::verify::{InlineSigner, InlineVerifier};
+use dht_context::verify::InlineSigner;
 use dht_context::{DhtContext, Foundations, PeerAddress, Sources};
 use dht_kad::NetworkName;
 use dht_kad::admission::Limits;
@@ -23,6 +23,7 @@ use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::names::NameRules;
 use crate::profile::Profile;
+use crate::workers::{Workers, WorkersVerifier};
 
 /// How long an operation may take unless the builder says otherwise, joining the network included.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) names: Arc<NameRules>,
     /// Held while a name of one's own is changed.
     pub(crate) name_turn: Arc<Mutex<()>>,
+    /// Who computes what takes long.
+    pub(crate) workers: Workers,
 }
 
 impl ClientBuilder {
@@ -61,6 +64,7 @@ impl ClientBuilder {
             letters_limit: None,
             names: Arc::default(),
             name_turn: Arc::default(),
+            workers: Workers::none(),
         };
         ClientBuilder {
             network,
@@ -144,7 +148,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// [`ClientError`] if the configuration cannot be used, or no socket or entropy is to be had.
-    pub fn start(self) -> Result<Client, ClientError> {
+    pub fn start(mut self) -> Result<Client, ClientError> {
+        self.parts.workers = Workers::start();
         let network = self.network.clone();
         let mut config = ContextConfig::new(network.clone(), Mode::Client, self.bootstrap.clone());
         config.sources = self.sources;
@@ -162,7 +167,7 @@ impl ClientBuilder {
                 clock.clone(),
                 Limits::default_for(0),
             )),
-            verifier: Arc::new(InlineVerifier::new(network)),
+            verifier: Arc::new(WorkersVerifier::new(network, self.parts.workers.clone())),
             signer: Arc::new(InlineSigner::new(key)),
             clock,
             resolver: match self.dns_server {
@@ -176,7 +181,8 @@ impl ClientBuilder {
     }
 
     /// Uses a node that runs already, such as one of a simulation; its bootstrap peers are its own.
-    /// Needs a tokio runtime with time.
+    /// Needs a tokio runtime with time. All is computed on the thread that asks for it, so that a
+    /// simulation repeats itself.
     #[must_use]
     pub fn over(self, context: DhtContext) -> Client {
         Client::of(context, self.bootstrap.into(), self.parts)

@@ -30,6 +30,7 @@ use crate::names::NameRules;
 use crate::profile::Profile;
 use crate::upkeep::Upkeep;
 use crate::watch::Watching;
+use crate::workers::Workers;
 use crate::writes::Writing;
 
 /// When a client is not ready after so long, it finds out why: longer than joining takes over a
@@ -164,6 +165,11 @@ impl Client {
     /// Where secrets are drawn from.
     pub(crate) fn entropy(&self) -> &Entropy {
         &self.parts.entropy
+    }
+
+    /// Who computes what takes long.
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.parts.workers
     }
 
     /// By which rules names are claimed and read.

@@ -62,6 +62,11 @@ impl Entropy {
         Ok(bytes)
     }
 
+    /// Whether the same can be drawn again.
+    pub(crate) fn is_seeded(&self) -> bool {
+        matches!(self.0, Source::Seeded(_))
+    }
+
     /// A generator for one operation that needs more, seeded from here.
     ///
     /// # Errors

@@ -86,6 +86,7 @@ mod secret_box;
 mod servers;
 mod upkeep;
 pub mod watch;
+mod workers;
 pub mod writes;
 
 pub use audit::Audited;

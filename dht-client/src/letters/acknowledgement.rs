@@ -109,13 +109,10 @@ impl Desk<'_> {
                 gone.extend(letters.iter().map(|letter| letter.slot));
                 continue;
             };
-            let mailbox = direction.mailbox(self.network, epoch);
-            let mut tombstones = Vec::with_capacity(letters.len());
-            for letter in &letters {
-                let place = self.place(direction, &mailbox, letter.slot);
-                let tombstone = place.tombstone(letter.created_at, self.now());
-                tombstones.push(tombstone.map_err(PutError::from)?);
-            }
+            let slots = letters.iter().map(|letter| (letter.slot, letter.created_at)).collect();
+            let tombstones = self.envelopes(direction, epoch).tombstones(slots, self.now()).await;
+            let tombstones: Result<_, _> = tombstones.into_iter().collect();
+            let tombstones = tombstones.map_err(PutError::from)?;
             let outcomes = self.carrier.put_batch(tombstones).await?;
             let done = |outcome: &Result<usize, PutError>| match outcome {
                 Ok(_) => true,

@@ -6,18 +6,20 @@
 //!   └──────────── again: other work, another tag; or later: not enough nodes ◀──────┘
 //! ```
 //!
-//! While one batch is under way the next is sealed. A slot that somebody else's record lies in is left
+//! While batches are under way the next is sealed, on [workers](crate::workers). A slot that somebody else's record lies in is left
 //! alone: what is queued goes on under another tag.
 
 use std::collections::BTreeMap;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use dht_context::{Put, PutError};
 use dht_kad::record::{Retention, Space};
 use dht_kad::{ParsedRecord, Refusal, UnixMs, ValidRecord};
 use ed25519_dalek::SigningKey;
-use futures_util::stream::{self, FuturesOrdered, StreamExt, TryStreamExt};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use zeroize::Zeroizing;
 
 use super::desk::{Correspondent, Desk};
@@ -27,14 +29,12 @@ use super::outbox::{Attempt, Outbox, Queued, Row, Sealed, Writer};
 use crate::error::ClientError;
 use crate::writes::is_lasting_refusal;
 
-/// The most letters of one batch: some pages' worth, sealed in a few hundredths of a second.
+/// The most letters of one batch: some pages' worth, sealed in about a hundredth of a second.
 const BATCH_LETTERS: usize = 128;
 /// From so many bytes of payloads on a batch is full.
 const BATCH_BYTES: u64 = 1024 * 1024;
 /// Batches under way at once: one with the servers while the next is sealed, and one more.
 const BATCHES: usize = 3;
-/// Letters that are sealed before other tasks get a turn: some milliseconds.
-const SEALED_AT_ONCE: usize = 16;
 /// Chunks that are put at once: a megabyte.
 const CHUNKS_AT_ONCE: usize = 16;
 /// Tags that one delivery tries: each is taken by somebody with a chance of one in millions, unless
@@ -93,26 +93,37 @@ impl Desk<'_> {
         to: &Correspondent,
         delivery: &mut Delivery,
     ) -> Result<bool, ClientError> {
-        let mut under_way = FuturesOrdered::new();
-        let (mut after, mut ended) = (0, Ended::default());
+        let stopped = AtomicBool::new(false);
         loop {
-            while !ended.stopped && under_way.len() < BATCHES {
-                let batch = self.prepare(to, after).await?;
-                let Some((last, _)) = batch.last() else { break };
-                after = last.number;
-                under_way.push_back(self.hand_over(to, batch));
-                // It sets out before the next one is sealed.
-                if let Poll::Ready(Some(tried)) = futures_util::poll!(under_way.next()) {
-                    self.note(to, tried, delivery, &mut ended)?;
-                }
+            let mut sent = self.batches(to, &stopped).try_buffered(BATCHES);
+            let (mut nothing, mut ended) = (true, Ended::default());
+            while let Some(tried) = sent.try_next().await? {
+                nothing = false;
+                self.note(to, tried, delivery, &mut ended)?;
+                stopped.fetch_or(ended.stopped, Ordering::Relaxed);
             }
-            match under_way.next().await {
-                Some(tried) => self.note(to, tried, delivery, &mut ended)?,
-                None if ended.stopped || after == 0 => return Ok(ended.taken),
-                // Whatever had to be signed again is still queued.
-                None => after = 0,
+            // Whatever had to be signed again is still queued.
+            if ended.stopped || nothing {
+                return Ok(ended.taken);
             }
         }
+    }
+
+    /// Batches of what is queued, each as it is handed over; no more once delivery has stopped.
+    fn batches<'a>(
+        &'a self,
+        to: &'a Correspondent,
+        stopped: &'a AtomicBool,
+    ) -> BoxStream<'a, Result<BoxFuture<'a, Result<Tried, ClientError>>, ClientError>> {
+        let batches = stream::try_unfold(0, move |after| async move {
+            if stopped.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let batch = self.prepare(to, after).await?;
+            let last = batch.last().map(|(letter, _)| letter.number);
+            Ok(last.map(|last| (batch, last)))
+        });
+        batches.map_ok(move |batch| self.hand_over(to, batch).map(Ok).boxed()).boxed()
     }
 
     /// Keeps what became of a batch.
@@ -156,30 +167,49 @@ impl Desk<'_> {
             let now = self.now();
             let (writer, queued) =
                 Outbox(self.profile).queued_after(&to.contact, after, limit, now)?;
-            let (mut sealed, mut batch) = (Vec::new(), Vec::with_capacity(queued.len()));
-            let (direction, _) = to.outgoing()?;
-            // Its signing key costs as much to derive as a signature.
-            let mailbox = direction.mailbox(self.network, epoch_of(now));
+            let (direction, key) = to.outgoing()?;
+            let envelopes = self.envelopes(direction, epoch_of(now));
             let mut previous = writer.sealed;
-            for (count, letter) in queued.into_iter().enumerate() {
-                if let Some(record) = &letter.record {
-                    let parsed = ParsedRecord::parse(record.clone());
-                    let record = parsed.map_err(|_| self.damaged())?.trust_own_store(self.network);
-                    batch.push((letter, record));
-                    continue;
-                }
-                let (record, how) = self.seal(to, &mailbox, &letter, previous, now)?;
+            let (mut letters, mut hows) = (Vec::new(), Vec::new());
+            for letter in queued.iter().filter(|letter| letter.record.is_none()) {
+                letters.push((letter.row.slot(), content_of(letter, previous)));
+                let epoch = envelopes.mailbox().epoch;
+                hows.push((letter.number, Sealed { epoch, created_at: now, previous }));
                 previous = (letter.row.counter, now);
-                sealed.push((letter.number, how, record.bytes().clone()));
-                batch.push((letter, record));
-                if count % SEALED_AT_ONCE == SEALED_AT_ONCE - 1 {
-                    tokio::task::yield_now().await;
-                }
             }
+            let records = envelopes.seal(letters, key, now, self.entropy).await;
+            let records: Vec<_> = records.into_iter().collect::<Result<_, _>>()?;
+            let bytes = records.iter().map(|record| record.bytes().clone());
+            let sealed: Vec<_> = hows
+                .into_iter()
+                .zip(bytes)
+                .map(|((number, how), bytes)| (number, how, bytes))
+                .collect();
             if sealed.is_empty() || self.keep(to, &writer, &sealed)? {
-                return Ok(batch);
+                return self.with_records(queued, records);
             }
         }
+    }
+
+    /// Letters with their records: those that they had, and else the next of these.
+    fn with_records(
+        &self,
+        letters: Vec<Queued>,
+        records: Vec<ValidRecord>,
+    ) -> Result<Vec<(Queued, ValidRecord)>, ClientError> {
+        let mut made = records.into_iter();
+        let mut record_of = |letter: &Queued| match &letter.record {
+            Some(bytes) => {
+                let parsed = ParsedRecord::parse(bytes.clone()).ok();
+                parsed.map(|record| record.trust_own_store(self.network))
+            }
+            None => made.next(),
+        };
+        let with_record = |letter| {
+            let record = record_of(&letter).ok_or_else(|| self.damaged())?;
+            Ok((letter, record))
+        };
+        letters.into_iter().map(with_record).collect()
     }
 
     fn keep(
@@ -189,28 +219,6 @@ impl Desk<'_> {
         sealed: &[(u64, Sealed, Bytes)],
     ) -> Result<bool, ClientError> {
         Ok(Outbox(self.profile).seal(&to.contact, writer, sealed)?)
-    }
-
-    fn seal(
-        &self,
-        to: &Correspondent,
-        mailbox: &Mailbox,
-        letter: &Queued,
-        previous: (u64, UnixMs),
-        now: UnixMs,
-    ) -> Result<(ValidRecord, Sealed), ClientError> {
-        let (direction, key) = to.outgoing()?;
-        let row = &letter.row;
-        let place = self.place(direction, mailbox, row.slot());
-        let content = Letter {
-            kind: if row.chunks > 0 { Kind::Manifest } else { Kind::Data },
-            sent_at: row.accepted_at,
-            previous: previous.0,
-            previous_at: previous.1,
-            payload: Zeroizing::new(letter.payload.to_vec()),
-        };
-        let record = content.seal(&place, self.identity.signing_key(), key, now, self.entropy)?;
-        Ok((record, Sealed { epoch: mailbox.epoch, created_at: now, previous }))
     }
 
     /// Puts a batch: the chunks of its letters first, so that nobody finds a letter without them.
@@ -337,6 +345,17 @@ impl Desk<'_> {
         slot: u64,
     ) -> Place<'a> {
         Place { network: self.network, direction, mailbox, slot }
+    }
+}
+
+/// What is sealed of a queued letter that comes after this one.
+fn content_of(letter: &Queued, previous: (u64, UnixMs)) -> Letter {
+    Letter {
+        kind: if letter.row.chunks > 0 { Kind::Manifest } else { Kind::Data },
+        sent_at: letter.row.accepted_at,
+        previous: previous.0,
+        previous_at: previous.1,
+        payload: Zeroizing::new(letter.payload.to_vec()),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::profile::{Profile, ProfileError};
 use crate::sealing::SealingPublic;
+use crate::workers::Workers;
 
 /// Records that are remembered as no letters, so that each is opened and counted once.
 const REJECTED_MAX: usize = 4_096;
@@ -26,6 +27,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) entropy: &'a Entropy,
     pub(crate) rejected: &'a Rejected,
+    pub(crate) workers: &'a Workers,
 }
 
 /// A contact as letters see it.
@@ -51,6 +53,7 @@ impl<'a> Desk<'a> {
             profile: client.profile()?,
             entropy: client.entropy(),
             rejected,
+            workers: client.workers(),
         })
     }
 

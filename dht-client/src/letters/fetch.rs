@@ -6,7 +6,7 @@
 //!                         └── once more, at a majority, if a letter's predecessor is missing ◀───────┘
 //! ```
 //!
-//! What does not open, or is not the contact's at this place, is counted and changes nothing. A manifest
+//! Letters are opened on [workers](crate::workers), the next page while one is taken. What does not open, or is not the contact's at this place, is counted and changes nothing. A manifest
 //! whose chunks cannot be had yet counts as not here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,18 +20,19 @@ use zeroize::Zeroizing;
 use super::carrier::Listed;
 use super::chunks::Manifest;
 use super::desk::{Correspondent, Desk};
+use super::envelopes::Envelopes;
 use super::inbox::{Arrived, Inbox, Taken};
 use super::letter::{Kind, Letter};
-use super::mailbox::{Direction, Mailbox, Tag, epoch_of, live_epochs, slot_of, split_slot};
+use super::mailbox::{Tag, epoch_of, live_epochs, slot_of, split_slot};
 use super::tags::{Have, missing_slots};
 use crate::error::ClientError;
 
-/// Letters that are taken in one transaction.
+/// Letters that are opened at a time and taken in one transaction.
 const TAKEN_AT_ONCE: usize = 256;
+/// Pages that are opened at once: one is taken while the next is opened.
+const OPENED_AHEAD: usize = 2;
 /// From so many bytes on that they have together, fewer are.
 const TAKEN_BYTES: usize = 32 * 1024 * 1024;
-/// Letters that are opened before other tasks get a turn: some milliseconds.
-const OPENED_AT_ONCE: usize = 16;
 /// Chunks that are got at once: a megabyte.
 const CHUNKS_AT_ONCE: usize = 16;
 /// Listings that one fetch makes of one mailbox: as many as it takes to read what may wait at most.
@@ -124,28 +125,28 @@ impl Desk<'_> {
         let inbox = Inbox(self.profile);
         let have = inbox.have(&from.contact, self.now())?;
         let ranges = missing_slots(&have);
-        let mailboxes: Vec<(&Direction, Mailbox)> = from
+        let mailboxes: Vec<Envelopes> = from
             .incoming
             .iter()
             .flat_map(|direction| {
-                let epochs = live_epochs(self.now());
-                epochs.map(move |epoch| (direction, direction.mailbox(self.network, epoch)))
+                live_epochs(self.now()).map(move |epoch| self.envelopes(direction, epoch))
             })
             .collect();
-        let listings = join_all(mailboxes.iter().map(|(_, mailbox)| {
-            let publisher = mailbox.signer.verifying_key().to_bytes();
+        let listings = join_all(mailboxes.iter().map(|envelopes| {
+            let mailbox = envelopes.mailbox();
+            let publisher = mailbox.signer.public_key();
             self.carrier.list(publisher, mailbox.label, &ranges, sure.is_some())
         }));
         let (mut round, mut others) = (Round { more: false, error: None }, Others::default());
         let ready_before = report.ready;
-        for ((direction, mailbox), listed) in mailboxes.iter().zip(listings.await) {
+        for (envelopes, listed) in mailboxes.iter().zip(listings.await) {
             match listed {
                 Err(error) => round.error = Some(error),
                 Ok(listed) => {
                     round.more |= listed.truncated;
                     others.gone.extend(&listed.deleted);
-                    let place = (*direction, mailbox);
-                    self.take_listed(from, place, listed, &have, (report, &mut others)).await?;
+                    let new = unseen(listed, &have);
+                    self.take_new(from, envelopes, new, (report, &mut others)).await?;
                 }
             }
         }
@@ -164,48 +165,66 @@ impl Desk<'_> {
     }
 
     /// Takes what one mailbox holds, and notes what else lies there.
-    async fn take_listed(
+    async fn take_new(
         &self,
         from: &Correspondent,
-        place: (&Direction, &Mailbox),
-        listed: Listed,
-        have: &BTreeMap<Tag, Have>,
+        envelopes: &Envelopes,
+        records: Vec<ValidRecord>,
         (report, others): (&mut FetchReport, &mut Others),
     ) -> Result<(), ClientError> {
-        let (mut arrived, mut bytes) = (Vec::new(), 0);
-        for (count, record) in listed.records.iter().enumerate() {
-            let (tag, counter) = split_slot(record.slot());
-            if have.get(&tag).is_some_and(|have| have.has(counter)) {
-                continue;
-            }
-            match self.open(place, record).await {
-                Opened::Letter(letter) => {
-                    bytes += letter.payload.as_ref().map_or(0, |payload| payload.len());
-                    arrived.push(letter);
-                }
-                Opened::Later => {
-                    others.later.insert(record.slot());
-                }
-                Opened::Rejected => {
-                    if !self.rejected.contains(record.digest()) {
-                        self.rejected.note(*record.digest());
-                        report.rejected += 1;
+        let pages = records.chunks(TAKEN_AT_ONCE);
+        let pages: Vec<_> = pages.map(|page| self.open_page(envelopes, page.to_vec())).collect();
+        let mut pages = stream::iter(pages).buffered(OPENED_AHEAD);
+        while let Some(page) = pages.next().await {
+            let (mut arrived, mut bytes) = (Vec::new(), 0);
+            for (record, letter) in page {
+                match self.arrived(envelopes, &record, letter).await {
+                    Opened::Letter(letter) => {
+                        bytes += letter.payload.as_ref().map_or(0, |payload| payload.len());
+                        arrived.push(letter);
                     }
-                    others.gone.insert(record.slot());
+                    Opened::Later => {
+                        others.later.insert(record.slot());
+                    }
+                    Opened::Rejected => {
+                        if !self.rejected.contains(record.digest()) {
+                            self.rejected.note(*record.digest());
+                            report.rejected += 1;
+                        }
+                        others.gone.insert(record.slot());
+                    }
+                }
+                if bytes >= TAKEN_BYTES {
+                    self.take(from, &arrived, report)?;
+                    (arrived, bytes) = (Vec::new(), 0);
                 }
             }
-            if arrived.len() >= TAKEN_AT_ONCE || bytes >= TAKEN_BYTES {
+            if !arrived.is_empty() {
                 self.take(from, &arrived, report)?;
-                (arrived, bytes) = (Vec::new(), 0);
             }
-            if count % OPENED_AT_ONCE == OPENED_AT_ONCE - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
-        if !arrived.is_empty() {
-            self.take(from, &arrived, report)?;
         }
         Ok(())
+    }
+
+    /// Opens and checks records of a mailbox; nothing of one that cannot be a letter of it.
+    async fn open_page(
+        &self,
+        envelopes: &Envelopes,
+        records: Vec<ValidRecord>,
+    ) -> Vec<(ValidRecord, Option<Letter>)> {
+        let epoch = envelopes.mailbox().epoch;
+        let may_be = |record: &ValidRecord| {
+            !self.rejected.contains(record.digest()) && epoch_of(record.created_at()) == epoch
+        };
+        let (hopeful, hopeless): (Vec<_>, Vec<_>) = records.into_iter().partition(may_be);
+        let letters = envelopes.open(hopeful.clone()).await;
+        let opened = hopeful.into_iter().zip(letters).map(|(record, letter)| {
+            let letter = letter.inspect_err(|fault| {
+                tracing::debug!(%fault, slot = record.slot(), "a record in a mailbox is no letter");
+            });
+            (record, letter.ok())
+        });
+        opened.chain(hopeless.into_iter().map(|record| (record, None))).collect()
     }
 
     fn take(
@@ -220,25 +239,14 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Opens and checks one record of a mailbox.
-    async fn open(
+    /// What an opened record is, with its chunks if it has any.
+    async fn arrived(
         &self,
-        (direction, mailbox): (&Direction, &Mailbox),
+        envelopes: &Envelopes,
         record: &ValidRecord,
+        letter: Option<Letter>,
     ) -> Opened {
-        if self.rejected.contains(record.digest()) || epoch_of(record.created_at()) != mailbox.epoch
-        {
-            return Opened::Rejected;
-        }
-        let place = self.place(direction, mailbox, record.slot());
-        let body = record.body().unwrap_or_default();
-        let letter = match Letter::open(&place, self.identity.sealing_key(), &body) {
-            Ok(letter) => letter,
-            Err(fault) => {
-                tracing::debug!(%fault, slot = record.slot(), "a record in a mailbox is no letter");
-                return Opened::Rejected;
-            }
-        };
+        let Some(letter) = letter else { return Opened::Rejected };
         let payload = match letter.kind {
             Kind::Data => Some(letter.payload),
             Kind::Manifest => match self.gather(&letter.payload).await {
@@ -251,8 +259,8 @@ impl Desk<'_> {
         };
         Opened::Letter(Arrived {
             slot: record.slot(),
-            via: direction.fingerprint(self.network),
-            epoch: mailbox.epoch,
+            via: envelopes.fingerprint(),
+            epoch: envelopes.mailbox().epoch,
             created_at: record.created_at(),
             sent_at: letter.sent_at,
             previous: letter.previous,
@@ -269,6 +277,15 @@ impl Desk<'_> {
         let bodies: Vec<Bytes> = stream::iter(gets).buffered(CHUNKS_AT_ONCE).try_collect().await?;
         Ok(manifest.assemble(&bodies).ok())
     }
+}
+
+/// The records of letters that are not here.
+fn unseen(listed: Listed, have: &BTreeMap<Tag, Have>) -> Vec<ValidRecord> {
+    let is_new = |record: &ValidRecord| {
+        let (tag, counter) = split_slot(record.slot());
+        have.get(&tag).is_none_or(|have| !have.has(counter))
+    };
+    listed.records.into_iter().filter(is_new).collect()
 }
 
 fn add(report: &mut FetchReport, taken: &Taken) {

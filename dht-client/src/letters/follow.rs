@@ -171,7 +171,7 @@ impl LetterStream {
             for direction in client.directions_from(contact)? {
                 for epoch in live_epochs(client.now()) {
                     let mailbox = direction.mailbox(network, epoch);
-                    let publisher = mailbox.signer.verifying_key().to_bytes();
+                    let publisher = mailbox.signer.public_key();
                     let watched = owned(network, &publisher, &mailbox.label);
                     mailboxes.insert(watched.key, contact.identity);
                     keys.push(watched);

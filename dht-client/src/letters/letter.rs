@@ -24,9 +24,11 @@
 use bytes::Bytes;
 use dht_context::PutError;
 use dht_kad::record::layout::BODY_MAX;
-use dht_kad::record::{DraftError, Kind as RecordKind, RecordDraft, Retention, Space};
+use dht_kad::record::{
+    DraftError, Kind as RecordKind, RecordDraft, RecordSigner, Retention, Space,
+};
+use dht_kad::signature::{SignatureCheck, SignatureError};
 use dht_kad::{NetworkName, ParsedRecord, UnixMs, ValidRecord};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -89,7 +91,7 @@ impl Letter {
     pub(crate) fn seal(
         &self,
         place: &Place<'_>,
-        sender: &SigningKey,
+        sender: &dyn RecordSigner,
         to: &SealingPublic,
         created_at: UnixMs,
         entropy: &Entropy,
@@ -100,7 +102,7 @@ impl Letter {
         for number in [self.sent_at.0, self.previous, self.previous_at.0] {
             plain.extend_from_slice(&number.to_be_bytes());
         }
-        plain.extend_from_slice(&sender.sign(&*self.message(place)).to_bytes());
+        plain.extend_from_slice(&sender.sign_message(&*self.message(place)));
         // A payload that does not fit is refused by the record's own limit.
         let length = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
         plain.extend_from_slice(&length.to_be_bytes());
@@ -122,11 +124,11 @@ impl Letter {
         if sender != place.direction.sender {
             return Err(LetterFault::WrongSender);
         }
-        let signer = VerifyingKey::from_bytes(&sender).map_err(|_| LetterFault::WrongSender)?;
-        signer
-            .verify_strict(&*letter.message(place), &Signature::from_bytes(&signature))
-            .map_err(|_| LetterFault::WrongSignature)?;
-        Ok(letter)
+        match SignatureCheck::default().check(&sender, &*letter.message(place), &signature) {
+            Ok(()) => Ok(letter),
+            Err(SignatureError::NotAKey) => Err(LetterFault::WrongSender),
+            Err(SignatureError::Wrong) => Err(LetterFault::WrongSignature),
+        }
     }
 
     /// What the sender signs.

@@ -12,6 +12,7 @@
 
 use std::fmt;
 
+use dht_context::key_pair::KeyPair;
 use dht_kad::admission::FUTURE_TOLERANCE_MS;
 use dht_kad::record::Retention;
 use dht_kad::{NetworkName, UnixMs};
@@ -52,7 +53,7 @@ pub(crate) struct Mailbox {
     /// Under which label.
     pub(crate) label: [u8; 32],
     /// Who signs its records.
-    pub(crate) signer: SigningKey,
+    pub(crate) signer: KeyPair,
 }
 
 /// Where the recipient's devices say what they have.
@@ -72,7 +73,7 @@ impl Direction {
         Mailbox {
             epoch,
             label: *part(Purpose::MailboxLabel),
-            signer: SigningKey::from_bytes(&part(Purpose::MailboxPublisher)),
+            signer: KeyPair::from_seed(&part(Purpose::MailboxPublisher)),
         }
     }
 

@@ -27,6 +27,7 @@
 //! | [`tags`] | in which order letters come |
 //! | [`outbox`], [`inbox`], [`rows`] | the profile's tables |
 //! | [`delivery`], [`fetch`], [`acknowledgement`] | the engines, over a [`carrier`] |
+//! | [`envelopes`] | what they compute of many letters at once |
 //! | [`desk`], [`post`], [`follow`] | what they share; the client's methods; letters as they come |
 
 mod acknowledgement;
@@ -34,6 +35,7 @@ mod carrier;
 mod chunks;
 mod delivery;
 mod desk;
+mod envelopes;
 mod fetch;
 mod follow;
 mod inbox;

@@ -27,6 +27,7 @@ use crate::entropy::Entropy;
 use crate::error::ClientError;
 use crate::identity::Identity;
 use crate::profile::Profile;
+use crate::workers::Workers;
 
 /// Records that one unhurried listing gives at most: several are needed for a full mailbox.
 const PAGE: usize = 400;
@@ -211,6 +212,7 @@ pub(super) struct Device {
     pub(super) profile: Profile,
     entropy: Entropy,
     rejected: Rejected,
+    workers: Workers,
 }
 
 /// The root of who writes, and of who reads.
@@ -224,7 +226,8 @@ impl Device {
         let entropy = Entropy::system();
         let profile =
             Profile::in_memory(&identity.public_key(), &office.network, &entropy).unwrap();
-        Device { identity, profile, entropy, rejected: Rejected::default() }
+        let (rejected, workers) = (Rejected::default(), Workers::start());
+        Device { identity, profile, entropy, rejected, workers }
     }
 
     pub(super) fn desk<'a>(&'a self, office: &'a Office) -> Desk<'a> {
@@ -235,6 +238,7 @@ impl Device {
             profile: &self.profile,
             entropy: &self.entropy,
             rejected: &self.rejected,
+            workers: &self.workers,
         }
     }
 

@@ -9,7 +9,9 @@
 //! ```
 //!
 //! What is sealed to an identity can be opened with what its words derive, and nothing else. The private key
-//! is kept [expanded](xwing), as opening is what a reader of many letters does most.
+//! is kept [expanded](xwing), as opening is what a reader of many letters does most. Where entropy is the
+//! operating system's, sealing is left to the fastest implementation at hand; where it is seeded, to one that
+//! the same seed repeats.
 //!
 //! [RFC 9180]: https://www.rfc-editor.org/rfc/rfc9180
 //! [draft-connolly-cfrg-xwing-kem]: https://datatracker.ietf.org/doc/draft-connolly-cfrg-xwing-kem/
@@ -26,7 +28,10 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::entropy::{Entropy, EntropyError};
-use xwing::ExpandedXWing;
+use xwing::{Chance, Drawn, ExpandedXWing, Given};
+
+/// The KEM where chance plays no part.
+type Opening = ExpandedXWing<Drawn>;
 
 /// Bytes of a public sealing key.
 pub const SEALING_PUBLIC_LEN: usize = 1216;
@@ -39,13 +44,13 @@ pub const SEAL_OVERHEAD: usize = ENCAPSULATED_LEN + 16;
 #[derive(Clone)]
 pub struct SealingKey {
     // Overwrites itself when dropped.
-    secret: <ExpandedXWing as Kem>::PrivateKey,
+    secret: <Opening as Kem>::PrivateKey,
     public: SealingPublic,
 }
 
 /// The public half: anyone may seal to it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SealingPublic(<ExpandedXWing as Kem>::PublicKey);
+pub struct SealingPublic(<Opening as Kem>::PublicKey);
 
 /// Something cannot be sealed, or opened.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -71,7 +76,7 @@ impl SealingKey {
     /// The key pair of a seed.
     #[must_use]
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
-        let (secret, public) = ExpandedXWing::derive_keypair(seed);
+        let (secret, public) = Opening::derive_keypair(seed);
         SealingKey { secret, public: SealingPublic(public) }
     }
 
@@ -92,9 +97,9 @@ impl SealingKey {
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (key, text) = sealed.split_at_checked(ENCAPSULATED_LEN).ok_or(SealError::NotForUs)?;
-        let key = <ExpandedXWing as Kem>::EncappedKey::from_bytes(key)
-            .map_err(|_| SealError::NotForUs)?;
-        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, ExpandedXWing>(
+        let key =
+            <Opening as Kem>::EncappedKey::from_bytes(key).map_err(|_| SealError::NotForUs)?;
+        hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, Opening>(
             &OpModeR::Base,
             &self.secret,
             &key,
@@ -113,7 +118,7 @@ impl SealingPublic {
     /// # Errors
     /// [`SealError::NotAKey`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SealError> {
-        <ExpandedXWing as Kem>::PublicKey::from_bytes(bytes)
+        <Opening as Kem>::PublicKey::from_bytes(bytes)
             .map(SealingPublic)
             .map_err(|_| SealError::NotAKey)
     }
@@ -135,11 +140,24 @@ impl SealingPublic {
         plaintext: &[u8],
         entropy: &Entropy,
     ) -> Result<Vec<u8>, SealError> {
+        match entropy.is_seeded() {
+            true => self.seal_with::<Given>(info, aad, plaintext, entropy),
+            false => self.seal_with::<Drawn>(info, aad, plaintext, entropy),
+        }
+    }
+
+    fn seal_with<C: Chance>(
+        &self,
+        info: &[u8],
+        aad: &[u8],
+        plaintext: &[u8],
+        entropy: &Entropy,
+    ) -> Result<Vec<u8>, SealError> {
         let mut generator = entropy.generator()?;
         let (key, text) = hpke::single_shot_seal_with_rng::<
             ChaCha20Poly1305,
             HkdfSha256,
-            ExpandedXWing,
+            ExpandedXWing<C>,
         >(&OpModeS::Base, &self.0, info, plaintext, aad, &mut generator)
         .map_err(|_| SealError::Failed)?;
         let mut sealed = key.to_bytes().to_vec();
@@ -214,17 +232,20 @@ mod tests {
         .unwrap();
         assert_eq!(sealed(&bob), [&key.to_bytes()[..], &text].concat());
 
-        let sealed = sealed(&bob);
-        let (key, text) = sealed.split_at(ENCAPSULATED_LEN);
-        let opened = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
-            &OpModeR::Base,
-            &secret,
-            &Deserializable::from_bytes(key).unwrap(),
-            b"info",
-            text,
-            b"aad",
-        );
-        assert_eq!(opened.unwrap(), b"plain");
+        let drawn = bob.public().seal(b"info", b"aad", b"plain", &Entropy::system()).unwrap();
+        assert_eq!(bob.open(b"info", b"aad", &drawn).unwrap().as_slice(), b"plain");
+        for sealed in [sealed(&bob), drawn] {
+            let (key, text) = sealed.split_at(ENCAPSULATED_LEN);
+            let opened = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
+                &OpModeR::Base,
+                &secret,
+                &Deserializable::from_bytes(key).unwrap(),
+                b"info",
+                text,
+                b"aad",
+            );
+            assert_eq!(opened.unwrap(), b"plain");
+        }
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub mod config;
 mod connections;
 pub mod context;
 mod evidence;
+pub mod key_pair;
 pub mod latest;
 mod maintenance;
 pub mod membership;

@@ -8,9 +8,10 @@
 use std::fmt;
 
 use dht_kad::NodeId;
-use ed25519_dalek::{Signer, SigningKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use crate::key_pair::KeyPair;
 
 /// What the secrets that are derived from the node's key, and not the key itself, start from.
 const DERIVED_CONTEXT: &str = "dht 2026 v1 node key derived secret";
@@ -22,7 +23,7 @@ const PKCS8_PREFIX: [u8; 16] = [
 
 /// A node's Ed25519 secret; overwritten when dropped, and never printed.
 #[derive(Clone)]
-pub struct NodeKey(SigningKey);
+pub struct NodeKey(KeyPair);
 
 /// The operating system gave no random bytes.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -37,26 +38,26 @@ impl NodeKey {
     pub fn generate() -> Result<Self, EntropyError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|error| EntropyError(error.to_string()))?;
-        Ok(NodeKey(SigningKey::from_bytes(&seed)))
+        Ok(NodeKey(KeyPair::from_seed(&seed)))
     }
 
     /// The key with this seed, as [`to_seed_bytes`](Self::to_seed_bytes) gave it.
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let seed = Zeroizing::new(seed);
-        NodeKey(SigningKey::from_bytes(&seed))
+        NodeKey(KeyPair::from_seed(&seed))
     }
 
     /// The 32 bytes to keep in a file that only the node can read.
     #[must_use]
     pub fn to_seed_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
+        Zeroizing::new(*self.0.seed())
     }
 
     /// The public half.
     #[must_use]
     pub fn public_key(&self) -> [u8; 32] {
-        self.0.verifying_key().to_bytes()
+        self.0.public_key()
     }
 
     /// The name of the node that holds this key.
@@ -68,7 +69,7 @@ impl NodeKey {
     /// Signs a message that says what it is for, as a receipt does (RFC 8032).
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
+        self.0.sign(message)
     }
 
     /// The key in PKCS #8, for the TLS provider.

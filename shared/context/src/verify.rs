@@ -1,6 +1,7 @@
 //! Who checks signatures and makes them: the caller's own thread, or threads kept for it.
 
 use dht_kad::record::SignatureFault;
+use dht_kad::signature::SignatureCheck;
 use dht_kad::{NetworkName, ParsedRecord, ValidRecord};
 use futures_util::future::BoxFuture;
 
@@ -34,7 +35,9 @@ impl Verifier for InlineVerifier {
         &self,
         batch: Vec<ParsedRecord>,
     ) -> BoxFuture<'static, Vec<Result<ValidRecord, SignatureFault>>> {
-        let results = batch.into_iter().map(|record| record.verify(&self.network)).collect();
+        let mut check = SignatureCheck::default();
+        let verify = |record: ParsedRecord| record.verify_next(&self.network, &mut check);
+        let results = batch.into_iter().map(verify).collect();
         Box::pin(std::future::ready(results))
     }
 }

@@ -63,6 +63,7 @@ pub mod reconcile;
 pub mod record;
 pub mod refusal;
 pub mod routing;
+pub mod signature;
 pub mod time;
 
 pub use error_number::ErrorNumber;

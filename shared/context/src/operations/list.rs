@@ -10,7 +10,7 @@ use dht_kad::message::{Find, NodeInfo, PAGE_RECORDS, PublisherKey};
 use dht_kad::put::quorum_of;
 use dht_kad::record::Kind;
 use dht_kad::{ErrorNumber, Key, RecordId, ValidRecord};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture, join};
 use futures_util::stream::{self, StreamExt};
 use thiserror::Error;
 
@@ -272,27 +272,26 @@ impl Inner {
     ) -> Result<Listed, AskError> {
         let mut records = Vec::new();
         let (mut whole, mut empty_pages) = (true, 0);
+        let mut found = self.found_at(&node, &find).await?;
         loop {
-            let asked = Arc::clone(&self).holding(
-                node.clone(),
-                find.clone(),
-                Arc::clone(&recognised),
-                true,
-            );
-            let page = asked.await?;
+            // A page must move on: a server that repeats itself must not hold us for ever.
+            let next = found.next.filter(|next| Some(*next) > find.after);
+            let of_page = find.clone();
+            let checked = self.held(node.clone(), found, &of_page, &recognised, true);
+            // It travels while this one is checked.
+            find.after = next;
+            let following = OptionFuture::from(next.map(|_| self.found_at(&node, &find)));
+            let (page, following) = join(checked, following).await;
             empty_pages += usize::from(page.records.is_empty());
             whole &= page.whole;
             room.take(&page.records);
             records.extend(page.records);
-            // A page must move on: a server that repeats itself, or that has nothing to say and never
-            // ends, must not hold us for ever.
+            // Nor must one that has nothing to say and never ends.
             if empty_pages > EMPTY_PAGES_MAX {
                 return Err(AskError::WrongAnswer(node.id));
             }
-            match page.next {
-                Some(next) if Some(next) > find.after && !room.is_used_up() => {
-                    find.after = Some(next);
-                }
+            match following {
+                Some(following) if !room.is_used_up() => found = following?,
                 _ => return Ok(Listed { node, records, whole }),
             }
         }

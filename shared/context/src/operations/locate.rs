@@ -88,6 +88,8 @@ pub struct Holding {
 #[derive(Debug)]
 pub(crate) struct Recognised {
     heads: Mutex<BTreeMap<Bytes, ValidRecord>>,
+    /// Held while an answer is checked: what is found valid in it is recognised in the next.
+    turn: tokio::sync::Mutex<()>,
     max: usize,
 }
 
@@ -100,7 +102,7 @@ impl Default for Recognised {
 impl Recognised {
     /// For so many heads; more are checked each time.
     pub(crate) fn up_to(max: usize) -> Self {
-        Recognised { heads: Mutex::default(), max }
+        Recognised { heads: Mutex::default(), turn: tokio::sync::Mutex::default(), max }
     }
 
     fn find(&self, head: &Bytes) -> Option<ValidRecord> {
@@ -197,25 +199,39 @@ impl Inner {
         recognised: Arc<Recognised>,
         verify: bool,
     ) -> Result<Holding, AskError> {
-        let own = node.id == self.registry.own();
-        let found = if own {
-            self.own_found(&find).await?
-        } else {
-            match self.requests.ask(&node, &Request::Find(find.clone())).await? {
-                Response::Found(found) => found,
-                _ => return Err(AskError::WrongAnswer(node.id)),
-            }
-        };
-        let mut records = Vec::with_capacity(found.records.len());
-        for RecordBytes(bytes) in found.records {
-            match self.checked(bytes, &find, &recognised, verify && !own).await {
-                Some(record) => records.push(record),
-                None => self.stats.note_lie(),
-            }
+        let found = self.found_at(&node, &find).await?;
+        Ok(self.held(node, found, &find, &recognised, verify).await)
+    }
+
+    /// What one server answers, unchecked.
+    pub(super) async fn found_at(&self, node: &NodeInfo, find: &Find) -> Result<Found, AskError> {
+        if node.id == self.registry.own() {
+            return self.own_found(find).await;
+        }
+        match self.requests.ask(node, &Request::Find(find.clone())).await? {
+            Response::Found(found) => Ok(found),
+            _ => Err(AskError::WrongAnswer(node.id)),
+        }
+    }
+
+    /// What an answer is worth. What does not belong into it is left out and counted as a lie.
+    pub(super) async fn held(
+        &self,
+        node: NodeInfo,
+        found: Found,
+        find: &Find,
+        recognised: &Recognised,
+        verify: bool,
+    ) -> Holding {
+        let verify = verify && node.id != self.registry.own();
+        let given = found.records.len();
+        let records = self.checked(found.records, find, recognised, verify).await;
+        for _ in records.len()..given {
+            self.stats.note_lie();
         }
         let closer = self.registry.admit(found.closer);
         let Found { next, settled, whole, .. } = found;
-        Ok(Holding { node, records, next, closer, settled, whole })
+        Holding { node, records, next, closer, settled, whole }
     }
 
     async fn own_found(&self, find: &Find) -> Result<Found, AskError> {
@@ -229,37 +245,54 @@ impl Inner {
         })
     }
 
-    /// One record of an answer, if it is what was asked for, signed, and alive.
+    /// Those records of an answer that are what was asked for, signed, and alive, in their order.
     async fn checked(
         &self,
-        bytes: Bytes,
+        records: Vec<RecordBytes>,
         find: &Find,
         recognised: &Recognised,
         verify: bool,
-    ) -> Option<ValidRecord> {
-        let record = ParsedRecord::parse(bytes).ok()?;
-        if !alive(&record, self.clock.now()) {
-            return None;
-        }
-        let known = verify.then(|| recognised.find(&record.head_bytes())).flatten();
-        let (record, anew) = match known {
-            Some(known) => (known.with_body_of(record).ok()?, false),
-            None if verify => (self.verifier.verify(vec![record]).await.pop()?.ok()?, true),
-            None => (record.trust_own_store(&self.config.network), false),
-        };
+    ) -> Vec<ValidRecord> {
+        let now = self.clock.now();
+        let parsed = records.into_iter().filter_map(|RecordBytes(bytes)| {
+            ParsedRecord::parse(bytes).ok().filter(|record| alive(record, now))
+        });
         // A record's own name is a hash, made once. One that was not asked for costs a signature
         // check before it is seen to be such, as a forged one does in any case.
-        let id = record.id();
-        let asked_for = id.key == find.key
-            && find.publisher.is_none_or(|publisher| publisher.0 == id.publisher)
-            && find.slots.is_none_or(|(first, last)| (first..=last).contains(&id.slot));
-        if !asked_for {
-            return None;
+        let asked_for = |record: &ValidRecord| {
+            let id = record.id();
+            id.key == find.key
+                && find.publisher.is_none_or(|publisher| publisher.0 == id.publisher)
+                && find.slots.is_none_or(|(first, last)| (first..=last).contains(&id.slot))
+        };
+        if !verify {
+            let trusted = parsed.map(|record| record.trust_own_store(&self.config.network));
+            return trusted.filter(asked_for).collect();
         }
-        if anew {
-            recognised.note(&record);
+        let _turn = recognised.turn.lock().await;
+        let (mut unknown, mut known) = (Vec::new(), Vec::new());
+        for record in parsed {
+            let found = recognised.find(&record.head_bytes());
+            if found.is_none() {
+                unknown.push(record.clone());
+            }
+            known.push((record, found));
         }
-        Some(record)
+        let mut verified = self.verifier.verify(unknown).await.into_iter();
+        let mut valid = Vec::with_capacity(known.len());
+        for (record, known) in known {
+            let anew = known.is_none();
+            let record = match known {
+                Some(known) => known.with_body_of(record).ok(),
+                None => verified.next().and_then(Result::ok),
+            };
+            let Some(record) = record.filter(&asked_for) else { continue };
+            if anew {
+                recognised.note(&record);
+            }
+            valid.push(record);
+        }
+        valid
     }
 }
 

@@ -21,6 +21,7 @@ use dht_kad::message::{
     NodeInfo, PAGE_BYTES, PAGE_RECORDS, RecordBytes, Request, Response, Store, StoreItem,
 };
 use dht_kad::put::{NodeResult, PutOutcome, PutPlan, PutProgress};
+use dht_kad::signature::SignatureCheck;
 use dht_kad::{Key, NodeId, ValidRecord};
 use futures_util::future::{join, join_all};
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, iter, select_all};
@@ -138,7 +139,7 @@ impl Inner {
     ) -> usize {
         self.note_silence(key, &answer);
         let PageAnswer { node, page, results } = answer;
-        let mut decided = 0;
+        let (mut decided, mut check) = (0, SignatureCheck::default());
         let of_page = records.get(page.clone()).into_iter().flatten();
         let plans = plans.get_mut(page).into_iter().flatten();
         for ((record, plan), result) in of_page.zip(plans).zip(results) {
@@ -147,7 +148,7 @@ impl Inner {
             if progress == PutProgress::Reached {
                 continue;
             }
-            plan.on_result(&node, self.credit(record, &node, result));
+            plan.on_result(&node, self.credit_next(record, &node, result, &mut check));
             let is_decided = plan.progress() != PutProgress::Pending;
             decided += usize::from(progress == PutProgress::Pending && is_decided);
         }

@@ -13,6 +13,7 @@ use dht_kad::message::{
 };
 use dht_kad::put::{NodeResult, PutOutcome, PutPlan, PutPlanError, PutProgress};
 use dht_kad::routing::K;
+use dht_kad::signature::SignatureCheck;
 use dht_kad::{NodeId, Refusal, ValidRecord};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -85,11 +86,22 @@ impl Inner {
         node: &NodeId,
         result: NodeResult,
     ) -> NodeResult {
+        self.credit_next(record, node, result, &mut SignatureCheck::default())
+    }
+
+    /// As [`credit`](Self::credit), one answer of many.
+    pub(super) fn credit_next(
+        &self,
+        record: &ValidRecord,
+        node: &NodeId,
+        result: NodeResult,
+        check: &mut SignatureCheck,
+    ) -> NodeResult {
         match &result {
             // What this very process signed, or did not.
             NodeResult::Stored(_) if *node == self.registry.own() => result,
             NodeResult::Stored(receipt) => {
-                match receipt.verify(&self.config.network, record, node) {
+                match receipt.verify_next(&self.config.network, record, node, check) {
                     Ok(()) => result,
                     Err(fault) => {
                         tracing::warn!(%node, %fault, "a node acknowledged with a false receipt");

@@ -3,7 +3,6 @@
 use std::ops::Deref;
 
 use bytes::Bytes;
-use ed25519_dalek::{Signature, VerifyingKey};
 use thiserror::Error;
 
 use super::layout::Space;
@@ -12,6 +11,7 @@ use super::precedence::Precedence;
 use crate::domain::{self, Purpose};
 use crate::id::Key;
 use crate::network::NetworkName;
+use crate::signature::{SignatureCheck, SignatureError};
 
 /// What names a slot in the whole network: the unit that versions replace each other in.
 ///
@@ -53,21 +53,32 @@ pub struct ValidRecord {
 }
 
 impl ParsedRecord {
-    /// Checks body and signature (`verify_strict`, which also refuses keys of small order).
+    /// Checks body and signature ([strictly](crate::signature), which also refuses keys of small order).
     ///
     /// This is the expensive check; do it last, and once.
     ///
     /// # Errors
     /// [`SignatureFault`] says which proof failed.
     pub fn verify(self, network: &NetworkName) -> Result<ValidRecord, SignatureFault> {
+        self.verify_next(network, &mut SignatureCheck::default())
+    }
+
+    /// As [`verify`](Self::verify), one record of many: it takes less time where they are one publisher's.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_next(
+        self,
+        network: &NetworkName,
+        check: &mut SignatureCheck,
+    ) -> Result<ValidRecord, SignatureFault> {
         self.check_body()?;
-        let publisher =
-            VerifyingKey::from_bytes(self.publisher()).map_err(|_| SignatureFault::NotAKey)?;
         let message = signed_message(network, self.signed_bytes());
-        publisher
-            .verify_strict(&message, &Signature::from_bytes(self.signature()))
-            .map_err(|_| SignatureFault::WrongSignature)?;
-        Ok(ValidRecord::identify(self, network))
+        match check.check(self.publisher(), &message, self.signature()) {
+            Ok(()) => Ok(ValidRecord::identify(self, network)),
+            Err(SignatureError::NotAKey) => Err(SignatureFault::NotAKey),
+            Err(SignatureError::Wrong) => Err(SignatureFault::WrongSignature),
+        }
     }
 
     /// That the body, if it is here, is the one whose hash the head has.
