@@ -129,7 +129,7 @@ impl Secret {
     /// X25519 as X-Wing has it: with a point of small order it gives zeros, and no error.
     fn agree(&self, theirs: &[u8; 32]) -> Zeroizing<[u8; 32]> {
         let other = UnparsedPublicKey::new(&X25519, theirs);
-        let shared = agree(&self.key, &other, (), |shared| {
+        let shared = agree(&self.key, other, (), |shared| {
             Ok(Zeroizing::new(<[u8; 32]>::try_from(shared).map_err(|_| ())?))
         });
         // AWS-LC refuses such a point. Whatever else it may refuse, this is right.

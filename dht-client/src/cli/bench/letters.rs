@@ -223,7 +223,7 @@ impl Correspondents {
                 Ok((letter, Instant::now()))
             };
             let both = async { tokio::try_join!(handed, shown) };
-            let both = timeout(self.patience, both).await;
+            let both = Box::pin(timeout(self.patience, both)).await;
             let both = both.unwrap_or(Err(ClientError::TimedOut(self.patience)));
             let (took_us, result) = match both {
                 Ok((accepted_at, (letter, shown_at))) => {
