@@ -6,7 +6,7 @@
 #   --bin-dir DIR  takes the programs from DIR instead of building them
 #   --out DIR      writes the package to DIR (default: target/debian)
 #
-# dpkg-deb alone makes it: the package has eight files and four short scripts (deployment/debian), for which
+# dpkg-deb alone makes it: the package has ten files and four short scripts (deployment/debian), for which
 # another tool would be one more thing to install. It runs on the Debian it is built on, and newer ones. The same
 # programs give the same package, bit for bit.
 set -euo pipefail

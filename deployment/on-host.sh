@@ -254,7 +254,7 @@ uninstall() {
   displace
   rm -rf "$LIB"
   systemctl daemon-reload
-  systemctl reset-failed "$SERVICE" 2>/dev/null || true
+  systemctl reset-failed "$SERVICE" dht-health 2>/dev/null || true
   if [[ ${1:-} == purge ]]; then
     rm -rf "$ETC" "$STATE"
     if getent passwd "$SERVICE" >/dev/null; then userdel "$SERVICE"; fi

@@ -57,6 +57,7 @@ while [[ $1 == --* ]]; do
 done
 case $1 in
   identity) printf '{"identity": "%064d"}\n' 0 ;;
+  health) echo "asked with $*"; exit "${HEALTH_IS:-0}" ;;
   put)
     [[ $CLIENT_IS != refused ]] || { echo 'no room; use another node' >&2; exit 20; }
     cp "$4" "$STORE/put"
@@ -124,6 +125,20 @@ STORY
   expect 2 'usage:' "${sim[@]}" --loud
 }
 
+# The verdict is the client's, and nothing that ends in another way passes for well.
+check_health() {
+  local health=(scripts/health.sh --bin-dir "$work/programs")
+  expect 0 'asked with health --config fleet' "${health[@]}" --config fleet
+  expect 0 'asked with health a:1 b:2' env HEALTH_IS=0 "${health[@]}" a:1 b:2
+  expect 1 'asked with' env HEALTH_IS=1 "${health[@]}" a:1
+  expect 2 'asked with' env HEALTH_IS=2 "${health[@]}" a:1
+  expect 2 'asked with' env HEALTH_IS=80 "${health[@]}" --config wrong
+  expect 2 'there is no dht-client' scripts/health.sh --bin-dir "$work/bare" a:1
+  expect 2 'scripts/health.sh PEER' "${health[@]}"
+  expect 2 'scripts/health.sh PEER' scripts/health.sh
+  expect 0 'scripts/health.sh PEER' scripts/health.sh --help
+}
+
 # Each step with the tool failing that it asks.
 check_gate() {
   expect 0 'Passed: format shell units purity clippy docs dependencies build tests.' "${with_tools[@]}" \
@@ -175,6 +190,7 @@ check_units() {
     return
   fi
   expect 0 'exposure level for dht-bootstrap.service' scripts/check-units.sh
+  expect 0 'exposure level for dht-health.service' scripts/check-units.sh
   local unit=$work/units/changed.service
   sed 's/^ProtectSystem=/ProtektSystem=/' systemd/dht-bootstrap.service >"$unit"
   expect 1 'does not understand all of changed.service' scripts/check-units.sh "$unit"
@@ -381,6 +397,7 @@ check_machines() {
 }
 
 check_run_local
+check_health
 check_page
 check_monitoring
 check_purity

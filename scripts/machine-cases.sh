@@ -8,6 +8,8 @@ PORT=4400
 ADMIN_PORT=4401
 # Kept below what a case may take, and far above what it takes.
 AWAIT_LIMIT_SECS=60
+# For one node's answer, and for its value: longer than a handshake that is repeated.
+HEALTH_LIMIT_SECS=5
 VALUES=12
 
 cases_dir=
@@ -55,21 +57,9 @@ through() {
 
 # The operators' own question: 0 if every node is well, 1 if something is amiss, 2 if one is down.
 health() {
-  local number pong worst=0 canary=$RANDOM$RANDOM
-  for ((number = 1; number <= machines; number++)); do
-    if ! pong=$(client --timeout 5 ping --json "$(peer "$number")" 2>&1); then
-      say "node $number is down: $pong"
-      worst=2
-    elif [[ ! $pong =~ \"settled\":\ ?true ]]; then
-      say "node $number is not settled"
-      if [[ $worst -lt 1 ]]; then worst=1; fi
-    elif ! { through "$number" put "canary-$number" "$canary" --retention 8h --no-queue &&
-      through $((number % machines + 1)) get "$publisher" "canary-$number" | grep -qx "$canary"; } >/dev/null 2>&1; then
-      say "a value put on node $number cannot be read through another"
-      if [[ $worst -lt 1 ]]; then worst=1; fi
-    fi
-  done
-  return "$worst"
+  local number peers=()
+  for ((number = 1; number <= machines; number++)); do peers+=("$(peer "$number")"); done
+  scripts/health.sh --bin-dir "$bin_dir" --network "$NETWORK" --timeout "$HEALTH_LIMIT_SECS" "${peers[@]}"
 }
 
 health_is() {

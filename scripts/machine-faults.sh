@@ -95,6 +95,7 @@ case_full_disk() {
   note_process "$number"
   machine_ssh "$number" "dd if=/dev/zero of=$state/filler bs=1M status=none || true; df --output=avail $state | tail -n 1" |
     sed 's/^ */  KiB free on its disk: /'
+  await "$AWAIT_LIMIT_SECS" 'health is 1, before anybody puts' health_is 1
   await "$AWAIT_LIMIT_SECS" 'a put that needs it is refused, as there is no room' refuses_for_room
   sed 's/^/  | /' "$cases_dir/full"
   [[ $(through "$number" get "$publisher" before-full-1 --consistency one) == 'value 1 of before-full' ]] ||

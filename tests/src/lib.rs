@@ -32,6 +32,7 @@ pub mod command_line;
 pub mod copies;
 pub mod correspondence;
 pub mod crash;
+pub mod forgetful;
 pub mod name_server;
 pub mod network;
 pub mod network_place;

@@ -10,6 +10,7 @@
 
 mod alerts;
 mod exposition;
+mod health_script_asks_nothing;
 mod history;
 mod metrics;
 mod page;
