@@ -116,7 +116,8 @@ async fn what_one_node_is_given_is_on_that_one_alone_under_a_receipt_that_holds(
     within(forger.context.ready()).await;
     let label = domain::label(&network(), "given");
     let signer = SigningKey::from_bytes(&[1; 32]);
-    let put = Put::owned(label, Bytes::from("value"));
+    // The forger's acknowledgement does not count.
+    let put = Put { quorum: Some(1), ..Put::owned(label, Bytes::from("value")) };
     let record = client.context.put(&signer, put).await.unwrap().record;
 
     let receipt = within(client.context.store_on_node(&info(&first), &record)).await.unwrap();
