@@ -393,6 +393,7 @@ SSH
 check_machines() {
   expect 1 'there is no case "none"' scripts/test-machines.sh --only none
   expect 2 'scripts/test-machines.sh' scripts/test-machines.sh --fast
+  expect 2 'scripts/test-machines.sh' scripts/test-machines.sh --debian
   expect 1 'this machine lacks' env -i "PATH=$work/bare" "$BASH" scripts/test-machines.sh --bin-dir "$work/bare"
 }
 
