@@ -6,7 +6,7 @@ use clap::Parser;
 use dht_sim::{Scenario, Settings, simulate};
 use dht_tests::correspondence::Correspondence;
 
-/// Plays the story with one seed after the other, until one fails.
+/// Plays the story with one seed after the other, until one fails. One seed always gives one run.
 #[derive(Parser)]
 struct Arguments {
     /// How many seeds.
