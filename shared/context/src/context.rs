@@ -266,6 +266,12 @@ impl DhtContext {
         self.inner.clock_ahead_ms.get()
     }
 
+    /// The same, waited for until it is known.
+    pub async fn clock_compared(&self) -> i64 {
+        let known = self.inner.clock_ahead_ms.wait_for(Option::is_some);
+        known.await.unwrap_or_default()
+    }
+
     /// Waits until [`is_ready`](Self::is_ready).
     pub async fn ready(&self) {
         let mut pause = READY_FIRST;
