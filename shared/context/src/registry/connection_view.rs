@@ -56,7 +56,7 @@ impl PeerRegistry {
         let now = Instant::now();
         let mut dialled: Vec<(Instant, NodeId)> = Vec::new();
         for (id, peer) in &state.peers {
-            let held = peer.connection.as_ref().filter(|held| held.connection.dialled());
+            let held = peer.connection.as_ref().filter(|held| held.dialled);
             let live = held.filter(|held| held.connection.is_open());
             dialled.extend(live.map(|held| (held.used, *id)));
         }
@@ -91,20 +91,20 @@ impl PeerRegistry {
         let now = Instant::now();
         let mut state = self.lock();
         let peer = state.entry(peer_id);
-        if connection.dialled() {
+        let dialled = connection.dialled();
+        if dialled {
             peer.reached_at(connection.remote_addr());
         }
-        let held = peer.live().map(|held| (held.connection.clone(), held.since));
-        if let Some((old, since)) = held
-            && old.dialled() != connection.dialled()
-            && now.duration_since(since) < SIMULTANEOUS
-            && old.dialled() == (self.own < peer_id)
+        if let Some(held) = peer.live()
+            && held.dialled != dialled
+            && now.duration_since(held.since) < SIMULTANEOUS
+            && held.dialled == (self.own < peer_id)
         {
-            return Registered { winner: old, loser: Some(connection) };
+            return Registered { winner: held.connection.clone(), loser: Some(connection) };
         }
         let loser = peer
             .connection
-            .replace(Held { connection: connection.clone(), since: now, used: now })
+            .replace(Held { connection: connection.clone(), dialled, since: now, used: now })
             .map(|held| held.connection)
             .filter(|old| old.is_open());
         Registered { winner: connection, loser }

@@ -63,6 +63,8 @@ pub(super) struct Peer {
 /// The one connection to a peer, since when, and when this node last took it to ask something.
 pub(super) struct Held {
     pub(super) connection: Arc<dyn Connection>,
+    /// What the connection says of itself for good, at hand where all peers are gone through.
+    pub(super) dialled: bool,
     pub(super) since: Instant,
     pub(super) used: Instant,
 }
