@@ -4,7 +4,9 @@
 #   scripts/fuzz.sh SECONDS
 #
 # Stable Rust is enough: the targets run without a sanitizer, since the crate forbids unsafe code and
-# what is looked for are panics, overflows and broken rules. What a run learns is kept under
+# what is looked for are panics, overflows and broken rules. cargo-fuzz is not needed for that (it works,
+# too); what it adds to a build are the flags below, with which libFuzzer sees how far an input came:
+# clang's SanitizerCoverage, https://clang.llvm.org/docs/SanitizerCoverage.html. What a run learns is kept under
 # shared/kad/fuzz/target; the committed corpus is only read.
 set -euo pipefail
 
@@ -20,22 +22,35 @@ seconds=$1
 cd "$(dirname "$0")/.."
 fuzz=shared/kad/fuzz
 
-if ! cargo fuzz --version >/dev/null 2>&1; then
-    echo "fuzz: installing cargo-fuzz"
-    cargo install --locked cargo-fuzz || fail "cargo-fuzz cannot be installed; see cargo's message above"
-fi
+coverage=(
+    --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module
+    -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+    -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares
+    -Cllvm-args=-sanitizer-coverage-stack-depth
+    -Cllvm-args=-simplifycfg-branch-fold-threshold=0
+)
+# With a target named, these are for the targets alone and not for what runs while they are built.
+triple=$(rustc -vV | sed -n 's/^host: //p')
+[ -n "$triple" ] || fail "rustc does not name its host; mend the Rust installation, then run this again"
 
-mapfile -t targets < <(cargo fuzz list --fuzz-dir "$fuzz")
-[ ${#targets[@]} -gt 0 ] || fail "$fuzz names no targets; restore its Cargo.toml"
+targets=()
+for source in "$fuzz"/targets/*.rs; do
+    targets+=("$(basename "$source" .rs)")
+done
+[ -f "$fuzz/targets/${targets[0]}.rs" ] || fail "$fuzz has no targets; restore the folder targets there"
 
-cargo fuzz build --fuzz-dir "$fuzz" -s none || fail "the targets do not build; see the compiler's message above"
+RUSTFLAGS="${coverage[*]} ${RUSTFLAGS:-}" cargo build --release --locked --bins --manifest-path "$fuzz/Cargo.toml" \
+    --target "$triple" --target-dir "$fuzz/target" || fail "the targets do not build; see the compiler's message above"
 
 for target in "${targets[@]}"; do
     learned=$fuzz/target/corpus/$target
     log=$fuzz/target/$target.log
-    mkdir -p "$learned"
+    mkdir -p "$learned" "$fuzz/artifacts/$target"
     [ -d "$fuzz/corpus/$target" ] || fail "$target has no corpus; add inputs under $fuzz/corpus/$target"
-    if ! cargo fuzz run --fuzz-dir "$fuzz" -s none "$target" "$learned" "$fuzz/corpus/$target" -- \
+    if ! "$fuzz/target/$triple/release/$target" -artifact_prefix="$fuzz/artifacts/$target/" \
+        "$learned" "$fuzz/corpus/$target" \
         -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
         >"$log" 2>&1; then
         tail -n 40 "$log" >&2

@@ -12,7 +12,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Pinned, so that the gate's verdict changes with a commit and never with a day.
 CARGO_DENY_VERSION=0.20.2
-CARGO_FUZZ_VERSION=0.13.2
 
 fail() {
   printf 'prepare: %s\n' "$1" >&2
@@ -108,5 +107,4 @@ has cargo || fail "Rust is missing; install it as https://rustup.rs says, then r
 if [[ $purpose == test ]]; then
   install_components
   install_cargo_tool cargo-deny "$CARGO_DENY_VERSION"
-  install_cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION"
 fi

@@ -66,8 +66,12 @@ step_machines() {
 
 # Unit, property, integration and documentation tests; the last step, so that the output ends with
 # the test runner's own words. Property tests draw the same cases each time here, so that the verdict is
-# about the change; run by hand they draw others.
-step_tests() { PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1} cargo test "${SAME_BUILD[@]}" --no-fail-fast; }
+# about the change; run by hand they draw others. More tests at once than there are cores, since most of
+# those with nodes wait for them.
+step_tests() {
+  PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1} RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} \
+    cargo test "${SAME_BUILD[@]}" --no-fail-fast
+}
 
 current=
 # Why the step at hand did not do its work, if so.

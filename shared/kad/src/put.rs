@@ -238,13 +238,18 @@ impl PutOutcome {
     /// Of the refusals the one that the writer should act on first: a later version elsewhere comes
     /// before what is wrong with this one, and that before what is wrong with a node. Of several of
     /// one sort, the one that asks for most, so that one new version satisfies all of them.
+    ///
+    /// What is wrong with a node is told only if it made the difference: where the put would have
+    /// failed without these refusals as well, silence is to blame, and there is `None`.
     #[must_use]
     pub fn telling_refusal(&self) -> Option<&Refusal> {
         // min_by_key returns the first of equals, so that of equals the closest node's is told.
-        self.refused.iter().map(|(_, why)| why).min_by_key(|why| {
+        let told = self.refused.iter().map(|(_, why)| why).min_by_key(|why| {
             let (rank, demand) = urgency(why);
             (rank, Reverse(demand))
-        })
+        });
+        let decisive = self.stored.len() + self.refused.len() >= self.quorum;
+        told.filter(|why| decisive || urgency(why).0 < A_NODES_OWN)
     }
 }
 
@@ -258,6 +263,9 @@ impl PutPlanError {
         }
     }
 }
+
+/// The urgency from which on a refusal is about the node alone.
+const A_NODES_OWN: u8 = 7;
 
 /// How early a writer should act on a refusal (lower is earlier), and how much it asks for.
 fn urgency(why: &Refusal) -> (u8, u64) {
@@ -277,7 +285,7 @@ fn urgency(why: &Refusal) -> (u8, u64) {
         | Refusal::BadSignature
         | Refusal::BodyMissing => (6, 0),
         // The node does not take it, and will not soon.
-        Refusal::Full { .. } => (7, 0),
+        Refusal::Full { .. } => (A_NODES_OWN, 0),
         Refusal::Blocked => (8, 0),
         // The node cannot, at present.
         Refusal::ReadOnly | Refusal::ClockUnsure { .. } => (9, 0),
@@ -428,9 +436,29 @@ mod tests {
         let too_low = |stored| Refusal::SeqTooLow { stored };
         let short = |needed| Refusal::GuardTooShort { needed: UnixMs(needed) };
         assert_eq!(telling(&[]), None);
-        assert_eq!(telling(&[Refusal::Busy, full.clone()]), Some(full.clone()));
+        assert_eq!(telling(&[Refusal::Busy, full.clone(), Refusal::Busy]), Some(full.clone()));
         assert_eq!(telling(&[full.clone(), too_low(3), too_low(7), too_low(5)]), Some(too_low(7)));
         assert_eq!(telling(&[short(4), short(9), full.clone()]), Some(short(9)));
         assert_eq!(telling(&[short(9), Refusal::SeqConflict, full]), Some(Refusal::SeqConflict));
+    }
+
+    #[test]
+    fn one_node_that_cannot_is_not_blamed_for_the_silence_of_the_others() {
+        let told = |stored: u8, refused: u8, why: Refusal| {
+            let mut plan = PutPlan::new(&found(5, 5), 20, 5, None).unwrap();
+            for number in 0..stored {
+                plan.on_result(&id(number), STORED);
+            }
+            for number in stored..stored + refused {
+                plan.on_result(&id(number), NodeResult::Refused(why.clone()));
+            }
+            plan.outcome().telling_refusal().cloned()
+        };
+        assert_eq!(told(0, 1, Refusal::Restarting), None);
+        assert_eq!(told(0, 2, Refusal::Full { scope: FullScope::Total }), None);
+        assert_eq!(told(0, 3, Refusal::Restarting), Some(Refusal::Restarting));
+        assert_eq!(told(2, 1, Refusal::Restarting), Some(Refusal::Restarting));
+        let newer = Refusal::SeqTooLow { stored: 3 };
+        assert_eq!(told(0, 1, newer.clone()), Some(newer), "another version is in the way");
     }
 }
