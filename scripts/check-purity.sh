@@ -28,6 +28,7 @@ ALLOWED=(
   cpufeatures cfg-if                      # asks the processor, not the system, what it can do
   ed25519 ed25519-dalek curve25519-dalek signature subtle zeroize  # signatures
   sha2 digest block-buffer crypto-common hybrid-array typenum      # the hash within Ed25519
+  smallvec                                # short lists without an allocation
   rand_core                               # the trait of generators; it has none of its own
 )
 

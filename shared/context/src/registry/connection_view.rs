@@ -57,16 +57,17 @@ impl PeerRegistry {
         let mut dialled: Vec<(Instant, NodeId)> = Vec::new();
         for (id, peer) in &state.peers {
             let held = peer.connection.as_ref().filter(|held| held.dialled);
-            let live = held.filter(|held| held.connection.is_open());
-            dialled.extend(live.map(|held| (held.used, *id)));
+            dialled.extend(held.map(|held| (held.used, *id)));
         }
-        let too_many = dialled.len().saturating_sub(keep);
         let unused = |used: Instant, id: &NodeId| {
             now.duration_since(used) >= span && !state.table.contains(id)
         };
-        if too_many == 0 {
+        if dialled.len() <= keep {
             dialled.retain(|(used, id)| unused(*used, id));
         }
+        // Last, of as few as can be: it looks into the connection itself.
+        dialled.retain(|(_, id)| state.peers.get(id).is_some_and(|peer| peer.live().is_some()));
+        let too_many = dialled.len().saturating_sub(keep);
         dialled.sort_unstable();
         let mut idle = Vec::new();
         for (place, (used, id)) in dialled.into_iter().enumerate() {

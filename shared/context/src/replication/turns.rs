@@ -59,6 +59,15 @@ struct Turn {
     lacks: u64,
 }
 
+/// One of those that share a part of the keyspace with this node.
+#[derive(Clone, Copy)]
+struct Sharer {
+    /// It says that it holds what it should.
+    whole: bool,
+    /// It has shown all that it holds there, and this node has it.
+    taken: bool,
+}
+
 /// What the rounds say of the copies around this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Standing {
@@ -189,22 +198,20 @@ impl Turns {
         neighbourhood: &Neighbourhood,
         whole: &BTreeSet<NodeId>,
     ) -> bool {
-        let counts = |id: &NodeId| self.turns.get(id).map(|turn| (whole.contains(id), turn));
-        let mut shares: BTreeMap<&Prefix, Vec<(bool, &Turn)>> = BTreeMap::new();
+        let mut shares: Vec<(&Prefix, Sharer)> = Vec::new();
         for (id, range) in neighbourhood.shared() {
-            for (prefix, sharer) in range.iter().zip(std::iter::repeat(counts(id))) {
-                shares.entry(prefix).or_default().extend(sharer);
-            }
+            let Some(turn) = self.turns.get(id) else { continue };
+            let sharer = Sharer { whole: whole.contains(id), taken: turn.taken_all };
+            shares.extend(range.iter().map(|prefix| (prefix, sharer)));
         }
-        let quorum =
-            |of: Vec<&Turn>| of.iter().filter(|turn| turn.taken_all).count() >= quorum_of(of.len());
-        shares.into_values().filter(|sharers| !sharers.is_empty()).all(|sharers| {
-            let of_whole: Vec<&Turn> =
-                sharers.iter().filter(|(whole, _)| *whole).map(|(_, turn)| *turn).collect();
-            match of_whole.is_empty() {
-                true => quorum(sharers.into_iter().map(|(_, turn)| turn).collect()),
-                false => quorum(of_whole),
-            }
+        shares.sort_unstable_by_key(|(prefix, _)| *prefix);
+        shares.chunk_by(|(one, _), (other, _)| one == other).all(|sharers| {
+            let none_whole = sharers.iter().all(|(_, sharer)| !sharer.whole);
+            let counting = sharers.iter().filter(|(_, sharer)| none_whole || sharer.whole);
+            let (all, taken) = counting.fold((0, 0), |(all, taken), (_, sharer)| {
+                (all + 1, taken + usize::from(sharer.taken))
+            });
+            taken >= quorum_of(all)
         })
     }
 

@@ -19,6 +19,7 @@
 //! agree on what they share.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::Prefix;
 use crate::id::{ID_LEN, Key, NodeId};
@@ -51,10 +52,16 @@ impl Neighbourhood {
         let mut servers: Vec<NodeId> = others.iter().copied().chain([own]).collect();
         servers.sort_unstable();
         servers.dedup();
-        let mut holdings = Division { own, k, servers: &servers }.holdings();
-        let range = coarsened(merged(holdings.remove(&own).unwrap_or_default()));
-        let merge = |(peer, parts)| (peer, largest(merged(parts)));
-        let shared: BTreeMap<NodeId, Vec<Prefix>> = holdings.into_iter().map(merge).collect();
+        let own_at = servers.partition_point(|id| *id < own);
+        let holdings = Division { own_at, k, servers: &servers }.holdings();
+        let (mut range, mut shared) = (Vec::new(), BTreeMap::new());
+        for (at, (id, parts)) in servers.iter().zip(holdings).enumerate() {
+            if at == own_at {
+                range = coarsened(merged(parts));
+            } else if !parts.is_empty() {
+                shared.insert(*id, largest(merged(parts)));
+            }
+        }
         let all = shared.values().chain([&range]).flatten();
         let resolution = all.map(Prefix::len).max().unwrap_or_default();
         Neighbourhood { own, k, servers, resolution, range, shared }
@@ -95,8 +102,9 @@ impl Neighbourhood {
     /// The k servers closest to a key, closest first, the node itself among them if it is one.
     #[must_use]
     pub fn closest(&self, key: &Key, count: usize) -> Vec<NodeId> {
+        let closest = Closest::to(key, ALL_BITS, &self.servers, count).places();
         let mut closest: Vec<NodeId> =
-            Closest::to(key, ALL_BITS, &self.servers, count).ids().copied().collect();
+            closest.filter_map(|at| self.servers.get(at).copied()).collect();
         closest.sort_unstable_by_key(|id| id.key().distance(key));
         closest
     }
@@ -105,23 +113,24 @@ impl Neighbourhood {
     /// holder that knows others better, or that some of them are gone, finds takers.
     #[must_use]
     pub fn may_take(&self, key: &Key) -> bool {
-        Closest::to(key, ALL_BITS, &self.servers, 2 * self.k).has(&self.own)
+        let own_at = self.servers.partition_point(|id| *id < self.own);
+        Closest::to(key, ALL_BITS, &self.servers, 2 * self.k).has(own_at)
     }
 }
 
-/// How the keyspace is divided around a node.
+/// How the keyspace is divided around a node. Servers are told by their places in the list of all.
 struct Division<'a> {
-    own: NodeId,
+    own_at: usize,
     k: usize,
     servers: &'a [NodeId],
 }
 
-/// For each holder, the parts that it holds together with the node, itself included.
-type Holdings = BTreeMap<NodeId, Vec<Prefix>>;
+/// For each server, the parts that it holds together with the node, itself included.
+type Holdings = Vec<Vec<Prefix>>;
 
 impl Division<'_> {
     fn holdings(&self) -> Holdings {
-        let mut holdings = Holdings::new();
+        let mut holdings = vec![Vec::new(); self.servers.len()];
         let len_max = part_len(self.servers.len());
         let mut parts = vec![Prefix::all()];
         for len in 0..=len_max {
@@ -141,43 +150,46 @@ impl Division<'_> {
     /// leave it open, and the node may be one of them.
     fn settle(&self, part: &Prefix, bits: usize, holdings: &mut Holdings) -> bool {
         let closest = Closest::to(&part.middle_key(), bits, self.servers, self.k);
-        if closest.unsure.is_empty() && closest.has(&self.own) {
-            for id in closest.ids() {
-                holdings.entry(*id).or_default().push(part.clone());
+        let (own_is_sure, open) = (closest.has(self.own_at), closest.unsure.clone());
+        if open.is_empty() && own_is_sure {
+            for at in closest.places() {
+                if let Some(parts) = holdings.get_mut(at) {
+                    parts.push(part.clone());
+                }
             }
         }
-        let own_is_open = closest.has(&self.own) || closest.unsure.contains(&self.own);
-        closest.unsure.is_empty() || !own_is_open
+        open.is_empty() || !(own_is_sure || open.contains(&self.own_at))
     }
 }
 
-/// The servers closest to all keys that share their first bits.
-struct Closest<'a> {
+/// The servers closest to all keys that share their first bits, as places in a list in order.
+struct Closest {
     /// Runs of servers that are among them for sure.
-    sure: Vec<&'a [NodeId]>,
+    sure: Vec<Range<usize>>,
     /// Servers alike in all these bits, of which some are, and some are not.
-    unsure: &'a [NodeId],
+    unsure: Range<usize>,
 }
 
-impl<'a> Closest<'a> {
+impl Closest {
     /// The `count` closest of the servers, which are in order, to keys that are like `key` in the
     /// first `bits`.
     ///
     /// From all servers on it looks at the half of them that is like the key in the next bit. If all
     /// of that half fit, they are in, and the rest of the room is filled from the other half, whatever
     /// is closest to the key there; if not, the other half is out.
-    fn to(key: &Key, bits: usize, servers: &'a [NodeId], count: usize) -> Self {
-        let (mut sure, mut room, mut run) = (Vec::new(), count, servers);
+    fn to(key: &Key, bits: usize, servers: &[NodeId], count: usize) -> Self {
+        let (mut sure, mut room, mut run) = (Vec::new(), count, 0..servers.len());
         for at in 0..bits {
             if run.len() <= room {
                 break;
             }
-            let ones_from = run.partition_point(|id| !bit(id.key(), at));
-            let Some((zeros, ones)) = run.split_at_checked(ones_from) else { break };
+            let Some(looked_at) = servers.get(run.clone()) else { break };
+            let ones_from = run.start + looked_at.partition_point(|id| !bit(id.key(), at));
+            let (zeros, ones) = (run.start..ones_from, ones_from..run.end);
             let (near, far) = if bit(key, at) { (ones, zeros) } else { (zeros, ones) };
             run = if near.len() <= room {
-                sure.push(near);
                 room -= near.len();
+                sure.push(near);
                 far
             } else {
                 near
@@ -185,19 +197,19 @@ impl<'a> Closest<'a> {
         }
         if run.len() <= room {
             sure.push(run);
-            run = &[];
+            run = 0..0;
         }
-        let unsure = if room == 0 { &[] } else { run };
+        let unsure = if room == 0 { 0..0 } else { run };
         Closest { sure, unsure }
     }
 
-    /// Whether a server is among them for sure.
-    fn has(&self, id: &NodeId) -> bool {
-        self.sure.iter().any(|run| run.binary_search(id).is_ok())
+    /// Whether the server at a place is among them for sure.
+    fn has(&self, at: usize) -> bool {
+        self.sure.iter().any(|run| run.contains(&at))
     }
 
-    fn ids(&self) -> impl Iterator<Item = &'a NodeId> {
-        self.sure.iter().flat_map(|run| run.iter())
+    fn places(self) -> impl Iterator<Item = usize> {
+        self.sure.into_iter().flatten()
     }
 }
 
@@ -397,8 +409,8 @@ mod tests {
         };
         let mut servers: Vec<_> = (0..10_000).map(sought).collect();
         servers.sort_unstable();
-        let holdings = Division { own: servers[0], k: K, servers: &servers }.holdings();
-        let parts: usize = holdings.values().map(Vec::len).sum();
+        let holdings = Division { own_at: 0, k: K, servers: &servers }.holdings();
+        let parts: usize = holdings.iter().map(Vec::len).sum();
         assert!(parts <= PARTS_MAX * K, "{parts} parts");
         let one = Neighbourhood::new(servers[0], &servers, K);
         assert_eq!(places(one.range()) + places(&one.outside()), ALL_PLACES);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::{ROW_KEY_LEN, RowKey};
 use crate::id::Key;
@@ -11,12 +12,15 @@ use crate::id::Key;
 /// The most half bytes of a prefix: a whole place.
 pub const PREFIX_MAX: usize = 2 * ROW_KEY_LEN;
 
+/// Half bytes of a prefix that are kept without asking for memory: most prefixes have fewer.
+const SHORT: usize = 16;
+
 /// The first half bytes of slots' places, 0 to [`PREFIX_MAX`] of them. None: all places.
 ///
 /// Ordered by the places, a shorter prefix before the longer ones that it covers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "(u8, Packed)", into = "(u8, Packed)")]
-pub struct Prefix(Vec<u8>);
+pub struct Prefix(SmallVec<[u8; SHORT]>);
 
 /// Two half bytes in each byte; the last one's second is zero if their number is odd.
 #[derive(Serialize, Deserialize)]
@@ -27,7 +31,7 @@ impl Prefix {
     /// All places.
     #[must_use]
     pub const fn all() -> Self {
-        Prefix(Vec::new())
+        Prefix(SmallVec::new_const())
     }
 
     /// The first `len` half bytes of a place; all of it if that is more than there are.

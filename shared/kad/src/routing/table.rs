@@ -127,24 +127,22 @@ impl RoutingTable {
     }
 
     /// The `count` peers of the table that are closest to `target`, closest first.
+    #[must_use]
+    pub fn closest(&self, target: &Key, count: usize) -> Vec<NodeId> {
+        self.by_distance(target).take(count).collect()
+    }
+
+    /// All peers of the table, those closest to `target` first.
     ///
     /// Buckets are disjoint ranges of distance from any target, so they are visited nearest first
     /// and only those needed are sorted: one to three of them as a rule.
-    #[must_use]
-    pub fn closest(&self, target: &Key, count: usize) -> Vec<NodeId> {
-        let mut closest = Vec::with_capacity(count.min(self.config.k.saturating_mul(2)));
-        let mut ranked: Vec<(Distance, NodeId)> = Vec::with_capacity(self.config.k);
-        for bucket in self.nearest_first(target) {
-            let wanted = count.saturating_sub(closest.len());
-            if wanted == 0 {
-                break;
-            }
-            ranked.clear();
-            ranked.extend(bucket.peers().iter().map(|p| (target.distance(p.id.key()), p.id)));
+    fn by_distance<'a>(&'a self, target: &'a Key) -> impl Iterator<Item = NodeId> {
+        self.nearest_first(target).flat_map(|bucket| {
+            let ranked = bucket.peers().iter().map(|p| (target.distance(p.id.key()), p.id));
+            let mut ranked: Vec<(Distance, NodeId)> = ranked.collect();
             ranked.sort_unstable();
-            closest.extend(ranked.iter().take(wanted).map(|(_, id)| *id));
-        }
-        closest
+            ranked.into_iter().map(|(_, id)| id)
+        })
     }
 
     /// Whom to name to somebody who asks for the servers closest to `target`: the k closest of the
@@ -161,18 +159,11 @@ impl RoutingTable {
         is_whole: impl Fn(&NodeId) -> bool,
     ) -> Vec<NodeId> {
         let k = self.config.k;
-        let mut named = self.closest(target, k.saturating_add(usize::from(except.is_some())));
-        named.retain(|id| Some(id) != except);
-        named.truncate(k);
+        let mut others = self.by_distance(target).filter(|id| Some(id) != except);
+        let mut named: Vec<NodeId> = others.by_ref().take(k).collect();
         let whole = named.iter().filter(|id| is_whole(id)).count();
-        if named.len() < k || whole == named.len() {
-            return named;
-        }
-        let farther = self.closest(target, usize::MAX).into_iter().skip(k);
-        let wanted = |id: &NodeId| Some(id) != except && !named.contains(id) && is_whole(id);
         let places = (k - whole).min(NODES_MAX.saturating_sub(k));
-        let more: Vec<NodeId> = farther.filter(wanted).take(places).collect();
-        named.extend(more);
+        named.extend(others.filter(is_whole).take(places));
         named
     }
 
