@@ -74,13 +74,43 @@ pub struct Membership {
     looked_around: AtomicBool,
     solo: bool,
     settle: Duration,
+    grace: Duration,
     cut_off: Duration,
 }
 
+/// How many servers there were. What is gone for good is forgotten: after a while, if fewer than half
+/// are left; otherwise after one to two spans of grace, in which it could have come back.
 #[derive(Debug)]
 struct Memory {
     remembered: usize,
     few_since: Option<Instant>,
+    /// The most that were there since then.
+    lately: usize,
+    lately_since: Instant,
+}
+
+impl Memory {
+    fn of(servers: usize) -> Self {
+        let remembered = servers.min(K);
+        Memory { remembered, few_since: None, lately: remembered, lately_since: Instant::now() }
+    }
+
+    /// So many are there now.
+    fn observe(&mut self, servers: usize, settle: Duration, grace: Duration) {
+        if servers * 2 < self.remembered {
+            let since = *self.few_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= settle {
+                *self = Memory::of(servers);
+            }
+            return;
+        }
+        self.few_since = None;
+        self.lately = self.lately.max(servers.min(K));
+        if self.lately_since.elapsed() >= grace {
+            *self = Memory { remembered: self.lately, ..Memory::of(servers) };
+        }
+        self.remembered = self.remembered.max(servers.min(K));
+    }
 }
 
 impl Membership {
@@ -89,10 +119,11 @@ impl Membership {
     pub fn new(remembered: usize, solo: bool, timing: &Timing) -> Self {
         Membership {
             stage: Latest::default(),
-            memory: Mutex::new(Memory { remembered: remembered.min(K), few_since: None }),
+            memory: Mutex::new(Memory::of(remembered)),
             looked_around: AtomicBool::new(false),
             solo,
             settle: timing.settle,
+            grace: timing.grace,
             cut_off: 2 * timing.pulse,
         }
     }
@@ -101,16 +132,7 @@ impl Membership {
     /// moves the stage accordingly.
     pub fn observe(&self, servers: usize, silent_for: Duration) {
         let mut memory = self.memory();
-        let few = servers * 2 < memory.remembered;
-        if few {
-            let since = *memory.few_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= self.settle {
-                *memory = Memory { remembered: servers.min(K), few_since: None };
-            }
-        } else {
-            memory.few_since = None;
-            memory.remembered = memory.remembered.max(servers.min(K));
-        }
+        memory.observe(servers, self.settle, self.grace);
         let stage = match servers {
             0 if self.solo && memory.remembered == 0 => Stage::Settled,
             0 => Stage::Joining,
@@ -192,6 +214,20 @@ mod tests {
         tokio::time::advance(TIMING.settle).await;
         membership.observe(3, JUST_HEARD);
         assert_eq!((membership.stage(), membership.remembered()), (Stage::Settled, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_has_become_smaller_is_remembered_as_it_is_after_two_spans_of_grace() {
+        let membership = Membership::new(0, false, &TIMING);
+        membership.observe(10, JUST_HEARD);
+        tokio::time::advance(TIMING.grace - Duration::from_secs(1)).await;
+        membership.observe(6, JUST_HEARD);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        membership.observe(6, JUST_HEARD);
+        assert_eq!(membership.remembered(), 10, "what left a moment ago may come back");
+        tokio::time::advance(TIMING.grace).await;
+        membership.observe(6, JUST_HEARD);
+        assert_eq!((membership.remembered(), membership.stage()), (6, Stage::Settled));
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,7 +16,9 @@
 //!
 //! Where few are found, a majority of them means little: a node that has just started, or is cut
 //! off, would call one copy on itself a success. So a put is refused while nobody found calls its
-//! own table settled, or while fewer than half of those that should be there were found.
+//! own table settled, or while fewer than half of those that should be there were found. And of n
+//! that should be there, n / 2 must have it, rounded up, however few were found: once the others are
+//! back, a quorum of the n shares a server with any n / 2 of them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,7 +132,8 @@ impl PutPlan {
         quorum: Option<usize>,
     ) -> Result<Self, PutPlanError> {
         let settled = found.iter().filter(|node| node.settled).count();
-        if settled == 0 || found.len().saturating_mul(2) < remembered_servers.min(k) {
+        let half_of_all = remembered_servers.min(k).div_ceil(2);
+        if settled == 0 || found.len() < half_of_all {
             return Err(PutPlanError::NetworkUnsettled {
                 found: found.len(),
                 remembered: remembered_servers,
@@ -152,7 +155,8 @@ impl PutPlan {
                 settled,
             });
         }
-        let copies = quorum.map_or(quorum_of(within.len().min(k)), |asked| asked.max(1));
+        let majority = quorum_of(within.len().min(k));
+        let copies = quorum.map_or(majority.max(half_of_all), |asked| asked.max(1));
         let quorum = quorum.map_or(quorum_of(counted.len()), |asked| asked.max(1));
         if quorum > counted.len() {
             return Err(PutPlanError::QuorumTooLarge { asked: quorum, targets: counted.len() });
@@ -413,6 +417,21 @@ mod tests {
         assert_eq!(error(&found(9, 9), 500), refused(9, 500, 9));
         assert_eq!(error(&found(10, 1), 500), None);
         assert_eq!(error(&found(1, 1), 1), None, "a network of one");
+    }
+
+    #[test]
+    fn what_few_acknowledge_meets_every_quorum_of_all() {
+        for all in 1..=20_u8 {
+            for here in 1..=all {
+                let Ok(plan) = PutPlan::new(&found(here, here), 20, all.into(), None) else {
+                    assert!(2 * here < all);
+                    continue;
+                };
+                let acknowledged = plan.quorum.max(plan.copies);
+                assert!(acknowledged <= here.into(), "{here} of {all} can");
+                assert!(acknowledged + quorum_of(all.into()) > all.into(), "{here} of {all}");
+            }
+        }
     }
 
     #[test]

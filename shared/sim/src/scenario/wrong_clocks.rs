@@ -69,6 +69,8 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     // Everybody looks at the clock while it is right.
     let mut load = Load::new(world, writers, WRITE_EVERY, 1);
     load.live(world, minutes(5)).await?;
+    // Whose clock jumps in the middle of a put is told that it is wrong, as he should be.
+    load.finish().await?;
 
     let all = everyone(world);
     let (wrong, right): (Vec<HostId>, Vec<HostId>) = all.iter().partition(|id| *id % WRONG == 1);
