@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dht_kad::put::too_few;
 use dht_kad::routing::K;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -78,8 +79,8 @@ pub struct Membership {
     cut_off: Duration,
 }
 
-/// How many servers there were. What is gone for good is forgotten: after a while, if fewer than half
-/// are left; otherwise after one to two spans of grace, in which it could have come back.
+/// How many servers there were. What is gone for good is forgotten: after a while, if too few are
+/// left; otherwise after one to two spans of grace, in which it could have come back.
 #[derive(Debug)]
 struct Memory {
     remembered: usize,
@@ -91,13 +92,21 @@ struct Memory {
 
 impl Memory {
     fn of(servers: usize) -> Self {
-        let remembered = servers.min(K);
-        Memory { remembered, few_since: None, lately: remembered, lately_since: Instant::now() }
+        Memory {
+            remembered: servers,
+            few_since: None,
+            lately: servers,
+            lately_since: Instant::now(),
+        }
+    }
+
+    fn misses_most(&self, servers: usize) -> bool {
+        too_few(servers, self.remembered, K)
     }
 
     /// So many are there now.
     fn observe(&mut self, servers: usize, settle: Duration, grace: Duration) {
-        if servers * 2 < self.remembered {
+        if self.misses_most(servers) {
             let since = *self.few_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= settle {
                 *self = Memory::of(servers);
@@ -105,11 +114,11 @@ impl Memory {
             return;
         }
         self.few_since = None;
-        self.lately = self.lately.max(servers.min(K));
+        self.lately = self.lately.max(servers);
         if self.lately_since.elapsed() >= grace {
             *self = Memory { remembered: self.lately, ..Memory::of(servers) };
         }
-        self.remembered = self.remembered.max(servers.min(K));
+        self.remembered = self.remembered.max(servers);
     }
 }
 
@@ -119,7 +128,8 @@ impl Membership {
     pub fn new(remembered: usize, solo: bool, timing: &Timing) -> Self {
         Membership {
             stage: Latest::default(),
-            memory: Mutex::new(Memory::of(remembered)),
+            // Some of those before a restart may be long gone.
+            memory: Mutex::new(Memory::of(remembered.min(K))),
             looked_around: AtomicBool::new(false),
             solo,
             settle: timing.settle,
@@ -137,7 +147,7 @@ impl Membership {
             0 if self.solo && memory.remembered == 0 => Stage::Settled,
             0 => Stage::Joining,
             _ if silent_for >= self.cut_off => Stage::CutOff,
-            _ if servers * 2 < memory.remembered => Stage::Joined,
+            _ if memory.misses_most(servers) => Stage::Joined,
             _ => Stage::Settled,
         };
         drop(memory);
@@ -160,7 +170,7 @@ impl Membership {
         self.looked_around.load(Ordering::Relaxed)
     }
 
-    /// How many other servers the node remembers, at most k.
+    /// How many other servers the node remembers: of those before a restart, at most k.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.memory().remembered
@@ -214,6 +224,16 @@ mod tests {
         tokio::time::advance(TIMING.settle).await;
         membership.observe(3, JUST_HEARD);
         assert_eq!((membership.stage(), membership.remembered()), (Stage::Settled, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_that_are_cut_off_from_many_are_not_settled() {
+        let membership = Membership::new(0, false, &TIMING);
+        membership.observe(60, JUST_HEARD);
+        membership.observe(20, JUST_HEARD);
+        assert_eq!(membership.stage(), Stage::Settled, "every place may have its k");
+        membership.observe(19, JUST_HEARD);
+        assert_eq!((membership.stage(), membership.remembered()), (Stage::Joined, 60));
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,8 +16,9 @@
 //!
 //! Where few are found, a majority of them means little: a node that has just started, or is cut
 //! off, would call one copy on itself a success. So a put is refused while nobody found calls its
-//! own table settled, or while fewer than half of those that should be there were found. And of n
-//! that should be there, n / 2 must have it, rounded up, however few were found: once the others are
+//! own table settled, or while most servers are missing: fewer than k were found, and fewer than half of all that
+//! were there lately. A few that are cut off from many are not closest to anything. And of n
+//! that should hold it, n / 2 must have it, rounded up, however few were found: once the others are
 //! back, a quorum of the n shares a server with any n / 2 of them.
 
 use std::cmp::Reverse;
@@ -35,6 +36,13 @@ use crate::refusal::Refusal;
 #[must_use]
 pub const fn quorum_of(targets: usize) -> usize {
     targets / 2 + 1
+}
+
+/// Whether most servers are missing: fewer than `k` are there, and fewer than half of those `remembered`.
+/// With `k` of them a place has all the holders that it should.
+#[must_use]
+pub const fn too_few(there: usize, remembered: usize, k: usize) -> bool {
+    there < k && there.saturating_mul(2) < remembered
 }
 
 /// Why there is no point in sending a put.
@@ -120,8 +128,8 @@ pub struct PutOutcome {
 
 impl PutPlan {
     /// Plans a put to the `k` closest of `found` that are whole, and to those before the last of them
-    /// that are not. `found` lists servers that answered, closest first; a server counts itself. `remembered_servers` is how many servers this node knows of, itself
-    /// included if it is one. The quorum is a majority unless given; 0 counts as 1.
+    /// that are not. `found` lists servers that answered, closest first; a server counts itself.
+    /// `remembered_servers` is how many were lately in this node's table, itself included if it is a server. The quorum is a majority unless given; 0 counts as 1.
     ///
     /// # Errors
     /// [`PutPlanError`].
@@ -132,8 +140,7 @@ impl PutPlan {
         quorum: Option<usize>,
     ) -> Result<Self, PutPlanError> {
         let settled = found.iter().filter(|node| node.settled).count();
-        let half_of_all = remembered_servers.min(k).div_ceil(2);
-        if settled == 0 || found.len() < half_of_all {
+        if settled == 0 || too_few(found.len(), remembered_servers, k) {
             return Err(PutPlanError::NetworkUnsettled {
                 found: found.len(),
                 remembered: remembered_servers,
@@ -156,6 +163,7 @@ impl PutPlan {
             });
         }
         let majority = quorum_of(within.len().min(k));
+        let half_of_all = remembered_servers.min(k).div_ceil(2);
         let copies = quorum.map_or(majority.max(half_of_all), |asked| asked.max(1));
         let quorum = quorum.map_or(quorum_of(counted.len()), |asked| asked.max(1));
         if quorum > counted.len() {
@@ -414,8 +422,9 @@ mod tests {
         assert_eq!(error(&found(0, 0), 0), refused(0, 0, 0));
         assert_eq!(error(&found(5, 0), 5), refused(5, 5, 0));
         assert_eq!(error(&found(4, 4), 9), refused(4, 9, 4));
-        assert_eq!(error(&found(9, 9), 500), refused(9, 500, 9));
-        assert_eq!(error(&found(10, 1), 500), None);
+        assert_eq!(error(&found(9, 9), 18), None);
+        assert_eq!(error(&found(19, 19), 39), refused(19, 39, 19));
+        assert_eq!(error(&found(20, 1), 500), None);
         assert_eq!(error(&found(1, 1), 1), None, "a network of one");
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use dht_kad::message::NodeInfo;
 use dht_kad::message::reconcile::{Holding, OFFER_MAX, Offered, Reconcile, Reconciled};
-use dht_kad::put::quorum_of;
+use dht_kad::put::{quorum_of, too_few};
 use dht_kad::reconcile::{Cut, Item, Part, Prefix, RowKey};
 use dht_kad::routing::K;
 use tokio::time::Instant;
@@ -157,7 +157,7 @@ impl Inner {
                 self.replication.pace.before_request().await;
                 let closest = self.closest_servers(&region.middle_key(), Vec::new()).await;
                 let closest: Vec<NodeInfo> = closest.into_iter().map(|node| node.info).collect();
-                if closest.len().saturating_mul(2) < self.membership.remembered() {
+                if too_few(closest.len(), self.membership.remembered(), K) {
                     return Vec::new();
                 }
                 self.replication.state().regions.note(region, &closest);
