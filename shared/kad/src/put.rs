@@ -17,8 +17,8 @@
 //! Where few are found, a majority of them means little: a node that has just started, or is cut
 //! off, would call one copy on itself a success. So a put is refused while nobody found calls its
 //! own table settled, or while most servers are missing: fewer than k were found, and fewer than half of all that
-//! were there lately. A few that are cut off from many are not closest to anything. And of n
-//! that should hold it, n / 2 must have it, rounded up, however few were found: once the others are
+//! were there lately. A few that are cut off from many are not closest to anything. And in a network
+//! of n, up to k, n / 2 must have it, rounded up, however few were found: once the others are
 //! back, a quorum of the n shares a server with any n / 2 of them.
 
 use std::cmp::Reverse;

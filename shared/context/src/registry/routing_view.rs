@@ -206,17 +206,13 @@ impl PeerRegistry {
         let before = self.ago(span);
         let state = self.lock();
         let unheard = state.table.unheard_since(before);
-        let is_silent = |peer: &Peer| {
-            let long_ago = || peer.said_whole.is_none_or(|at| at.elapsed() >= span);
-            peer.mode == Some(Mode::Server) && !peer.whole && long_ago()
+        let silent = |id: &NodeId| {
+            let peer = state.peers.get(id);
+            let long_ago = |peer: &Peer| peer.said_whole.is_none_or(|at| at.elapsed() >= span);
+            peer.is_some_and(|peer| !peer.whole && long_ago(peer)) && !unheard.contains(id)
         };
-        let silent = state.peers.iter().filter(|(_, peer)| is_silent(peer));
-        let silent: BTreeSet<&NodeId> = silent.map(|(id, _)| id).collect();
-        let mut due = unheard.clone();
-        if !silent.is_empty() {
-            let unsaid = state.table.ids().into_iter();
-            due.extend(unsaid.filter(|id| silent.contains(id) && !unheard.contains(id)));
-        }
+        let unsaid = state.table.ids().into_iter().filter(silent);
+        let due: Vec<NodeId> = unheard.iter().copied().chain(unsaid).collect();
         due.into_iter().filter_map(|id| Some(state.peers.get(&id)?.info(id))).collect()
     }
 
