@@ -1,7 +1,6 @@
 //! Real nodes on loopback, with their data in temporary directories.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,9 +11,8 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::processes::Running;
+use crate::ports;
 
-/// Loopback, and a port that the system chooses.
-const ANY_PORT: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 /// The node's log, beside its data.
 const LOG: &str = "log";
 /// A node that says nothing of itself for so long is stuck.
@@ -43,9 +41,7 @@ impl Node {
             .tempdir_in(parent)
             .context("no folder for a node's data can be made; choose another with --dir")?;
         let data = folder.path().join("data").display().to_string();
-        // Should somebody take a port before the node does, then the node says so.
-        let listen = UdpSocket::bind(ANY_PORT)?.local_addr()?.to_string();
-        let admin = TcpListener::bind(ANY_PORT)?.local_addr()?.to_string();
+        let [listen, admin] = [ports::free_address(), ports::free_address()].map(|a| a.to_string());
         let place = bootstrap.map_or(vec!["--solo"], |peer| vec!["--bootstrap", peer]);
         let args = ["run", "--data-dir", &data, "--listen", &listen, "--admin", &admin];
         let log = Stdio::from(fs::File::create(folder.path().join(LOG))?);
