@@ -32,10 +32,10 @@ const IN_THE_MIDDLE: Duration = Duration::from_millis(600);
 /// How long everything is down: a restart of the service, of the machines, and a long failure of
 /// their power.
 const DOWN: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(90), minutes(60)];
-/// What any node may send in any second, whatever for: half as much again as measured runs show, in
-/// which slow disks make all that waited go out at once. The storm elsewhere was twenty times as much.
+/// What any node may send in any second: half as much again as measured runs show, in which slow disks
+/// make all that waited go out at once. The storm elsewhere was twenty times as much.
 const REQUESTS_A_SECOND: u64 = 1_600;
-const BYTES_A_SECOND: u64 = 3 << 20;
+const BYTES_A_SECOND: u64 = 2 << 20;
 /// In the end everything lies on its k closest within this.
 const WHOLE_WITHIN: Duration = minutes(30);
 

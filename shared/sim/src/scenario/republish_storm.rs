@@ -24,7 +24,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 const READS: usize = 5;
 /// How long it is watched: longer than all the first rounds take.
 const WATCHED: Duration = minutes(12);
-/// What any node may send in any second, whatever for. Twice what measured runs show, and a
+/// What any node may send in any second. Twice what measured runs show, and a
 /// thousandth of the storm elsewhere.
 const REQUESTS_A_SECOND: u64 = 1_000;
 const BYTES_A_SECOND: u64 = 3 << 20;

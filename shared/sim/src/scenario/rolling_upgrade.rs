@@ -16,6 +16,9 @@ use crate::transport::Purpose;
 use crate::view::Copies;
 use crate::world::{Failure, World};
 
+/// So long after the filling each has compared itself with each neighbour: what was put before all had
+/// met is not fetched later than that, and taken for what a restart has cost.
+const ALL_COMPARED: Duration = minutes(15);
 /// What lies there before: much more than is written meanwhile.
 const RECORDS: usize = 400;
 /// One write in this, and two reads beside it.
@@ -59,7 +62,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, RECORDS).await?;
     found_within(world, minutes(5)).await?;
-    world.live(minutes(5)).await;
+    world.live(ALL_COMPARED).await;
     let before = copied_bytes(world);
 
     let mut load = Load::new(world, writers, WRITE_EVERY, 2);

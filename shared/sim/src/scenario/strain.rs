@@ -1,4 +1,8 @@
 //! [`Strain`]: the most that any single node sends within a second.
+//!
+//! Of the bytes those of puts and gets are left out: they are as many as people like, and one value in
+//! fifty is as large as a record may be. Of the requests they are not: whoever announces by puts what
+//! it holds sends thousands.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +19,7 @@ pub(super) struct Strain {
     before: Vec<Sent>,
     /// The most requests, all purposes together, of one node in one second.
     pub(super) requests: u64,
-    /// The most bytes, all purposes together.
+    /// The most bytes that no user asked for.
     pub(super) bytes: u64,
     /// The most bytes of replication alone.
     pub(super) repair_bytes: u64,
@@ -63,7 +67,7 @@ impl Strain {
             let before = self.before.get(place).unwrap_or(&none);
             let since = |of: fn(&Sent) -> u64| of(after) - of(before);
             self.requests = self.requests.max(since(Sent::all_requests));
-            self.bytes = self.bytes.max(since(Sent::all_bytes));
+            self.bytes = self.bytes.max(since(unasked_bytes));
             self.repair_bytes = self.repair_bytes.max(since(repair_bytes));
         }
         self.before = now;
@@ -75,10 +79,15 @@ impl fmt::Display for Strain {
         let Strain { requests, bytes, repair_bytes, .. } = self;
         write!(
             f,
-            "in its worst second a node sent {requests} requests and {bytes} bytes; \
-             {repair_bytes} bytes of replication in its worst second of that"
+            "in its worst second a node sent {requests} requests, and {bytes} bytes beside \
+             puts and gets; {repair_bytes} bytes of replication in its worst second of that"
         )
     }
+}
+
+/// What was sent without a user's asking.
+fn unasked_bytes(sent: &Sent) -> u64 {
+    sent.all_bytes() - sent.bytes(Purpose::Puts) - sent.bytes(Purpose::Gets)
 }
 
 /// What was sent so that copies stay whole.
