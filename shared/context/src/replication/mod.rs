@@ -270,7 +270,7 @@ impl State {
             self.turns.range_changed(chance, now);
         }
         self.neighbourhood = Arc::new(neighbourhood);
-        self.neighbourhood.resolution()
+        self.neighbourhood.fingerprint_resolution()
     }
 
     fn keep_neighbours(&mut self, chance: &Chance, now: Instant, hurry: bool) {

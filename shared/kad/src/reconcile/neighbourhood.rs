@@ -73,10 +73,18 @@ impl Neighbourhood {
         self.own
     }
 
-    /// The longest prefix in any range, in half bytes: what fingerprints must tell apart.
+    /// The longest prefix in any range, in half bytes.
     #[must_use]
     pub fn resolution(&self) -> usize {
         self.resolution
+    }
+
+    /// By how many half bytes fingerprints must tell slots apart: enough for the parts of this node,
+    /// and for those that a neighbour asks about which knows up to twice as many servers. With fewer
+    /// such a neighbour would be refused for good, as soon as its parts are finer.
+    #[must_use]
+    pub fn fingerprint_resolution(&self) -> usize {
+        part_len(2 * self.servers.len())
     }
 
     /// The parts of the keyspace that the node should hold; none covers another.
@@ -434,6 +442,25 @@ mod tests {
             for part in all {
                 prop_assert!(part.len() <= one.resolution());
                 prop_assert!(one.range().iter().any(|own| own.covers(part)));
+            }
+        }
+
+        #[test]
+        fn neighbours_that_do_not_know_the_same_servers_can_ask_each_other(
+            size in 2..600_usize, known in prop::collection::vec(any::<bool>(), 600),
+        ) {
+            let servers = network(size);
+            let (one, other) = (servers[0], servers[1]);
+            let half: Vec<NodeId> = servers.iter().zip(known).enumerate()
+                .filter(|(place, (_, known))| *place < 2 + size / 2 || *known)
+                .map(|(_, (id, _))| *id).collect();
+            let one = Neighbourhood::new(one, &servers, K);
+            let other = Neighbourhood::new(other, &half, K);
+            for (asker, asked) in [(&one, &other), (&other, &one)] {
+                let of_asked = asker.shared().filter(|(id, _)| **id == asked.own());
+                for part in of_asked.flat_map(|(_, parts)| parts) {
+                    prop_assert!(part.len() <= asked.fingerprint_resolution());
+                }
             }
         }
 
