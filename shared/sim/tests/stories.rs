@@ -6,11 +6,11 @@
 use dht_sim::{Settings, scenario, simulate};
 
 fn assert_kept(story: &str) {
-    assert_kept_with(scenario::find(story).unwrap().nodes(), story);
+    assert_kept_with(1, scenario::find(story).unwrap().nodes(), story);
 }
 
-fn assert_kept_with(nodes: usize, story: &str) {
-    let run = simulate(scenario::find(story).unwrap(), Settings::new(1, nodes)).unwrap();
+fn assert_kept_with(seed: u64, nodes: usize, story: &str) {
+    let run = simulate(scenario::find(story).unwrap(), Settings::new(seed, nodes)).unwrap();
     assert_eq!(run.verdict, Ok(()), "{run:?}");
     assert!(run.acknowledged > 0 && run.checked >= run.acknowledged, "{run:?}");
 }
@@ -23,6 +23,12 @@ fn nothing_is_lost_while_half_of_all_sessions_last_less_than_an_hour() {
 #[test]
 fn an_upgrade_of_one_node_after_the_other_fails_no_put_and_copies_nothing_needlessly() {
     assert_kept("rolling-upgrade");
+}
+
+/// With this seed some nodes know a server more than others, and divide the keyspace more finely.
+#[test]
+fn a_whole_network_raises_no_alarm() {
+    assert_kept_with(2, 33, "alarm-over-nothing");
 }
 
 #[test]
@@ -47,7 +53,7 @@ fn records_of_a_year_live_that_long_through_renewals_deletes_and_shorter_version
 
 #[test]
 fn a_small_network_that_becomes_a_large_one_is_found_in_all_the_while() {
-    assert_kept_with(130, "join-thousand");
+    assert_kept_with(1, 130, "join-thousand");
 }
 
 #[test]

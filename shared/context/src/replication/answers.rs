@@ -152,7 +152,13 @@ impl Server {
         };
         let _turn = self.answers.turn().await;
         let answer = match question {
-            Reconcile::Whole(whole) => Ok(self.whole(&whole).await),
+            Reconcile::Whole(whole) => {
+                let answer = self.whole(&whole).await;
+                if matches!(answer, Reconciled::Equal | Reconciled::Groups(_)) {
+                    self.replication.note_look(&asker);
+                }
+                Ok(answer)
+            }
             Reconcile::Parts(parts) => self.parts(parts).await,
             Reconcile::Listing(part) => self.small_part(part).await.map(|items| match items {
                 Some(items) => Reconciled::Items(items.iter().map(Item::short).collect()),
@@ -162,7 +168,10 @@ impl Server {
                 Some(items) => Reconciled::Salted(salted(&items, &ask.salt).print()),
                 None => Reconciled::TooLarge,
             }),
-            Reconcile::Records(wanted) => self.records(wanted).await,
+            Reconcile::Records(wanted) => {
+                self.replication.note_fetch(&asker);
+                self.records(wanted).await
+            }
             Reconcile::Offer(offered) => self.holdings(asker, offered).await,
             Reconcile::Leaving => {
                 self.replication.note_leaving(asker);

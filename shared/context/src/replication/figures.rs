@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::turns::Standing;
+use super::standing::Standing;
 
 /// Counters of replication. They only grow.
 #[derive(Debug, Default)]
@@ -59,12 +59,14 @@ pub struct ReplicationFigures {
     pub salted_differed: u64,
     /// Neighbours present that should hold some of the same.
     pub neighbours: u64,
-    /// How long ago the neighbour that was longest not found equal was found so, or came.
+    /// How long ago the neighbour that was longest not found equal was found so, or came. As good as
+    /// equal is one that lacks nothing by its own reckoning, and of whose records none is missing here.
     pub lag_ms: u64,
-    /// For how long something has been known to lack, here or at a neighbour; 0 if nothing is.
+    /// For how long something has been known to lack, here or at a neighbour; 0 if nothing is. What a
+    /// neighbour does not reckon its own it does not lack.
     pub oldest_unrepaired_ms: u64,
-    /// Records known to lack copies: the most that one neighbour lacked at its last round, and those
-    /// that were offered elsewhere and have no quorum there yet.
+    /// Records known to lack copies: the most that one neighbour lacked at its last round and did not
+    /// leave aside, and those that were offered elsewhere and have no quorum there yet.
     pub under_replicated: u64,
 }
 

@@ -19,6 +19,7 @@
 //! - `schedule`: what comes next, one thing at a time, never before the table is settled; `turns`:
 //!   when whom: every neighbour in turn, jittered; at once after joining and when one comes back;
 //!   `wants`: what others offered and is to be fetched.
+//! - `standing`: what the rounds, ours and theirs, show of the copies around this node.
 //! - `round`: one comparison with one neighbour, and the fetching of what it showed.
 //! - `answers`: what neighbours are answered, from local information only.
 //! - `salted`: once a day, part by part, the comparison that nobody can prepare for.
@@ -45,6 +46,7 @@ mod recent;
 mod round;
 mod salted;
 mod schedule;
+mod standing;
 mod turns;
 mod wants;
 mod whole;
@@ -183,6 +185,16 @@ impl Replication {
             self.wake.notify_one();
         }
         taken
+    }
+
+    /// A server was told what is here, to compare itself with it.
+    fn note_look(&self, asker: &NodeId) {
+        self.state().turns.looked(asker, Instant::now());
+    }
+
+    /// A server fetches records from here.
+    fn note_fetch(&self, asker: &NodeId) {
+        self.state().turns.fetched(asker, Instant::now());
     }
 
     /// A server said that it leaves for good: it counts as a holder no more.

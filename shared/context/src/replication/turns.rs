@@ -14,6 +14,7 @@ use dht_kad::reconcile::{Neighbourhood, Prefix};
 use tokio::time::Instant;
 
 use super::RoundReport;
+use super::standing::{Shown, Standing};
 use crate::chance::Chance;
 
 /// A round that fetched so many records goes on at once: there is most likely more.
@@ -45,18 +46,12 @@ struct Turn {
     order: u64,
     /// Rounds in a row that failed, or that left differences behind.
     retries: u32,
-    /// Since when it has been a neighbour.
-    since: Instant,
-    /// When the last round began that found both equal.
-    equal: Option<Instant>,
     /// When the last round began after which it lacked nothing that this node holds.
     has_all: Option<Instant>,
     /// A round has ended after which this node lacked nothing that it holds.
     taken_all: bool,
-    /// Since when something has been known to lack, here or there.
-    differs: Option<Instant>,
-    /// How many records it lacked at the last round.
-    lacks: u64,
+    /// What rounds have shown of the copies.
+    shown: Shown,
 }
 
 /// One of those that share a part of the keyspace with this node.
@@ -66,19 +61,6 @@ struct Sharer {
     whole: bool,
     /// It has shown all that it holds there, and this node has it.
     taken: bool,
-}
-
-/// What the rounds say of the copies around this node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Standing {
-    /// How many neighbours there are.
-    pub(crate) neighbours: u64,
-    /// How long ago the neighbour that was longest not found equal was found so, or came.
-    pub(crate) lag: Duration,
-    /// For how long something has been known to lack that still may.
-    pub(crate) oldest_unrepaired: Duration,
-    /// The most records that some neighbour lacked at its last round.
-    pub(crate) lacking_there: u64,
 }
 
 impl Turns {
@@ -103,12 +85,9 @@ impl Turns {
                 due: now + within(chance, soon),
                 order: 0,
                 retries: 0,
-                since: now,
-                equal: None,
                 has_all: None,
                 taken_all: false,
-                differs: None,
-                lacks: 0,
+                shown: Shown::since(now),
             });
         }
     }
@@ -148,13 +127,7 @@ impl Turns {
         let every = self.rhythm.every;
         let Some(turn) = self.turns.get_mut(id) else { return };
         turn.order = 0;
-        turn.lacks = report.lacked_there;
-        if report.equal {
-            turn.equal = Some(started);
-            turn.differs = None;
-        } else {
-            turn.differs.get_or_insert(started);
-        }
+        turn.shown.compared(report, started);
         if report.complete && report.lacked_there == 0 {
             turn.has_all = Some(started);
         }
@@ -177,6 +150,20 @@ impl Turns {
         let every = self.rhythm.every;
         if let Some(turn) = self.turns.get_mut(id) {
             turn.retry(every, chance, Instant::now());
+        }
+    }
+
+    /// A neighbour compares itself with this node.
+    pub(crate) fn looked(&mut self, id: &NodeId, now: Instant) {
+        if let Some(turn) = self.turns.get_mut(id) {
+            turn.shown.looked(now);
+        }
+    }
+
+    /// A neighbour fetches records from this node.
+    pub(crate) fn fetched(&mut self, id: &NodeId, now: Instant) {
+        if let Some(turn) = self.turns.get_mut(id) {
+            turn.shown.fetched(now);
         }
     }
 
@@ -227,14 +214,7 @@ impl Turns {
 
     /// What the rounds say.
     pub(crate) fn standing(&self, now: Instant) -> Standing {
-        let age = |moment: Option<Instant>| moment.map(|moment| now.duration_since(moment));
-        let turns = || self.turns.values();
-        Standing {
-            neighbours: u64::try_from(self.turns.len()).unwrap_or(u64::MAX),
-            lag: turns().filter_map(|t| age(t.equal.or(Some(t.since)))).max().unwrap_or_default(),
-            oldest_unrepaired: turns().filter_map(|t| age(t.differs)).max().unwrap_or_default(),
-            lacking_there: turns().map(|turn| turn.lacks).max().unwrap_or_default(),
-        }
+        Standing::of(self.turns.values().map(|turn| &turn.shown), self.rhythm.every, now)
     }
 }
 

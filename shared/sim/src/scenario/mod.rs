@@ -4,6 +4,7 @@
 //! fill a network and to find everything again; [`load`], people who write and read meanwhile;
 //! [`churn`], nodes that come and go meanwhile; [`strain`], what that costs a node in a second.
 
+mod alarm_over_nothing;
 mod all_nodes_restart;
 mod away_a_week;
 mod churn;
@@ -36,6 +37,7 @@ mod year;
 
 use futures_util::future::BoxFuture;
 
+pub use alarm_over_nothing::AlarmOverNothing;
 pub use all_nodes_restart::AllNodesRestartAtOnce;
 pub use away_a_week::AwayAWeek;
 pub use deleted_comes_back::DeletedComesBack;
@@ -84,6 +86,7 @@ pub const ALL: &[&dyn Scenario] = &[
     &AllNodesRestartAtOnce,
     &RepublishStorm,
     &RollingUpgrade,
+    &AlarmOverNothing,
     &SteadyChurn,
     &Split,
     &PartitionDay,
