@@ -6,7 +6,7 @@
 //!                                      └── try again ◀──┘       Alarm: silent for too long, it is lost
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub(super) struct State {
     /// The frames of requests that somebody overheard, if anybody listens.
     pub(super) overheard: Option<Vec<Bytes>>,
     pub(super) ports: BTreeMap<SocketAddr, Port>,
+    /// The addresses that a host has ever lived at.
+    lived: BTreeSet<SocketAddr>,
     pub(super) ends: BTreeMap<EndId, Arc<End>>,
     /// By moment, and in the order of posting within one.
     pub(super) letters: BTreeMap<(Instant, u64), Letter>,
@@ -81,6 +83,7 @@ impl State {
             sent: Vec::new(),
             overheard: None,
             ports: BTreeMap::new(),
+            lived: BTreeSet::new(),
             ends: BTreeMap::new(),
             letters: BTreeMap::new(),
             numbers: 0,
@@ -249,6 +252,9 @@ impl State {
         let arrived = Arc::new(Notify::new());
         let port = Port { id, number, arrived: Arc::clone(&arrived), ready: VecDeque::new() };
         self.ports.insert(addr, port);
+        if self.lived.insert(addr) {
+            return PortRef { addr, id, arrived, number };
+        }
         // Who dialled an earlier life of this address says something within the keep-alive
         // interval, and is told that the connection is no more.
         for end in self.ends_of(|end| end.peer_addr == addr && end.dialled) {
