@@ -4,7 +4,7 @@
 //! that nobody takes its place and copies what it holds anyway; but no longer than twice the time that
 //! it was there, or somebody with ever new names would soon be all the holders of whatever they lie
 //! close to, beyond the limits that the table has for that. One that said that it leaves for good
-//! counts no more from that moment on.
+//! counts no more from that moment on, unless it is back and compares its copies again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -87,6 +87,12 @@ impl Members {
         note(&mut self.leaving, server, now, LEAVING_MAX);
     }
 
+    /// A server shows that it stays after all, as one does that compares its copies with this node's. Says
+    /// whether that is news, which the next look shows.
+    pub(crate) fn note_staying(&mut self, server: &NodeId) -> bool {
+        self.leaving.remove(server).is_some()
+    }
+
     /// Who counts as a holder besides this node, as of the last look.
     pub(crate) fn holders(&self) -> Vec<NodeId> {
         self.holders.iter().copied().collect()
@@ -137,6 +143,18 @@ mod tests {
         assert_eq!(look(&mut members, &[1, 2]), Change { table: true, holders: false });
         tokio::time::advance(GRACE).await;
         assert_eq!(look(&mut members, &[1, 2]), Change::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_said_that_it_leaves_and_is_back_before_it_was_missed_counts_again() {
+        let mut members = Members::new(GRACE);
+        look(&mut members, &[1, 2]);
+        members.note_leaving(id(2), Instant::now());
+        assert!(look(&mut members, &[1, 2]).holders && members.holders() == ids(&[1]));
+        tokio::time::advance(2 * GRACE).await;
+        assert!(!look(&mut members, &[1, 2]).holders, "it may be leaving still");
+        assert!(members.note_staying(&id(2)) && !members.note_staying(&id(2)));
+        assert!(look(&mut members, &[1, 2]).holders && members.holders() == ids(&[1, 2]));
     }
 
     #[tokio::test(start_paused = true)]

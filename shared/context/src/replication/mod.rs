@@ -189,7 +189,11 @@ impl Replication {
 
     /// A server was told what is here, to compare itself with it.
     fn note_look(&self, asker: &NodeId) {
-        self.state().turns.looked(asker, Instant::now());
+        let mut state = self.state();
+        state.turns.looked(asker, Instant::now());
+        if state.members.note_staying(asker) {
+            state.seen_table = None;
+        }
     }
 
     /// A server fetches records from here.

@@ -6,13 +6,15 @@
 //! its rounds with this node ┘
 //! ```
 //!
-//! What a round shows to be missing *here* is missing. What it shows to be missing *there* may not
+//! What a round leaves missing *here* is missing; what it has fetched is not, nor what the neighbour
+//! lists and does not have. What it shows to be missing *there* may not
 //! belong there at all: who holds a record is reckoned from the servers that one knows, and a full
 //! bucket of the table leaves some out, so that two nodes may draw a border at different places for
 //! good. Which of them is right cannot be known here. But a neighbour that lacks what it thinks its own
 //! comes and fetches it: one that looks again and again and fetches nothing lacks nothing. And one that
 //! thinks nothing here its own does not come. Should it stay away because its repair stands still, then
-//! it says so itself.
+//! it says so itself. But nobody is in step with this node, however content, while this node's own rounds
+//! with it fail.
 
 use std::time::Duration;
 
@@ -44,11 +46,11 @@ pub(crate) struct Shown {
     since: Instant,
     /// When the last round began that found both equal.
     equal: Option<Instant>,
-    /// When the last round began that showed nothing missing here.
+    /// When the last round began that left nothing missing here.
     taken: Option<Instant>,
     /// When the first of the rounds began since which none has found both equal.
     differs: Option<Instant>,
-    /// The last round left something that is missing here, or may be.
+    /// The last round left something missing here, or may have.
     lacks_here: bool,
     /// How many records the neighbour lacked at the last round.
     lacks_there: u64,
@@ -115,7 +117,7 @@ impl Shown {
     /// A round with it that began at `started` has ended.
     pub(crate) fn compared(&mut self, report: &RoundReport, started: Instant) {
         self.lacks_there = report.lacked_there;
-        self.lacks_here = report.lacked > 0 || !report.complete;
+        self.lacks_here = !report.complete;
         if !self.lacks_here {
             self.taken = Some(started);
         }
@@ -147,20 +149,23 @@ impl Shown {
     }
 
     fn as_good_as_equal(&self, told: Told) -> Instant {
-        let content = self.content(told).filter(|_| !self.lacks_here);
+        let content = self.content(told).min(self.taken);
         self.equal.max(content).unwrap_or(self.since)
     }
 
     /// Since when something has been known to lack, here or there, that still may.
     fn unrepaired(&self, told: Told) -> Option<Instant> {
         let differs = self.differs?;
+        if self.lacks_here {
+            return Some(differs).max(self.taken);
+        }
         match self.content(told) {
-            Some(content) if !self.lacks_here => {
+            Some(content) => {
                 let fetches =
                     self.looks.is_none() && self.came.is_some_and(|at| told.is_recent(at));
                 fetches.then_some(content.max(differs))
             }
-            _ => Some(differs),
+            None => Some(differs),
         }
     }
 
@@ -255,12 +260,38 @@ mod tests {
 
     #[test]
     fn what_is_missing_here_is_missing_whoever_is_content() {
-        for report in [
-            RoundReport { equal: false, lacked: 3, ..EQUAL },
-            RoundReport { equal: false, complete: false, ..EQUAL },
-        ] {
+        let report = RoundReport { equal: false, complete: false, ..EQUAL };
+        let standing = after_an_hour(report, looks);
+        assert_eq!((standing.lag, standing.oldest_unrepaired), (6 * EVERY, 5 * EVERY));
+    }
+
+    #[test]
+    fn what_was_fetched_or_was_only_listed_is_not_missing() {
+        for fetched in [0, 3] {
+            let report = RoundReport { equal: false, lacked: 3, fetched, ..EQUAL };
             let standing = after_an_hour(report, looks);
-            assert_eq!((standing.lag, standing.oldest_unrepaired), (6 * EVERY, 5 * EVERY));
+            assert_eq!((standing.lag, standing.oldest_unrepaired), (EVERY, Duration::ZERO));
         }
+    }
+
+    #[test]
+    fn what_is_missing_since_the_last_round_is_not_missing_for_as_long_as_borders_differ() {
+        let (start, mut shown) = (Instant::now(), Shown::since(Instant::now()));
+        let partial = RoundReport { complete: false, ..LACKS_THERE };
+        for (round, report) in [(1, LACKS_THERE), (2, LACKS_THERE), (3, partial)] {
+            shown.looked(start + round * EVERY);
+            shown.compared(&report, start + round * EVERY);
+        }
+        let standing = Standing::of([shown].iter(), EVERY, start + 3 * EVERY);
+        assert_eq!((standing.lag, standing.oldest_unrepaired), (EVERY, EVERY));
+    }
+
+    #[test]
+    fn nobody_is_in_step_while_rounds_with_it_fail() {
+        let (start, mut shown) = (Instant::now(), Shown::since(Instant::now()));
+        shown.compared(&EQUAL, start + EVERY);
+        (2..=6).for_each(|round| shown.looked(start + round * EVERY));
+        let standing = Standing::of([shown].iter(), EVERY, start + 6 * EVERY);
+        assert_eq!((standing.lag, standing.oldest_unrepaired), (5 * EVERY, Duration::ZERO));
     }
 }

@@ -63,6 +63,15 @@ struct Sharer {
     taken: bool,
 }
 
+/// How many of them there are.
+#[derive(Clone, Copy, Default)]
+struct Sharers {
+    all: usize,
+    taken: usize,
+    whole: usize,
+    whole_taken: usize,
+}
+
 impl Turns {
     /// No neighbours yet.
     pub(crate) fn new(rhythm: Rhythm) -> Self {
@@ -192,13 +201,17 @@ impl Turns {
             shares.extend(range.iter().map(|prefix| (prefix, sharer)));
         }
         shares.sort_unstable_by_key(|(prefix, _)| *prefix);
+        // Some share more of the keyspace than just this part of it: the wider parts that cover it.
+        let mut covering: Vec<(&Prefix, Sharers)> = Vec::new();
         shares.chunk_by(|(one, _), (other, _)| one == other).all(|sharers| {
-            let none_whole = sharers.iter().all(|(_, sharer)| !sharer.whole);
-            let counting = sharers.iter().filter(|(_, sharer)| none_whole || sharer.whole);
-            let (all, taken) = counting.fold((0, 0), |(all, taken), (_, sharer)| {
-                (all + 1, taken + usize::from(sharer.taken))
-            });
-            taken >= quorum_of(all)
+            let Some((prefix, _)) = sharers.first() else { return true };
+            while covering.last().is_some_and(|(wider, _)| !wider.covers(prefix)) {
+                covering.pop();
+            }
+            let wider = covering.last().map_or(Sharers::default(), |(_, wider)| *wider);
+            let all = sharers.iter().fold(wider, |all, (_, sharer)| all.and(*sharer));
+            covering.push((prefix, all));
+            all.are_enough()
         })
     }
 
@@ -215,6 +228,26 @@ impl Turns {
     /// What the rounds say.
     pub(crate) fn standing(&self, now: Instant) -> Standing {
         Standing::of(self.turns.values().map(|turn| &turn.shown), self.rhythm.every, now)
+    }
+}
+
+impl Sharers {
+    fn and(self, sharer: Sharer) -> Self {
+        let one_if = usize::from;
+        Sharers {
+            all: self.all + 1,
+            taken: self.taken + one_if(sharer.taken),
+            whole: self.whole + one_if(sharer.whole),
+            whole_taken: self.whole_taken + one_if(sharer.whole && sharer.taken),
+        }
+    }
+
+    /// Whether this node has what a quorum of them holds: of those that are whole, if any is.
+    fn are_enough(self) -> bool {
+        match self.whole {
+            0 => self.taken >= quorum_of(self.all),
+            whole => self.whole_taken >= quorum_of(whole),
+        }
     }
 }
 
@@ -355,6 +388,57 @@ mod tests {
         assert!(!turns.taken_from_quorum(&whole), "one of two that are");
         turns.done(&neighbours[0], &EQUAL, Instant::now(), &chance);
         assert!(turns.taken_from_quorum(&whole));
+    }
+
+    /// Neighbours that share the halves of a part, each another one, are not indispensable for it: those
+    /// that share all of it count for each half.
+    #[tokio::test(start_paused = true)]
+    async fn one_neighbour_whose_rounds_always_fail_keeps_nobody_from_being_whole() {
+        let chance = chance();
+        let id = |number: u8| NodeId::from_bytes(*blake3::hash(&[number]).as_bytes());
+        for size in [22, 27, 33, 40] {
+            let others: Vec<NodeId> = (1..size).map(id).collect();
+            let neighbourhood = Neighbourhood::new(id(0), &others, dht_kad::routing::K);
+            let mut neighbours: Vec<_> = neighbourhood.shared().map(|(id, _)| *id).collect();
+            neighbours.sort_unstable();
+            for sick in &neighbours {
+                let mut turns = Turns::new(RHYTHM);
+                turns.keep(&neighbours, &chance, Instant::now(), true);
+                for id in neighbours.iter().filter(|id| *id != sick) {
+                    turns.done(id, &EQUAL, Instant::now(), &chance);
+                }
+                for whole in [BTreeSet::new(), neighbours.iter().copied().collect()] {
+                    assert!(turns.taken_of_every_part(&neighbourhood, &whole), "{size} {sick}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_every_part_a_quorum_has_to_be_taken() {
+        let chance = chance();
+        let id = |number: u8| NodeId::from_bytes(*blake3::hash(&[number]).as_bytes());
+        let others: Vec<NodeId> = (1..200).map(id).collect();
+        let neighbourhood = Neighbourhood::new(id(0), &others, dht_kad::routing::K);
+        let mut neighbours: Vec<_> = neighbourhood.shared().map(|(id, _)| *id).collect();
+        neighbours.sort_unstable();
+        let whole: BTreeSet<NodeId> = neighbours.iter().copied().collect();
+        for part in neighbourhood.range() {
+            let shares = |id: &NodeId| {
+                neighbourhood.shared().any(|(other, range)| {
+                    let meets = |it: &Prefix| it.covers(part) || part.covers(it);
+                    other == id && range.iter().any(meets)
+                })
+            };
+            let (theirs, rest): (Vec<_>, Vec<_>) = neighbours.iter().partition(|id| shares(id));
+            let mut turns = Turns::new(RHYTHM);
+            turns.keep(&neighbours, &chance, Instant::now(), true);
+            let few = theirs.into_iter().take(quorum_of(dht_kad::routing::K - 1) - 1);
+            for id in few.chain(rest) {
+                turns.done(id, &EQUAL, Instant::now(), &chance);
+            }
+            assert!(!turns.taken_of_every_part(&neighbourhood, &whole), "{part:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
