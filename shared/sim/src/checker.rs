@@ -7,8 +7,9 @@
 //! ([`Question::answered`]).
 //!
 //! A version that was tried and not acknowledged may be found or not, and what it replaced may be
-//! gone with it once it has ended. A version that came while the get was under way may be found or
-//! not.
+//! gone with it once it has ended. A delete that was tried and not acknowledged may have deleted or
+//! not; nobody may say that nothing was ever there. A version that came while the get was under way
+//! may be found or not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,9 +17,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use dht_context::operations::{GetError, GetReport, Slot};
 use dht_kad::domain;
-use dht_kad::record::Kind;
+use dht_kad::record::{Kind, Precedence};
 use dht_kad::{NetworkName, ParsedRecord, RecordId, UnixMs, ValidRecord};
 use thiserror::Error;
+
+/// By so much the clock of a node that takes puts may be wrong, and the end of what it signs with it.
+const CLOCK_OFF_MAX_MS: u64 = 10 * 60 * 1_000;
 
 /// A broken promise. Says of which slot.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -66,6 +70,14 @@ pub enum BrokenRule {
         /// How long ago it ended.
         late_ms: u64,
     },
+    /// It was acknowledged, and is not what somebody asked to have put.
+    #[error("not what was asked for is acknowledged: {} slot {}, seq {seq}", slot.key, slot.slot)]
+    NotAsAsked {
+        /// Where.
+        slot: RecordId,
+        /// The seq that was acknowledged.
+        seq: u64,
+    },
     /// Too few of those who should hold it do.
     #[error("a record lacks copies: {} slot {} is held by {held} of its closest nodes, {needed} should", slot.key, slot.slot)]
     TooFewCopies {
@@ -76,6 +88,27 @@ pub enum BrokenRule {
         /// How many should.
         needed: usize,
     },
+}
+
+impl BrokenRule {
+    /// How bad it is: what faults may bring about for a while is less than what nobody may ever see.
+    fn gravity(&self) -> u8 {
+        match self {
+            BrokenRule::TooFewCopies { .. } => 0,
+            BrokenRule::Lost { .. } => 1,
+            BrokenRule::Stale { .. } => 2,
+            BrokenRule::CameBack { .. } => 3,
+            BrokenRule::ServedExpired { .. } => 4,
+            BrokenRule::NotAsAsked { .. } => 5,
+            BrokenRule::Forged { .. } => 6,
+        }
+    }
+
+    /// The worse of two; the first of two that are as bad.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        if other.gravity() > self.gravity() { other } else { self }
+    }
 }
 
 /// What became of reads while there were faults.
@@ -115,9 +148,18 @@ struct History {
     bytes: BTreeMap<[u8; 32], Bytes>,
     /// The hashes of the bodies that somebody tried to put; `None` stands for a delete.
     tried: BTreeSet<Option<[u8; 32]>>,
-    /// When attempts end that were not acknowledged, or not yet: what they replaced may be gone
-    /// from then on.
-    open: BTreeMap<u64, UnixMs>,
+    /// What was tried and is not acknowledged, or not yet.
+    open: BTreeMap<u64, Wish>,
+    /// The greatest acknowledged delete.
+    deleted: Option<Precedence>,
+}
+
+/// What somebody wants to have done to a slot.
+#[derive(Clone, Copy, Debug)]
+enum Wish {
+    /// A body of this hash is to be there until then.
+    Put([u8; 32], UnixMs),
+    Delete,
 }
 
 /// A put or delete that is about to begin.
@@ -126,6 +168,7 @@ pub struct Attempt {
     checker: Checker,
     slot: RecordId,
     number: u64,
+    wish: Wish,
 }
 
 /// A get that is about to begin.
@@ -144,17 +187,25 @@ impl Checker {
         Checker { network, state: Arc::default() }
     }
 
-    /// Somebody is about to put this body, or to delete if there is none, which ends then at the
-    /// earliest.
-    pub fn tries(&self, place: &Slot, body: Option<&[u8]>, ends_at: UnixMs) -> Attempt {
+    /// Somebody is about to put this body, which is to be there until then.
+    pub fn tries(&self, place: &Slot, body: &[u8], ends_at: UnixMs) -> Attempt {
+        self.begins(place, Wish::Put(domain::body_hash(body), ends_at))
+    }
+
+    /// Somebody is about to delete what is there.
+    pub fn tries_to_delete(&self, place: &Slot) -> Attempt {
+        self.begins(place, Wish::Delete)
+    }
+
+    fn begins(&self, place: &Slot, wish: Wish) -> Attempt {
         let slot = place.id(&self.network);
         let mut state = self.state();
         state.attempts += 1;
         let number = state.attempts;
         let history = state.slots.entry(slot).or_insert_with(|| History::new(*place));
-        history.tried.insert(body.map(domain::body_hash));
-        history.open.insert(number, ends_at);
-        Attempt { checker: self.clone(), slot, number }
+        history.tried.insert(wish.body_hash());
+        history.open.insert(number, wish);
+        Attempt { checker: self.clone(), slot, number, wish }
     }
 
     /// A get of this slot begins.
@@ -248,7 +299,18 @@ impl Checker {
 impl History {
     fn new(place: Slot) -> Self {
         let (bytes, tried, open) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        History { place, greatest: None, bytes, tried, open }
+        History { place, greatest: None, bytes, tried, open, deleted: None }
+    }
+
+    /// Whether a delete may have taken effect that counts more than this version.
+    fn may_have_deleted(&self, version: &ValidRecord) -> bool {
+        let is_open = self.open.values().any(|wish| matches!(wish, Wish::Delete));
+        is_open || self.deleted.is_some_and(|deleted| deleted > version.precedence())
+    }
+
+    /// Whether a put that was not acknowledged may have replaced what was there, and have ended.
+    fn may_have_ended(&self, now: UnixMs) -> bool {
+        self.open.values().any(|wish| matches!(wish, Wish::Put(_, ends_at) if *ends_at <= now))
     }
 
     /// Whether these bytes, or this head, are what somebody tried to write here.
@@ -262,12 +324,40 @@ impl History {
     }
 }
 
+impl Wish {
+    fn body_hash(self) -> Option<[u8; 32]> {
+        match self {
+            Wish::Put(hash, _) => Some(hash),
+            Wish::Delete => None,
+        }
+    }
+
+    fn is_fulfilled_by(self, record: &ValidRecord) -> bool {
+        match self {
+            Wish::Put(hash, ends_at) => {
+                let end = record.expires_at();
+                let off_ms = end.since(ends_at).max(ends_at.since(end));
+                let is_body = record.kind() == Kind::Value && *record.body_hash() == hash;
+                is_body && off_ms <= CLOCK_OFF_MAX_MS
+            }
+            Wish::Delete => record.kind() == Kind::Tombstone,
+        }
+    }
+}
+
 impl Attempt {
-    /// It succeeded.
+    /// It succeeded, with this record; if that is not what was wanted, that is noted as broken.
     pub fn acknowledged(self, record: &ValidRecord) {
         let mut state = self.checker.state();
         state.acknowledged += 1;
+        if *record.id() != self.slot || !self.wish.is_fulfilled_by(record) {
+            let broken = BrokenRule::NotAsAsked { slot: self.slot, seq: record.seq() };
+            state.seen_broken.get_or_insert(broken);
+        }
         let Some(history) = state.slots.get_mut(&self.slot) else { return };
+        if record.kind() == Kind::Tombstone {
+            history.deleted = history.deleted.max(Some(record.precedence()));
+        }
         history.open.remove(&self.number);
         history.bytes.insert(*record.digest(), record.bytes().clone());
         let greater = |known: &ValidRecord| known.precedence() < record.precedence();
@@ -358,10 +448,8 @@ impl Question {
     ) -> Result<(), BrokenRule> {
         let Some(least) = &self.at_least else { return Ok(()) };
         let ended = least.kind() == Kind::Tombstone || least.expires_at() <= now;
-        // Somebody may have deleted it, or tried to, since.
-        let deleted = *error == GetError::Deleted && history.tried.contains(&None);
-        let replaced = history.open.values().any(|ends_at| *ends_at <= now);
-        if ended || deleted || replaced {
+        let deleted = *error == GetError::Deleted && history.may_have_deleted(least);
+        if ended || deleted || history.may_have_ended(now) {
             return Ok(());
         }
         Err(BrokenRule::Lost { slot: self.slot, answer: error.to_string() })
@@ -369,107 +457,4 @@ impl Question {
 }
 
 #[cfg(test)]
-mod tests {
-    use dht_kad::record::{RecordDraft, Retention, Space};
-    use ed25519_dalek::SigningKey;
-
-    use super::*;
-    use crate::clock::EPOCH;
-
-    const BODY: &[u8] = b"body";
-
-    fn identity() -> SigningKey {
-        SigningKey::from_bytes(&[7; 32])
-    }
-
-    fn checker() -> Checker {
-        Checker::new("checked".parse().unwrap())
-    }
-
-    fn place() -> Slot {
-        Slot::Owned { publisher: identity().verifying_key().to_bytes(), label: [1; 32], slot: 0 }
-    }
-
-    fn version(seq: u64, kind: Kind, body: &'static [u8]) -> ValidRecord {
-        let draft = RecordDraft {
-            space: Space::Owned,
-            kind,
-            retention: Retention::Days7,
-            label: [1; 32],
-            slot: 0,
-            seq,
-            created_at: EPOCH.after(seq),
-            guard_until: UnixMs(0),
-            work_bits: 0,
-            ext: Bytes::new(),
-            body: Bytes::from_static(body),
-        };
-        draft.sign(&identity(), &checker().network).unwrap()
-    }
-
-    fn acknowledge(checker: &Checker, record: &ValidRecord) {
-        let body = (record.kind() == Kind::Value).then_some(BODY);
-        checker.tries(&place(), body, record.expires_at()).acknowledged(record);
-    }
-
-    fn shown(record: &ValidRecord) -> Result<GetReport, GetError> {
-        Ok(GetReport { record: record.clone(), holders: 1, answered: 1 })
-    }
-
-    fn verdict(
-        checker: &Checker,
-        answer: &Result<GetReport, GetError>,
-        now: UnixMs,
-    ) -> Result<(), BrokenRule> {
-        checker.asks(&place()).answered(answer, now)
-    }
-
-    #[test]
-    fn what_was_acknowledged_must_be_found_until_its_end_and_not_after() {
-        let (checker, record) = (checker(), version(1, Kind::Value, BODY));
-        assert_eq!(verdict(&checker, &Err(GetError::NotFound), EPOCH), Ok(()));
-        acknowledge(&checker, &record);
-        assert_eq!(verdict(&checker, &shown(&record), EPOCH), Ok(()));
-        let lost = verdict(&checker, &Err(GetError::NotFound), EPOCH);
-        assert!(matches!(lost, Err(BrokenRule::Lost { .. })), "{lost:?}");
-        let end = record.expires_at();
-        assert_eq!(verdict(&checker, &Err(GetError::NotFound), end), Ok(()));
-        let late = verdict(&checker, &shown(&record), end);
-        assert!(matches!(late, Err(BrokenRule::ServedExpired { late_ms: 0, .. })), "{late:?}");
-    }
-
-    #[test]
-    fn neither_an_earlier_version_nor_a_deleted_one_comes_back() {
-        let (checker, first) = (checker(), version(1, Kind::Value, BODY));
-        let (second, deleted) = (version(2, Kind::Value, BODY), version(3, Kind::Tombstone, b""));
-        acknowledge(&checker, &first);
-        acknowledge(&checker, &second);
-        let stale = verdict(&checker, &shown(&first), EPOCH);
-        assert!(matches!(stale, Err(BrokenRule::Stale { acknowledged: 2, .. })), "{stale:?}");
-        acknowledge(&checker, &deleted);
-        assert_eq!(verdict(&checker, &Err(GetError::Deleted), EPOCH), Ok(()));
-        let back = verdict(&checker, &shown(&second), EPOCH);
-        assert!(matches!(back, Err(BrokenRule::CameBack { found: 2, .. })), "{back:?}");
-    }
-
-    #[test]
-    fn what_nobody_tried_to_put_is_forged() {
-        let checker = checker();
-        acknowledge(&checker, &version(1, Kind::Value, BODY));
-        let forged = verdict(&checker, &shown(&version(2, Kind::Value, b"other")), EPOCH);
-        assert!(matches!(forged, Err(BrokenRule::Forged { found: 2, .. })), "{forged:?}");
-    }
-
-    #[test]
-    fn an_attempt_that_was_not_acknowledged_may_be_found_or_not() {
-        let (checker, first) = (checker(), version(1, Kind::Value, BODY));
-        acknowledge(&checker, &first);
-        let second = version(2, Kind::Value, b"second");
-        let attempt = checker.tries(&place(), Some(b"second"), second.expires_at());
-        for either in [&first, &second] {
-            assert_eq!(verdict(&checker, &shown(either), EPOCH), Ok(()));
-        }
-        attempt.acknowledged(&second);
-        assert!(verdict(&checker, &shown(&first), EPOCH).is_err());
-    }
-}
+mod tests;

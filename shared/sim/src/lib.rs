@@ -29,6 +29,7 @@ pub mod dice;
 pub mod disk;
 pub mod fault;
 mod host;
+mod panics;
 pub mod promise;
 pub mod report;
 pub mod sampler;
@@ -115,6 +116,7 @@ async fn live(
     watched: Option<&mut Vec<Sample>>,
 ) -> Run {
     let began = Instant::now();
+    panics::watch();
     let mut run = Run {
         scenario: scenario.name(),
         settings,
@@ -138,8 +140,8 @@ async fn live(
     if let (Some(sampler), Some(samples)) = (sampler, watched) {
         *samples = sampler.finish(world.view());
     }
-    if let (Ok(()), Err(broken)) = (&run.verdict, world.check_seen()) {
-        run.verdict = Err(broken.into());
+    if run.verdict.is_ok() {
+        run.verdict = seen_besides(&world);
     }
     let trace = world.network().trace();
     run.acknowledged = world.checker().acknowledgements();
@@ -152,4 +154,16 @@ async fn live(
     run.trace = trace.digest();
     run.notes = world.notes().to_vec();
     run
+}
+
+/// What broke without the scenario's noticing it.
+fn seen_besides(world: &World) -> Result<(), Failure> {
+    world.check_seen()?;
+    if let Some(said) = panics::first() {
+        return Err(Failure::Expected(format!("a node's task panicked: {said}")));
+    }
+    if world.checker().acknowledgements() == 0 {
+        return Err(Failure::Expected("nothing was acknowledged, so nothing was shown".to_owned()));
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Whether a world keeps its promise, as far as anybody can tell by waiting, getting and asking.
 
+use std::future::ready;
 use std::time::Duration;
 
 use dht_kad::lookup::Consistency;
@@ -21,6 +22,14 @@ const LOOKS: u32 = 60;
 const LOOK_EVERY_AT_LEAST: Duration = Duration::from_secs(1);
 /// A get during faults that takes longer than this has failed: twice what its requests may take.
 const GET_LONGEST: Duration = Duration::from_secs(60);
+
+/// The worse of two verdicts.
+pub fn worse(one: Result<(), BrokenRule>, other: Result<(), BrokenRule>) -> Result<(), BrokenRule> {
+    match (one, other) {
+        (Err(one), Err(other)) => Err(one.worse(other)),
+        (one, other) => one.and(other),
+    }
+}
 
 /// People who read all the while; they stop when this is dropped.
 pub struct Readers(AbortHandle);
@@ -58,7 +67,7 @@ impl World {
     /// the answers.
     ///
     /// # Errors
-    /// The first [`BrokenRule`], in the order of the slots' names.
+    /// The worst [`BrokenRule`] of all.
     pub async fn check_all(&self, consistency: Consistency) -> Result<(), Failure> {
         self.check_all_through(&self.running(), consistency).await
     }
@@ -66,7 +75,7 @@ impl World {
     /// As [`Self::check_all`], through these hosts only.
     ///
     /// # Errors
-    /// The first [`BrokenRule`], in the order of the slots' names.
+    /// The worst [`BrokenRule`] of all.
     pub async fn check_all_through(
         &self,
         readers: &[HostId],
@@ -81,11 +90,8 @@ impl World {
             let (question, user) = (self.checker().asks(&place), self.user(*reader)?);
             gets.push(async move { user.get_checked(question, consistency).await });
         }
-        let mut answers = stream::iter(gets).buffered(READERS);
-        while let Some(answer) = answers.next().await {
-            answer?;
-        }
-        Ok(())
+        let verdicts = stream::iter(gets).buffered(READERS);
+        Ok(verdicts.fold(Ok(()), |worst, verdict| ready(worse(worst, verdict))).await?)
     }
 
     /// Waits until every acknowledged record that has not ended is held, in its newest version or a
@@ -111,7 +117,7 @@ impl World {
     /// it does not show is no fault of one node alone.
     ///
     /// # Errors
-    /// The first [`BrokenRule`].
+    /// The first [`BrokenRule`], and [`Failure::Expected`] if a host does not answer.
     pub async fn check_each(&self, hosts: &[HostId]) -> Result<(), Failure> {
         let probe = Stranger::arrive(self);
         for id in hosts {
@@ -121,7 +127,10 @@ impl World {
                     continue;
                 }
                 let asked = self.view().now();
-                let Some(records) = probe.find(*id, &slot).await else { break };
+                let Some(records) = probe.find(*id, &slot).await else {
+                    let silent = format!("host {id} does not show a stranger what it holds");
+                    return Err(Failure::Expected(silent));
+                };
                 for bytes in records {
                     self.checker().shown_directly(&slot, &bytes, asked)?;
                 }

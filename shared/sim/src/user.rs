@@ -42,7 +42,7 @@ impl User {
     pub async fn put(&self, identity: &SigningKey, put: Put) -> Result<PutReport, PutError> {
         let place = self.slot_of(identity, &put);
         let ends_at = self.now().after(put.retention.lifetime_ms());
-        let attempt = self.checker.tries(&place, Some(&put.body), ends_at);
+        let attempt = self.checker.tries(&place, &put.body, ends_at);
         let report = self.context.put(identity, put).await?;
         attempt.acknowledged(&report.record);
         Ok(report)
@@ -61,7 +61,7 @@ impl User {
         let delete = Delete { space: Space::Owned, label, slot, expected_seq: None, quorum: None };
         let publisher = identity.verifying_key().to_bytes();
         let place = Slot::Owned { publisher, label, slot };
-        let attempt = self.checker.tries(&place, None, self.now());
+        let attempt = self.checker.tries_to_delete(&place);
         let report = self.context.delete(identity, delete).await?;
         attempt.acknowledged(&report.record);
         Ok(report)

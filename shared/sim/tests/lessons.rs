@@ -112,5 +112,14 @@ fn sybil_eclipse() {
 #[test]
 fn stale_version_wins_when_it_is_sent_again() {
     let run = play("replay", settings("replay", 1).with(Fault::StaleWins));
-    assert!(run.verdict.is_err(), "nothing noticed that old versions win: {run:?}");
+    let older =
+        matches!(&run.verdict, Err(Failure::Expected(what)) if what.contains("older version"));
+    assert!(older, "nothing noticed that old versions win: {run:?}");
+}
+
+/// Holders that repair nothing: copies go with the machines that held them.
+#[test]
+fn copies_that_nobody_repairs_are_missed() {
+    let rule = broken_by(Fault::NoReplication, "repair-refused-as-too-old");
+    assert!(matches!(rule, BrokenRule::TooFewCopies { .. }), "{rule:?}");
 }

@@ -75,3 +75,18 @@ fn asking_again_all_that_was_ever_asked_changes_nothing() {
 fn the_newest_version_is_found_although_a_third_of_the_nodes_near_it_are_hostile() {
     assert_kept("sybil-near-key");
 }
+
+#[test]
+fn ways_that_lead_in_one_direction_lose_nothing() {
+    assert_kept("one-way");
+}
+
+#[test]
+fn two_who_write_the_same_pages_at_once_agree_on_what_counts() {
+    assert_kept("rivals");
+}
+
+#[test]
+fn who_leaves_hands_over_what_it_held() {
+    assert_kept("farewells");
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::moves::{everyone, fill, found_within, gather, hours, minutes, unhurried};
+use super::moves::{all_found, everyone, fill, gather, hours, minutes, unhurried};
 use super::{Scenario, Writers};
 use crate::world::{Failure, HostId, World};
 
@@ -51,13 +51,13 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     gather(world).await?;
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, RECORDS).await?;
-    found_within(world, minutes(5)).await?;
+    all_found(world).await?;
     world.live(SETTLES_WITHIN).await;
     for _ in 0..WATCHED.as_secs() / LOOK_EVERY.as_secs() {
         world.live(LOOK_EVERY).await;
         everyone(world).into_iter().try_for_each(|id| is_calm(world, id))?;
     }
-    found_within(world, minutes(1)).await.map(|_| ())
+    all_found(world).await
 }
 
 /// Whether this node says that all is well with the copies around it.

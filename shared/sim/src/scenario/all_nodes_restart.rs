@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 
 use super::load::Load;
 use super::moves::{
-    READY_WITHIN, everyone, fill, found_within, gather, minutes, start_at_once, unhurried,
+    READY_WITHIN, all_found, everyone, fill, gather, minutes, start_at_once, unhurried,
 };
 use super::strain::Strain;
 use super::{Scenario, Writers};
@@ -79,13 +79,13 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         world.live(down).await;
         start_at_once(world, &all)?;
         world.all_ready(READY_WITHIN).await?;
-        found_within(world, Duration::ZERO).await?;
+        all_found(world).await?;
         strain.live(world, &mut load, BUSY).await?;
     }
-    let tally = load.finish().await?;
+    let tally = load.finish(world).await?;
     world.note(tally.to_string());
     world.note(strain.to_string());
     strain.at_most(REQUESTS_A_SECOND, BYTES_A_SECOND)?;
     world.converged(Copies::Nearly, WHOLE_WITHIN).await?;
-    found_within(world, Duration::ZERO).await.map(drop)
+    all_found(world).await
 }

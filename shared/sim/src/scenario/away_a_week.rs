@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use dht_kad::lookup::Consistency;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::load::Load;
-use super::moves::{everyone, fill, found_within, gather, minutes, unhurried};
+use super::load::{Load, read_all};
+use super::moves::{all_found, everyone, fill, gather, minutes, unhurried};
 use super::{Scenario, Writers};
 use crate::world::{Failure, HostId, World};
 
@@ -70,12 +71,13 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         let lived_ms = u64::try_from(AWAKE.as_millis()).unwrap_or(DAY_MS);
         world.clock().jump(DAY_MS.saturating_sub(lived_ms));
     }
-    let tally = load.finish().await?;
+    let tally = load.finish(world).await?;
     world.note(tally.to_string());
 
     let told: Vec<_> = all.into_iter().filter(|id| *id != traveller).take(3).collect();
     world.start(traveller, &told)?;
     world.all_ready(minutes(1)).await?;
+    read_all(world, Consistency::Quorum).await?;
     let began = Instant::now();
     while lacks(world, traveller) > 0 {
         if began.elapsed() >= EQUAL_WITHIN {
@@ -87,7 +89,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     }
     world.note(format!("equal {} s after its return", began.elapsed().as_secs()));
     world.check_each(&[traveller]).await?;
-    found_within(world, minutes(1)).await.map(drop)
+    all_found(world).await
 }
 
 /// How many records the node lacks that it is certainly among the holders of, and that do not end

@@ -11,7 +11,7 @@ use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
 
 use super::Scenario;
-use super::moves::{everyone, found_within, gather, minutes, start_at_once, write_all};
+use super::moves::{all_found, everyone, found_within, gather, minutes, start_at_once, write_all};
 use super::notebook::Notebook;
 use super::partition_day::cut;
 use crate::view::Copies;
@@ -75,11 +75,12 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     write_all(world, &mut dice, &smaller, here.collect()).await?;
 
     world.network().heal();
-    found_within(world, AGREE_WITHIN).await?;
+    let took = found_within(world, AGREE_WITHIN).await?;
+    world.note(format!("all agree {} s after the cut had healed", took.as_secs()));
     world.converged(Copies::Nearly, AGREE_WITHIN).await?;
     world.crash(&all).await;
     world.live(DOWN).await;
     start_at_once(world, &all)?;
     world.all_ready(NOTICED).await?;
-    found_within(world, minutes(1)).await.map(drop)
+    all_found(world).await
 }

@@ -6,7 +6,7 @@ use dht_context::operations::PutError;
 use dht_kad::lookup::Consistency;
 use futures_util::future::BoxFuture;
 
-use super::moves::{everyone, fill, found_within, gather, minutes, unexpected};
+use super::moves::{all_found, everyone, fill, gather, minutes, unexpected};
 use super::{Scenario, Writers};
 use crate::checker::Reads;
 use crate::dice::Dice;
@@ -55,7 +55,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     gather(world).await?;
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, RECORDS).await?;
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
 
     let all = everyone(world);
     let part = |percent| all.iter().copied().take(all.len() * percent / 100).collect::<Vec<_>>();
@@ -90,7 +90,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     fill(world, &mut writers, &mut dice, RECORDS).await?;
     let took = world.converged(Copies::Nearly, EQUAL_WITHIN).await?;
     world.note(format!("equal {} s after the disks were good", took.as_secs()));
-    found_within(world, minutes(1)).await.map(drop)
+    all_found(world).await
 }
 
 /// Every other one is full, the others take no writes.

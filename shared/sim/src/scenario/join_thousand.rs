@@ -10,7 +10,7 @@ use dht_kad::lookup::Consistency;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
-use super::moves::{everyone, fill, found_within, gather_these, minutes};
+use super::moves::{all_found, everyone, fill, gather_these, minutes};
 use super::{Scenario, Writers};
 use crate::view::Copies;
 use crate::world::{Failure, World};
@@ -68,10 +68,10 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     }
     load.live(world, COMING).await?;
     world.all_ready(COMING).await?;
-    let tally = load.finish().await?;
+    let tally = load.finish(world).await?;
     world.note(tally.to_string());
     world.check_all(Consistency::Quorum).await?;
     let took = world.converged(Copies::Nearly, WHOLE_WITHIN).await?;
     world.note(format!("on the k closest {} s after the last had come", took.as_secs()));
-    found_within(world, Duration::ZERO).await.map(drop)
+    all_found(world).await
 }

@@ -1,16 +1,18 @@
 //! [`Load`]: people who write and read all the time, whatever happens to the nodes meanwhile.
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, future};
 
 use dht_context::operations::{GetError, PutError, PutReport, Slot};
 use dht_kad::lookup::Consistency;
+use futures_util::stream::{self, StreamExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Errand, Writers};
 use crate::checker::{BrokenRule, Question};
 use crate::dice::Dice;
+use crate::promise::worse;
 use crate::user::User;
 use crate::world::{Failure, HostId, World};
 
@@ -18,6 +20,8 @@ use crate::world::{Failure, HostId, World};
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// And no longer than this.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Gets that are under way at once while everything is read.
+const READERS: usize = 16;
 /// What is under way at the end has come to an end within this.
 const END_WITHIN: Duration = Duration::from_secs(60);
 
@@ -29,10 +33,13 @@ pub(super) struct Load {
     reads: usize,
     reading: Consistency,
     next: Instant,
-    writes: Vec<JoinHandle<(Errand, Result<PutReport, PutError>)>>,
+    writes: Vec<JoinHandle<Written>>,
     looks: Vec<JoinHandle<Result<(), BrokenRule>>>,
     tally: Tally,
 }
+
+/// What was to be written, what became of it, and what a reader at its begin should have found.
+type Written = (Errand, Result<PutReport, PutError>, Question);
 
 /// What became of the writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -99,14 +106,14 @@ impl Load {
         while self.next < until {
             tokio::time::sleep_until(self.next).await;
             self.next += self.dice.between(self.every / 2, self.every * 3 / 2);
-            self.collect().await?;
+            self.collect(world).await?;
             self.write(world, nodes)?;
             for _ in 0..self.reads {
                 self.look(world, nodes)?;
             }
         }
         tokio::time::sleep_until(until).await;
-        self.collect().await
+        self.collect(world).await
     }
 
     /// Begins so many writes at once, for whatever comes in the middle of them.
@@ -121,8 +128,8 @@ impl Load {
     /// Waits for what is under way, and says what became of all.
     ///
     /// # Errors
-    /// As [`Load::live`].
-    pub(super) async fn finish(&mut self) -> Result<Tally, Failure> {
+    /// As [`Load::live`]; and if most writes came to nothing, as little was shown then.
+    pub(super) async fn finish(&mut self, world: &World) -> Result<Tally, Failure> {
         let deadline = Instant::now() + END_WITHIN;
         while !(self.writes.is_empty() && self.looks.is_empty()) {
             if Instant::now() >= deadline {
@@ -130,23 +137,26 @@ impl Load {
                 return Err(Failure::Expected(format!("{writes} puts and {looks} gets hang")));
             }
             tokio::time::sleep(ASK_AGAIN).await;
-            self.collect().await?;
+            self.collect(world).await?;
+        }
+        if self.tally.acknowledged <= self.tally.refused {
+            return Err(Failure::Expected(format!("most writes came to nothing: {}", self.tally)));
         }
         Ok(self.tally)
     }
 
     fn anyone(&mut self, world: &World, nodes: &[HostId]) -> Option<HostId> {
-        let ready = |id: &HostId| world.user(*id).is_ok_and(|user| user.context().is_ready());
-        let ready: Vec<HostId> = nodes.iter().copied().filter(ready).collect();
+        let ready = ready_among(world, nodes);
         ready.get(self.dice.place(ready.len())).copied()
     }
 
     fn write(&mut self, world: &mut World, nodes: &[HostId]) -> Result<(), Failure> {
         let Some(node) = self.anyone(world, nodes) else { return Ok(()) };
         let errand = self.writers.draw();
+        let question = world.checker().asks(&errand.place(&world.user(node)?));
         self.writes.push(world.errand(node, |user| async move {
             let result = errand.run(&user).await;
-            (errand, result)
+            (errand, result, question)
         })?);
         Ok(())
     }
@@ -162,17 +172,21 @@ impl Load {
     }
 
     /// Takes note of what has come to an end.
-    async fn collect(&mut self) -> Result<(), Failure> {
+    async fn collect(&mut self, world: &World) -> Result<(), Failure> {
         for done in take_finished(&mut self.writes) {
             match done.await {
-                Ok((errand, Ok(report))) => {
+                Ok((errand, Ok(report), _)) => {
                     self.tally.acknowledged += 1;
                     if matches!(errand, Errand::Put(..)) {
                         self.writers.note(errand.identity(), &report);
                     }
                 }
-                Ok((_, Err(error))) if is_passing(&error) => self.tally.refused += 1,
-                Ok((_, Err(error))) => {
+                // It may have ended. Whoever says so of what lives has lost it.
+                Ok((_, Err(PutError::NothingToDelete), question)) => {
+                    question.answered(&Err(GetError::NotFound), world.view().now())?;
+                }
+                Ok((_, Err(error), _)) if is_passing(&error) => self.tally.refused += 1,
+                Ok((_, Err(error), _)) => {
                     return Err(Failure::Expected(format!("a writer is told: {error}")));
                 }
                 Err(_) => self.tally.interrupted += 1,
@@ -215,14 +229,31 @@ async fn look(
     }
 }
 
-/// Whether a writer is told something that may be: that too few answer now, or that what was to be
-/// deleted has ended.
+/// Lets people read every slot in which something was acknowledged, each through any node that is
+/// ready, and as patiently as those of a [`Load`]. For networks in which nodes have just come or gone.
+///
+/// # Errors
+/// The worst [`BrokenRule`] of all; and if nobody is ready.
+pub(super) async fn read_all(world: &World, reading: Consistency) -> Result<(), Failure> {
+    let mut dice = world.seed().dice("reading all", world.checker().answers() as u64);
+    let ready = ready_among(world, &world.running());
+    let mut looks = Vec::new();
+    for place in world.checker().places() {
+        let Some(node) = ready.get(dice.place(ready.len())) else {
+            return Err(Failure::Expected("nobody is ready to read".to_owned()));
+        };
+        looks.push(look(world.user(*node)?, place, world.checker().asks(&place), reading));
+    }
+    let verdicts = stream::iter(looks).buffered(READERS);
+    Ok(verdicts.fold(Ok(()), |worst, verdict| future::ready(worse(worst, verdict))).await?)
+}
+
+fn ready_among(world: &World, nodes: &[HostId]) -> Vec<HostId> {
+    let ready = |id: &HostId| world.user(*id).is_ok_and(|user| user.context().is_ready());
+    nodes.iter().copied().filter(ready).collect()
+}
+
+/// Whether a writer is told something that may be: that too few answer now.
 fn is_passing(error: &PutError) -> bool {
-    matches!(
-        error,
-        PutError::QuorumNotReached { .. }
-            | PutError::Plan(_)
-            | PutError::NoPeers
-            | PutError::NothingToDelete
-    )
+    matches!(error, PutError::QuorumNotReached { .. } | PutError::Plan(_) | PutError::NoPeers)
 }

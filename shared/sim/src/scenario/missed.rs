@@ -9,7 +9,7 @@ use dht_kad::lookup::Consistency;
 use dht_kad::record::Retention;
 
 use super::Errand;
-use super::moves::{everyone, found_within, gather, minutes, start_at_once, write_all};
+use super::moves::{all_found, everyone, gather, minutes, start_at_once, write_all};
 use super::notebook::Notebook;
 use crate::world::{Failure, HostId, World};
 
@@ -37,7 +37,7 @@ pub(super) async fn play(
     gather(world).await?;
     let first = (0..PAGES).map(|page| notebook.write(page, 1, Retention::Days7)).collect();
     let first = write_all(world, &mut dice, &all, first).await?;
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
 
     let (away, there): (Vec<HostId>, Vec<HostId>) =
         all.iter().partition(|id| *id * 100 < all.len() * AWAY_PERCENT);
@@ -55,11 +55,10 @@ pub(super) async fn play(
         // It is refused, or holders keep what they have: the next look says whether that is so.
         let _ = world.user(*replayer)?.context().put_record(&report.record, None, None).await;
     }
-    world.check_all(Consistency::Quorum).await?;
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
     world.live(EQUAL_WITHIN).await;
 
     world.crash(&there).await;
     world.live(NOTICED).await;
-    found_within(world, minutes(1)).await.map(drop)
+    all_found(world).await
 }

@@ -10,6 +10,7 @@ mod away_a_week;
 mod churn;
 mod deleted_comes_back;
 mod deletes_in_partition;
+mod farewells;
 mod full_disks;
 mod join_thousand;
 mod load;
@@ -17,12 +18,14 @@ mod lookup_cost;
 mod missed;
 mod moves;
 mod notebook;
+mod one_way;
 mod partition_day;
 mod repair_refused_as_too_old;
 mod replay;
 mod republish_extends_life;
 mod republish_storm;
 mod restart_all;
+mod rivals;
 mod rolling_upgrade;
 mod siege;
 mod split;
@@ -42,15 +45,18 @@ pub use all_nodes_restart::AllNodesRestartAtOnce;
 pub use away_a_week::AwayAWeek;
 pub use deleted_comes_back::DeletedComesBack;
 pub use deletes_in_partition::DeletesInPartition;
+pub use farewells::Farewells;
 pub use full_disks::FullDisks;
 pub use join_thousand::JoinThousand;
 pub use lookup_cost::LookupCost;
+pub use one_way::OneWay;
 pub use partition_day::PartitionDay;
 pub use repair_refused_as_too_old::RepairRefusedAsTooOld;
 pub use replay::Replay;
 pub use republish_extends_life::RepublishExtendsLife;
 pub use republish_storm::RepublishStorm;
 pub use restart_all::RestartAll;
+pub use rivals::Rivals;
 pub use rolling_upgrade::RollingUpgrade;
 pub use split::Split;
 pub use stale_version_wins::StaleVersionWins;
@@ -88,9 +94,12 @@ pub const ALL: &[&dyn Scenario] = &[
     &RollingUpgrade,
     &AlarmOverNothing,
     &SteadyChurn,
+    &Farewells,
     &Split,
     &PartitionDay,
     &DeletesInPartition,
+    &OneWay,
+    &Rivals,
     &DeletedComesBack,
     &StaleVersionWins,
     &AwayAWeek,

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{Errand, Writers};
 use crate::checker::BrokenRule;
 use crate::dice::Dice;
+use crate::promise::worse;
 use crate::world::{Failure, HostId, World};
 
 /// Hosts that everybody asks first.
@@ -130,19 +131,28 @@ pub(super) async fn write_all(
     Ok(done)
 }
 
-/// Waits until everything that was acknowledged is found, unchanged and in its newest version: by
-/// quorum, and in the usual way, too. Says how long that took.
+/// Everything that was acknowledged is found at once, unchanged and in its newest version: by quorum,
+/// and in the usual way, too. For networks that nothing has disturbed, or that have had their time.
+pub(super) async fn all_found(world: &World) -> Result<(), Failure> {
+    let mut verdict = Ok(());
+    for consistency in [Consistency::Quorum, Consistency::Default] {
+        verdict = match world.check_all(consistency).await {
+            Err(Failure::Broken(rule)) => worse(verdict, Err(rule)),
+            other => other.map(|()| verdict)?,
+        };
+    }
+    Ok(verdict?)
+}
+
+/// Waits until [`all_found`] holds, where something has just happened to the network. Says how long
+/// that took.
 ///
 /// What is forged or outlives its end is never excused; what is not found, or found in an earlier
 /// version, is only after `limit`.
 pub(super) async fn found_within(world: &World, limit: Duration) -> Result<Duration, Failure> {
     let began = Instant::now();
     loop {
-        let verdict = match world.check_all(Consistency::Quorum).await {
-            Ok(()) => world.check_all(Consistency::Default).await,
-            broken => broken,
-        };
-        match verdict {
+        match all_found(world).await {
             Ok(()) => return Ok(began.elapsed()),
             Err(Failure::Broken(
                 BrokenRule::Lost { .. } | BrokenRule::Stale { .. } | BrokenRule::CameBack { .. },

@@ -86,7 +86,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         world.clock().jump(PART_MS.saturating_sub(lived_ms));
     }
     for load in &mut loads {
-        let tally = load.finish().await?;
+        let tally = load.finish(world).await?;
         world.note(tally.to_string());
     }
 

@@ -7,11 +7,13 @@
 
 use std::time::Duration;
 
+use dht_kad::lookup::Consistency;
 use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
 
 use super::Scenario;
-use super::moves::{everyone, found_within, gather, minutes, write_all};
+use super::load::read_all;
+use super::moves::{all_found, everyone, gather, minutes, write_all};
 use super::notebook::Notebook;
 use crate::view::Copies;
 use crate::world::{Failure, World};
@@ -65,13 +67,15 @@ async fn play(world: &mut World) -> Result<(), Failure> {
             world.start(newcomer, &told)?;
         }
         world.all_ready(FILLED_WITHIN).await?;
+        read_all(world, Consistency::Quorum).await?;
         world.converged(Copies::Nearly, FILLED_WITHIN).await?;
     }
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
 
     let lifetime_ms = Retention::Days365.lifetime_ms();
     world.clock().jump(lifetime_ms - OLD_MS - 2 * 3_600_000);
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
     world.clock().jump(2 * 3_600_000);
-    found_within(world, minutes(1)).await.map(drop)
+    world.check_each(&world.running()).await?;
+    all_found(world).await
 }

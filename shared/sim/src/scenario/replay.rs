@@ -10,7 +10,7 @@ use dht_kad::{RecordId, UnixMs};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 
-use super::moves::{everyone, fill, found_within, gather, minutes};
+use super::moves::{all_found, everyone, fill, gather, minutes};
 use super::{Scenario, Writers};
 use crate::dice::Dice;
 use crate::stranger::Stranger;
@@ -55,13 +55,13 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     for _ in 0..ROUNDS {
         fill(world, &mut writers, &mut dice, WRITES).await?;
     }
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
     world.converged(Copies::Nearly, minutes(30)).await?;
     let heard = world.network().overheard();
 
     let attacker = Stranger::arrive(world);
     ask_again(world, &attacker, &heard, &mut dice).await?;
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
     // Whoever was cut off could be told anything; so could one that has just lost its disk.
     let victim = dice.place(world.host_count());
     world.crash(&[victim]).await;
@@ -70,7 +70,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     ask_again(world, &attacker, &heard, &mut dice).await?;
     world.all_ready(minutes(5)).await?;
     world.converged(Copies::Nearly, minutes(30)).await?;
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
 
     for class in [Retention::Hours8, Retention::Days7] {
         world.clock().jump(class.lifetime_ms());

@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
+use dht_kad::lookup::Consistency;
 use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
 
 use super::churn::{Churn, Restless};
-use super::load::Load;
+use super::load::{Load, read_all};
 use super::moves::{everyone, found_within, gather, hours, minutes, unhurried, write_all};
 use super::notebook::Notebook;
 use super::{Scenario, Writers};
@@ -69,13 +70,15 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     let mut churn = Churn::new(world, RESTLESS);
     world.clock().jump(ASLEEP_MS);
     churn.live(world, &mut load, hours(2) - AROUND).await?;
+    read_all(world, Consistency::Quorum).await?;
     let mut around = Duration::ZERO;
     while around < 2 * AROUND {
         churn.live(world, &mut load, LOOK_EVERY).await?;
         around += LOOK_EVERY;
+        read_all(world, Consistency::Quorum).await?;
         world.check_each(&world.running()).await?;
     }
-    load.finish().await?;
+    load.finish(world).await?;
     churn.end(world)?;
     found_within(world, minutes(30)).await?;
     world.check_each(&world.running()).await

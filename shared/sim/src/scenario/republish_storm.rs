@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
-use super::moves::{everyone, fill, found_within, gather, minutes, start_at_once, unhurried};
+use super::moves::{all_found, everyone, fill, gather, minutes, start_at_once, unhurried};
 use super::strain::Strain;
 use super::{Scenario, Writers};
 use crate::world::{Failure, World};
@@ -65,9 +65,9 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     start_at_once(world, &all)?;
     let mut load = Load::new(world, writers, WRITE_EVERY, READS);
     strain.live(world, &mut load, WATCHED).await?;
-    let tally = load.finish().await?;
+    let tally = load.finish(world).await?;
     world.note(tally.to_string());
     world.note(strain.to_string());
     strain.at_most(REQUESTS_A_SECOND, BYTES_A_SECOND)?;
-    found_within(world, minutes(1)).await.map(drop)
+    all_found(world).await
 }

@@ -58,6 +58,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     world.check_all(Consistency::Default).await?;
     for class in [Retention::Hours8, Retention::Days7] {
         world.clock().jump(class.lifetime_ms());
+        world.check_each(&all).await?;
         world.check_all(Consistency::Quorum).await?;
     }
     Ok(())

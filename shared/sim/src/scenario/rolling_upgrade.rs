@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
-use super::moves::{everyone, fill, first, found_within, gather, minutes, unhurried};
+use super::moves::{all_found, everyone, fill, first, gather, minutes, unhurried};
 use super::{Scenario, Writers};
 use crate::transport::Purpose;
 use crate::view::Copies;
@@ -61,7 +61,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     gather(world).await?;
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, RECORDS).await?;
-    found_within(world, minutes(5)).await?;
+    all_found(world).await?;
     world.live(ALL_COMPARED).await;
     let before = copied_bytes(world);
 
@@ -73,12 +73,12 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         world.start(id, &first)?;
         load.live(world, BETWEEN).await?;
     }
-    let tally = load.finish().await?;
+    let tally = load.finish(world).await?;
     world.note(tally.to_string());
     if tally.refused > 0 {
         return Err(Failure::Expected(format!("puts failed while one node restarted: {tally}")));
     }
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
     world.converged(Copies::Nearly, WHOLE_WITHIN).await?;
 
     let copied = copied_bytes(world) - before;

@@ -32,8 +32,8 @@ impl Scenario for Split {
     }
 
     fn about(&self) -> &'static str {
-        "a tenth of the nodes is cut off, people write on both sides, and the cut heals: whatever \
-         either side acknowledged is found"
+        "a tenth of the nodes is cut off, people write on both sides right after it and on the larger \
+         one later, and the cut heals: whatever was acknowledged is found"
     }
 
     fn run<'a>(&'a self, world: &'a mut World) -> BoxFuture<'a, Result<(), Failure>> {

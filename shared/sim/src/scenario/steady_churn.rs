@@ -8,11 +8,12 @@
 
 use std::time::Duration;
 
+use dht_kad::lookup::Consistency;
 use dht_kad::routing::K;
 use futures_util::future::BoxFuture;
 
 use super::churn::{Churn, Restless};
-use super::load::Load;
+use super::load::{Load, read_all};
 use super::moves::{fill, found_within, gather, hours, minutes, unhurried};
 use super::strain::repair_bytes;
 use super::{Scenario, Writers};
@@ -72,13 +73,15 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     let mut held = Held::default();
     for _ in 0..HOURS {
         churn.live(world, &mut load, hours(1)).await?;
+        read_all(world, Consistency::Quorum).await?;
         held.note_hour(world)?;
     }
     let moves = churn.moves();
-    let tally = load.finish().await?;
+    let tally = load.finish(world).await?;
     let cost = repair_bytes(&world.network().sent_in_all());
     churn.end(world)?;
-    found_within(world, WHOLE_WITHIN).await?;
+    let took = found_within(world, WHOLE_WITHIN).await?;
+    world.note(format!("all found {} s after it was over", took.as_secs()));
     world.converged(Copies::Nearly, WHOLE_WITHIN).await?;
 
     world.note(format!("{moves} times a node came or went; {tally}"));

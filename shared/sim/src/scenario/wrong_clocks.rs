@@ -9,9 +9,7 @@ use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
-use super::moves::{
-    everyone, fill, found_within, gather, hours, minutes, start_at_once, unexpected,
-};
+use super::moves::{all_found, everyone, fill, gather, hours, minutes, start_at_once, unexpected};
 use super::{Scenario, Writers};
 use crate::view::Copies;
 use crate::world::{Failure, HostId, World};
@@ -44,7 +42,7 @@ impl Scenario for WrongClocks {
 
     fn about(&self) -> &'static str {
         "a fifth of the clocks jump by hours, days or a year, ahead or back, and are set right \
-         later: nothing is lost, and nobody shows what has ended"
+         later: nothing is lost, and nobody shows what has ended who has run since he knew the time"
     }
 
     fn nodes(&self) -> usize {
@@ -61,7 +59,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     gather(world).await?;
     let mut writers = Writers::new(world.seed());
     fill(world, &mut writers, &mut dice, RECORDS).await?;
-    found_within(world, minutes(1)).await?;
+    all_found(world).await?;
     // What lives for eight hours ends while the clocks are wrong.
     let to_the_end = Duration::from_millis(Retention::Hours8.lifetime_ms()).saturating_sub(FOR / 2);
     world.clock().jump(u64::try_from(to_the_end.as_millis()).map_err(|e| unexpected(&e))?);
@@ -70,7 +68,7 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     let mut load = Load::new(world, writers, WRITE_EVERY, 1);
     load.live(world, minutes(5)).await?;
     // Whose clock jumps in the middle of a put is told that it is wrong, as he should be.
-    load.finish().await?;
+    load.finish(world).await?;
 
     let all = everyone(world);
     let (wrong, right): (Vec<HostId>, Vec<HostId>) = all.iter().partition(|id| *id % WRONG == 1);
@@ -92,12 +90,12 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     }
     wrong.iter().for_each(|id| world.set_clock_error_ms(*id, 0));
     load.live_among(world, &right, minutes(5)).await?;
-    let tally = load.finish().await?;
+    let tally = load.finish(world).await?;
     world.note(tally.to_string());
 
     world.all_ready(hours(1)).await?;
     let took = world.converged(Copies::Nearly, EQUAL_WITHIN).await?;
     world.note(format!("equal {} s after the clocks were right", took.as_secs()));
     world.check_each(&all).await?;
-    found_within(world, minutes(1)).await.map(drop)
+    all_found(world).await
 }

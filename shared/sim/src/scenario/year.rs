@@ -15,7 +15,7 @@ use dht_kad::record::Retention;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::moves::{everyone, found_within, gather, hours, minutes, write_all};
+use super::moves::{all_found, everyone, gather, hours, minutes, write_all};
 use super::notebook::Notebook;
 use super::{Errand, Scenario};
 use crate::dice::Dice;
@@ -76,11 +76,12 @@ async fn play(world: &mut World) -> Result<(), Failure> {
         write_all(world, &mut dice, &running, errands).await?;
         machines(world, &mut dice, &mut away).await?;
         world.live(AWAKE).await;
-        found_within(world, SLOW).await?;
+        all_found(world).await?;
         let passed = began.elapsed().as_millis();
         let passed_ms = u64::try_from(passed).unwrap_or(STEP_MS);
         world.clock().jump(STEP_MS.saturating_sub(passed_ms));
-        found_within(world, SLOW).await?;
+        all_found(world).await?;
+        world.check_each(&world.running()).await?;
     }
     let replaced = everyone(world).len() - world.settings().nodes;
     world.note(format!("{replaced} machines were replaced"));
