@@ -117,6 +117,7 @@ STORY
   expect 0 'All promises were kept: 1 scenarios, 3 seeds each.' "${sim[@]}" --quick two
   expect 1 'kept    4  broken   1' env BROKEN=two.5 "${sim[@]}" 5
   expect 1 'broken with seeds 2 4' env BROKEN='one.2 one.4' "${sim[@]}" 5
+  expect 1 'two --seed 5 --loss 20' env BROKEN=two.5 "${sim[@]}" 5
   expect 1 'it is lost' env BROKEN=one.1 "${sim[@]}" 1 one
   expect 1 'it came twice' env BROKEN=correspondence.2 "${sim[@]}" 2 correspondence
   expect 2 'does not say which scenarios' env BROKEN=list "${sim[@]}"

@@ -5,6 +5,7 @@
 #   scripts/sim.sh --quick [SEEDS] [SCENARIO...] 3 seeds unless given, and no scenario larger than in the tests
 #   scripts/sim.sh --bin-dir DIR ...             uses the programs in DIR instead of building them
 #
+# With every fifth seed the network loses two packets of a hundred.
 # One of them, "correspondence", has a program of its own, since people who write letters need the client.
 # All cores are used. It prints a line for each scenario, and fails if any run broke its promise: the
 # first such run's own words are printed, and the command that plays it again.
@@ -14,6 +15,9 @@ export PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
 
 # Scenarios that are larger here than in the tests.
 declare -A NODES=([join-thousand]=1030)
+# With every so manieth seed so many packets of a thousand are lost.
+LOSSY_EVERY=5
+LOSS_PERMILLE=20
 
 fail() {
   printf 'sim: %s\n' "$1" >&2
@@ -70,8 +74,10 @@ now_ms() { printf '%d' $((${EPOCHREALTIME//[.,]/} / 1000)); }
 # The words that play one scenario with one seed.
 command_of() {
   local words="$program $1"
+  # Its network loses some packets always.
   if [[ $1 == correspondence ]]; then words=$bin_dir/dht-correspondence; fi
   printf '%s --seed %d' "$words" "$2"
+  if [[ $1 != correspondence && $(($2 % LOSSY_EVERY)) -eq 0 ]]; then printf -- ' --loss %d' "$LOSS_PERMILLE"; fi
   if [[ -n ${NODES[$1]:-} ]]; then printf -- ' --nodes %d' "${NODES[$1]}"; fi
 }
 
