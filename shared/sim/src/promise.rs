@@ -4,7 +4,7 @@ use std::future::ready;
 use std::time::Duration;
 
 use dht_kad::lookup::Consistency;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -112,28 +112,31 @@ impl World {
         }
     }
 
-    /// Asks each of these hosts, one by one, for every acknowledged record that lies on its disk, as
-    /// a stranger would, and checks what it shows: nothing forged, and nothing that has ended. What
-    /// it does not show is no fault of one node alone.
+    /// Asks each of these hosts for every acknowledged record that lies on its disk, as a stranger would,
+    /// and checks what it shows: nothing forged, and nothing that has ended. What it does not show is no
+    /// fault of one node alone.
     ///
     /// # Errors
     /// The first [`BrokenRule`], and [`Failure::Expected`] if a host does not answer.
     pub async fn check_each(&self, hosts: &[HostId]) -> Result<(), Failure> {
         let probe = Stranger::arrive(self);
-        for id in hosts {
-            for place in self.checker().places() {
-                let slot = place.id(self.network_name());
-                if self.view().held(*id, &slot).is_none() {
-                    continue;
-                }
-                let asked = self.view().now();
-                let Some(records) = probe.find(*id, &slot).await else {
-                    let silent = format!("host {id} does not show a stranger what it holds");
-                    return Err(Failure::Expected(silent));
-                };
-                for bytes in records {
-                    self.checker().shown_directly(&slot, &bytes, asked)?;
-                }
+        let checks: Vec<_> = hosts.iter().map(|id| self.check_one(&probe, *id)).collect();
+        stream::iter(checks).buffered(READERS).try_collect().await
+    }
+
+    async fn check_one(&self, probe: &Stranger, id: HostId) -> Result<(), Failure> {
+        for place in self.checker().places() {
+            let slot = place.id(self.network_name());
+            if self.view().held(id, &slot).is_none() {
+                continue;
+            }
+            let asked = self.view().now();
+            let Some(records) = probe.find(id, &slot).await else {
+                let silent = format!("host {id} does not show a stranger what it holds");
+                return Err(Failure::Expected(silent));
+            };
+            for bytes in records {
+                self.checker().shown_directly(&slot, &bytes, asked)?;
             }
         }
         Ok(())
