@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the Debian package dht-bootstrap: both programs, the units, the system user and an example.
+# Builds the Debian package dht-bootstrap: both programs, the units, the system user, an example, and what operators read.
 #
 #   deployment/build-deb.sh [--bin-dir DIR] [--out DIR]
 #
 #   --bin-dir DIR  takes the programs from DIR instead of building them
 #   --out DIR      writes the package to DIR (default: target/debian)
 #
-# dpkg-deb alone makes it: the package has ten files and four short scripts (deployment/debian), for which
+# dpkg-deb alone makes it: the package has a dozen files and four short scripts (deployment/debian), for which
 # another tool would be one more thing to install. It runs on the Debian it is built on, and newer ones. The same
 # programs give the same package, bit for bit.
 set -euo pipefail
@@ -61,7 +61,9 @@ for unit in "$root"/systemd/*.service "$root"/systemd/*.timer; do
 done
 install -D -m 644 "$root/systemd/dht-bootstrap.sysusers" "$tree/usr/lib/sysusers.d/dht-bootstrap.conf"
 install -D -m 644 "$root/deployment/dht-bootstrap.toml" "$doc/examples/dht-bootstrap.toml"
-install -m 644 "$root/docs/OPERATIONS.md" "$doc/"
+# Where the configuration, the network file and its list belong.
+install -d -m 755 "$tree/etc/dht-bootstrap"
+install -m 644 "$root"/docs/{OPERATIONS,PROTOCOL}.md "$root/deployment/prometheus/alerts.yml" "$root/deployment/grafana/dashboard.json" "$doc/"
 cat "$root/LICENSE-MIT" "$root/LICENSE-APACHE" >"$doc/copyright"
 chmod 644 "$doc/copyright"
 

@@ -6,7 +6,8 @@
 #   deployment/deploy.sh status [user@]host...      says what each host runs; fails unless all are ready
 #   deployment/deploy.sh uninstall [user@]host...   keeps data and configuration, unless --purge is given
 #
-#   --config FILE      the node's configuration; a host that has one keeps it unless this is given
+#   --config FILE      the node's configuration; a host that has one keeps it unless this is given. The network
+#                      file that it names, and the signed list of that, lie beside it and go with it
 #   --version REVISION builds this tag or commit instead of the checkout as it is
 #   --bin-dir DIR      takes dht-bootstrap and dht-client from DIR instead of building them
 #   --dry-run          says what would be done, and changes nothing
@@ -18,10 +19,13 @@
 # the first is changed. A node counts as deployed once it answers this machine over its own UDP port, says
 # that it is settled, and a value was put and read through it; else the host goes back to what it ran before,
 # and those after it are left alone. A running node is not restarted while another one of the list does not answer. A
-# second run with nothing new restarts nothing. What happens on a host is in deployment/on-host.sh.
+# second run with nothing new restarts nothing. What happens on a host is in deployment/on-host.sh, what goes with a
+# configuration in deployment/configuration.sh.
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 root=$(dirname "$here")
+# shellcheck source=deployment/configuration.sh
+source "$here/configuration.sh"
 export PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
 
 PROGRAMS=(dht-bootstrap dht-client)
@@ -34,8 +38,8 @@ PROGRAMS_FREE_MIN_KIB=$((400 * 1024))
 STATE_FREE_MIN_KIB=$((1024 * 1024))
 # A node that ended so often after it was started does not come up by waiting.
 RESTARTS_MAX=3
-# A node that was away for a restart has its copies again in seconds; a new one may take hours, and the
-# next host is not touched before.
+# A new node may take hours until it has its copies, and the next host is not touched before; one that was away for a
+# restart counts as whole at once.
 WHOLE_LIMIT_SECS=600
 CLIENT_LIMIT_SECS=20
 
@@ -139,18 +143,6 @@ stage() {
   version=$number-$(cd "$work/build" && sha256sum -- * | sha256sum | cut -c 1-12)
 }
 
-# Sets network and port from a configuration, which it thereby checks.
-read_config() {
-  local shape
-  shape=$("$bin_dir/dht-bootstrap" check-config --json --config "$1") ||
-    fail 'correct the configuration as the sentence above says, then run this again'
-  network=$(sed -n 's/.*"network":"\([^"]*\)".*/\1/p' <<<"$shape")
-  port=$(sed -n 's/.*"listen":\["[^"]*:\([0-9]*\)".*/\1/p' <<<"$shape")
-  [[ -n $network && -n $port ]] || fail "$bin_dir/dht-bootstrap does not say network and port of $1; build it anew"
-  [[ $shape == *'"data_dir":"/var/lib/dht-bootstrap"'* ]] ||
-    fail "$1 names another data_dir than /var/lib/dht-bootstrap, which is all that the service may write; remove the line"
-}
-
 # --- before anything is changed -----------------------------------------------------------------------
 
 check_host() {
@@ -162,7 +154,7 @@ check_host() {
     fail "$host: systemd ${fact[systemd]} is older than $SYSTEMD_MIN; upgrade to Debian 12 or newer"
   [[ ${fact[arch]} == $(uname -m) ]] ||
     fail "$host: a ${fact[arch]} machine does not run what a $(uname -m) machine builds; deploy from one like it"
-  [[ -z ${fact[package]:-} ]] || fail "$host: the Debian package is installed; upgrade with apt, or remove it first: apt remove dht-bootstrap"
+  [[ -z ${fact[package]:-} ]] || fail "$host: the Debian package is installed; upgrade with dpkg --install, or remove it first: dpkg --remove dht-bootstrap"
   off=$((fact[clock] - $(date +%s)))
   [[ ${off#-} -le $CLOCK_OFF_MAX_SECS ]] ||
     fail "$host: its clock differs by $off s from this machine's; set the wrong one: timedatectl set-ntp true"
@@ -181,16 +173,6 @@ peer_from_facts() {
   address=$(ssh_setting "$1" hostname)
   if [[ $address == *:* ]]; then address="[$address]"; fi
   printf '%s@%s:%s' "${fact[node]}" "$address" "$port"
-}
-
-# The configuration that a host is to have, in a file.
-config_for() {
-  if [[ -n $config ]]; then
-    cp "$config" "$work/config"
-  else
-    on_host "$1" config </dev/null >"$work/config" || fail "$1: its configuration cannot be read; run this again"
-  fi
-  read_config "$work/config"
 }
 
 note_peer() {
@@ -260,7 +242,8 @@ verify() {
   say "$host" 'a value was put and read through it'
 }
 
-# A node that was restarted lacks what was put meanwhile; the next one waits until it has it.
+# The next one waits until this node says that it is whole. One that was away for a moment says so at once; what was
+# put meanwhile comes by repair, and until then a quorum of the others has it: only one node at a time is down.
 await_whole() {
   local host=$1 deadline=$((SECONDS + WHOLE_LIMIT_SECS))
   until learn "$host" && [[ $(status_field whole) == true ]]; do
@@ -277,7 +260,8 @@ switch_host() {
   local host=$1 target=$2 before=${fact[current]:-}
   others_answer "$host"
   changing=$host
-  on_host "$host" switch "$target" <"$work/config" || go_back "$host" 'the switch itself failed, as said above'
+  tar --create --directory "$work/config" . | on_host "$host" switch "$target" ||
+    go_back "$host" 'the switch itself failed, as said above'
   if [[ $before == "$target" ]]; then
     say "$host" "restarted $target with the configuration given"
   else
@@ -301,8 +285,7 @@ go_back() {
     fail "$host was brought back to where nothing is installed; correct what is said above, then deploy again"
   fi
   # Network and port may be others than those of the configuration that failed.
-  on_host "$host" config </dev/null >"$work/config"
-  read_config "$work/config"
+  config_there "$host"
   if verify "$host" "$before"; then
     fail "$host was rolled back to $before, which is ready; the hosts after it are as they were"
   fi
@@ -314,7 +297,7 @@ deploy_host() {
   learn_or_fail "$host"
   config_for "$host"
   note_peer "$host"
-  wanted_config=$(sha256sum <"$work/config" | cut -d ' ' -f 1)
+  wanted_config=$(config_hash)
   if [[ $wanted_config == "${fact[config]:-}" ]]; then same_config=true; fi
   if [[ ${fact[current]} == "$version" && ${fact[running]:-} == "$version" && $same_config == true &&
     ${fact[placed]} == all && ${fact[enabled]} == enabled && -z ${fact[unfinished]:-} ]]; then
@@ -362,8 +345,11 @@ rollback() {
       fail "$host: its last deployment was interrupted; deploy again, which either completes or undoes it"
     fi
     [[ -n ${fact[previous]:-} ]] || fail "$host: nothing ran before ${fact[current]:-}; there is nothing to go back to"
-    on_host "$host" previous-config </dev/null >"$work/config"
-    read_config "$work/config"
+    rm -rf "$work/config"
+    mkdir "$work/config"
+    on_host "$host" previous-config </dev/null | tar --extract --no-same-owner --directory "$work/config" ||
+      fail "$host: the configuration that ran before cannot be read; deploy it with --config instead"
+    read_config
     if [[ $dry_run == true ]]; then
       say "$host" "would switch from ${fact[current]} back to ${fact[previous]}"
       continue

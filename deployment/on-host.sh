@@ -8,7 +8,9 @@
 #   /usr/lib/dht-bootstrap/undo/      what to go back to, from a switch until it is verified; so an
 #                                     interrupted deployment is undone by the next one that fails
 #   /usr/lib/dht-bootstrap/placed     the files outside of this directory: in /usr/bin, units, the system user
-#   /etc/dht-bootstrap/config.toml    and config.toml.previous, the configuration of `previous`
+#   /etc/dht-bootstrap/config.toml    the configuration; beside it the network file that it names, NAME.toml, and the
+#                                     signed list of that, NAME.registry. All else in this folder is the operator's
+#   /etc/dht-bootstrap/previous/      the same files of the configuration of `previous`
 set -euo pipefail
 
 SERVICE=dht-bootstrap
@@ -59,6 +61,27 @@ status_json() {
   fi
 }
 
+# The files of the configuration, as the current program understands it; another one is asked while there is none.
+config_files() {
+  local program=$LIB/current/dht-bootstrap file
+  if [[ ! -e $CONFIG ]]; then return; fi
+  printf '%s\n' "${CONFIG##*/}"
+  if [[ ! -x $program ]]; then program=$LIB/${1:-current}/dht-bootstrap; fi
+  file=$("$program" check-config --json --config "$CONFIG" 2>/dev/null |
+    sed -n 's/.*"network_file":"\([^"]*\)".*/\1/p') || true
+  if [[ -n $file && ${file%/*} == "$ETC" ]]; then
+    printf '%s\n' "${file##*/}"
+    if [[ -e ${file%.*}.registry ]]; then basename "${file%.*}.registry"; fi
+  fi
+}
+
+# Names the configuration by its content, as deploy.sh does.
+config_hash() {
+  local files
+  mapfile -t files < <(config_files | LC_ALL=C sort)
+  (cd "$ETC" && sha256sum -- "${files[@]}" | sha256sum | cut -d ' ' -f 1)
+}
+
 free_kib() {
   local place=$1
   until [[ -e $place ]]; do place=$(dirname "$place"); done
@@ -79,7 +102,7 @@ facts() {
   if dpkg-query --show --showformat='${db:Status-Status}' "$SERVICE" 2>/dev/null | grep -qx installed; then
     printf 'package=installed\n'
   fi
-  if [[ -e $CONFIG ]]; then printf 'config=%s\n' "$(sha256sum <"$CONFIG" | cut -d ' ' -f 1)"; fi
+  if [[ -e $CONFIG ]]; then printf 'config=%s\n' "$(config_hash)"; fi
   if [[ -d $LIB/undo ]]; then printf 'unfinished=yes\n'; fi
   printf 'versions=%s\n' "$(find "$LIB" -mindepth 2 -maxdepth 2 -name dht-bootstrap -not -path '*/receiving/*' -printf '%P ' 2>/dev/null | sed 's|/dht-bootstrap||g')"
   printf 'current=%s\n' "$(version_at current)"
@@ -163,13 +186,23 @@ displace() {
 remember() {
   if [[ -d $LIB/undo ]]; then return; fi
   rm -rf "$LIB/undo.next"
-  mkdir "$LIB/undo.next"
+  mkdir -p "$LIB"/undo.next/{config,absent}
   version_at current >"$LIB/undo.next/current"
   version_at previous >"$LIB/undo.next/previous"
-  for file in config.toml config.toml.previous; do
-    if [[ -e $ETC/$file ]]; then cp -p "$ETC/$file" "$LIB/undo.next/$file"; fi
-  done
+  if [[ -d $ETC/previous ]]; then cp -pr "$ETC/previous" "$LIB/undo.next/previous-config"; fi
   mv -T "$LIB/undo.next" "$LIB/undo"
+}
+
+# The same for one file of a configuration: that it was there, or that it was not.
+remember_file() {
+  local name=$1 undo=$LIB/undo
+  if [[ -e $undo/config/$name || -e $undo/absent/$name ]]; then return; fi
+  if [[ -e $ETC/$name ]]; then
+    cp -p "$ETC/$name" "$undo/next"
+    mv -T "$undo/next" "$undo/config/$name"
+  else
+    touch "$undo/absent/$name"
+  fi
 }
 
 restart() {
@@ -182,20 +215,59 @@ restart() {
   systemctl restart --no-block "$SERVICE"
 }
 
+# Takes a configuration from the input, as tar, into $ETC/next, and sets `new` and `old` to the files of it and of the
+# one that is here, with what a switch that was never verified brought or replaced.
+receive_config() {
+  rm -rf "$ETC/next"
+  mkdir -p "$ETC/next"
+  tar --extract --no-same-owner --directory "$ETC/next"
+  [[ -e $ETC/next/${CONFIG##*/} ]] || fail 'the configuration did not arrive; deploy again'
+  chmod 644 "$ETC"/next/*
+  mapfile -t new < <(find "$ETC/next" -type f -printf '%f\n')
+  mapfile -t old < <({
+    config_files "$1"
+    find "$LIB"/undo/{config,absent} -type f -printf '%f\n' 2>/dev/null
+  } | sort -u)
+}
+
+# Makes the configuration that is here the previous one. Files that the new one replaces belong to it in any case.
+keep_config() {
+  local name
+  rm -rf "$ETC/previous.next"
+  mkdir "$ETC/previous.next"
+  for name in "${old[@]}" "${new[@]}"; do
+    if [[ -e $ETC/$name ]]; then cp -p "$ETC/$name" "$ETC/previous.next/$name"; fi
+  done
+  rm -rf "$ETC/previous"
+  mv -T "$ETC/previous.next" "$ETC/previous"
+}
+
+# Brings in the new configuration. Until its config.toml is there, which comes last, the old one counts.
+place_config() {
+  local name
+  for name in "${new[@]}"; do
+    if [[ $name != "${CONFIG##*/}" ]]; then mv -T "$ETC/next/$name" "$ETC/$name"; fi
+  done
+  mv -T "$ETC/next/${CONFIG##*/}" "$CONFIG"
+  for name in "${old[@]}"; do
+    if [[ " ${new[*]} " != *" $name "* ]]; then rm -f "${ETC:?}/$name"; fi
+  done
+  rm -rf "$ETC/next"
+}
+
 # Runs another version, or the same with another configuration, which comes by the input.
 switch() {
-  local version=$1 before
+  local version=$1 before name old new
   [[ -d $LIB/$version ]] || fail "version $version is not here any more; deploy it"
-  mkdir -p "$ETC"
-  cat >"$CONFIG.next"
+  receive_config "$version"
   remember
+  for name in "${old[@]}" "${new[@]}"; do remember_file "$name"; done
   before=$(version_at current)
   if [[ -n $before ]]; then
     point previous "$before"
-    if [[ -e $CONFIG ]]; then cp -p "$CONFIG" "$CONFIG.previous"; fi
+    keep_config
   fi
-  chmod 644 "$CONFIG.next"
-  mv -T "$CONFIG.next" "$CONFIG"
+  place_config
   point current "$version"
   place
   restart
@@ -203,12 +275,11 @@ switch() {
 
 # Makes everything as it was before the switch, running included.
 undo() {
-  local link version file
+  local link version
+  rm -rf "$ETC/next"
   # A switch that failed before it changed anything.
   if [[ ! -d $LIB/undo ]]; then return; fi
-  for file in config.toml config.toml.previous; do
-    if [[ -e $LIB/undo/$file ]]; then cp -p "$LIB/undo/$file" "$ETC/$file"; else rm -f "$ETC/$file"; fi
-  done
+  undo_config
   for link in current previous; do
     version=$(<"$LIB/undo/$link")
     if [[ -n $version ]]; then
@@ -227,6 +298,14 @@ undo() {
     restart
   fi
   rm -rf "$LIB/undo"
+}
+
+undo_config() {
+  local name
+  while read -r name; do cp -p "$LIB/undo/config/$name" "$ETC/$name"; done < <(find "$LIB/undo/config" -type f -printf '%f\n')
+  while read -r name; do rm -f "${ETC:?}/$name"; done < <(find "$LIB/undo/absent" -type f -printf '%f\n')
+  rm -rf "$ETC/previous" "$ETC/previous.next"
+  if [[ -d $LIB/undo/previous-config ]]; then cp -pr "$LIB/undo/previous-config" "$ETC/previous"; fi
 }
 
 # The switch was verified: nothing is to be undone any more, and the oldest versions go.
@@ -261,7 +340,12 @@ uninstall() {
   fi
 }
 
-show_config() { if [[ -e $1 ]]; then cat "$1"; fi; }
+# Sends what may belong to the configuration, as tar: deploy.sh takes of it what does, also where no program is left to tell.
+send_config() {
+  local files
+  mapfile -t files < <(find "$ETC" -mindepth 1 -maxdepth 1 -xtype f \( -name '*.toml' -o -name '*.registry' \) -printf '%f\n')
+  tar --create --dereference --directory "$ETC" -- "${files[@]}"
+}
 
 main() {
   case ${1:-} in
@@ -271,8 +355,8 @@ main() {
     undo) undo ;;
     settle) settle ;;
     uninstall) uninstall "${2:-}" ;;
-    config) show_config "$CONFIG" ;;
-    previous-config) show_config "$CONFIG.previous" ;;
+    config) send_config ;;
+    previous-config) tar --create --directory "$ETC/previous" . ;;
     *) fail 'deploy.sh starts this; see deployment/deploy.sh --help' ;;
   esac
 }

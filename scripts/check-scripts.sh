@@ -337,7 +337,13 @@ case $1 in
   --version) echo 'dht-bootstrap 1.2.3' ;;
   check-config)
     grep -q network "$4" || { echo 'dht-bootstrap: network is missing; add it (error 80)' >&2; exit 80; }
-    echo '{"admin":"127.0.0.1:1","data_dir":"'"$(sed -n 's/^data_dir=//p' "$4")"'","listen":["[::]:9"],"network":"n"}'
+    file=$(sed -n 's/^network_file=//p' "$4")
+    if [[ -n $file ]]; then
+      if [[ $file != /* ]]; then file=${4%/*}/$file; fi
+      [[ -e $file ]] || { echo "dht-bootstrap: cannot read the network file $file (error 80)" >&2; exit 80; }
+    fi
+    (cd "${4%/*}" && echo * >"$SET")
+    echo '{"admin":"127.0.0.1:1","data_dir":"'"$(sed -n 's/^data_dir=//p' "$4")"'","listen":["[::]:9"],"network":"n","network_file":"'"$file"'"}'
     ;;
 esac
 NODE
@@ -363,7 +369,7 @@ SSH
   printf 'network\ndata_dir=/var/lib/dht-bootstrap\n' >"$work/deploying/config"
   printf 'nothing\n' >"$work/deploying/wrong"
   printf 'network\ndata_dir=/srv\n' >"$work/deploying/elsewhere"
-  local deploy=(env "PATH=$work/deploying:$PATH" deployment/deploy.sh --bin-dir "$work/deploying")
+  local deploy=(env "PATH=$work/deploying:$PATH" "SET=$work/set" deployment/deploy.sh --bin-dir "$work/deploying")
   local to_host=("${deploy[@]}" host --dry-run --config "$work/deploying/config") pair
   expect 0 'Nothing was changed' env HOST_IS=new "${to_host[@]}"
   for pair in 'away:cannot be asked' 'user:root is needed' 'late:clock differs' 'old:older than 252' \
@@ -374,6 +380,7 @@ SSH
   expect 1 'has no configuration yet' env HOST_IS=new "${deploy[@]}" host --dry-run
   expect 1 'network is missing' env HOST_IS=new "${deploy[@]}" host --dry-run --config "$work/deploying/wrong"
   expect 1 'another data_dir' env HOST_IS=new "${deploy[@]}" host --dry-run --config "$work/deploying/elsewhere"
+  check_deploy_network_file
   expect 1 'nothing was changed there' env HOST_IS=new "${deploy[@]}" host --config "$work/deploying/config"
   expect 1 'nothing ran before' env HOST_IS=well "${deploy[@]}" rollback host
   expect 1 'not installed' env HOST_IS=new "${deploy[@]}" status host
@@ -388,6 +395,29 @@ SSH
   expect 1 'deploy.sh starts this' bash deployment/on-host.sh
   expect 1 'there is no dht-bootstrap' deployment/build-deb.sh --bin-dir "$work/bare"
   expect 2 'usage:' deployment/build-deb.sh --bin-dir
+}
+
+# The network file that a configuration names goes with it, and nothing else that lies beside it.
+check_deploy_network_file() {
+  local dir=$work/deploying/set deploying
+  mkdir -p "$dir"
+  touch "$dir"/{example.toml,example.registry,example.key,other.toml,fleet.toml}
+  deploying=("${deploy[@]}" host --dry-run --config)
+  configured() { printf 'network\ndata_dir=/var/lib/dht-bootstrap\nnetwork_file=%s\n' "$1" >"$dir/node.toml"; }
+  configured example.toml
+  expect 0 'Nothing was changed' env HOST_IS=new "${deploying[@]}" "$dir/node.toml"
+  expect 0 'of config.toml example.registry example.toml alone' sed 's/^/of /; s/$/ alone/' "$work/set"
+  configured other.toml
+  expect 0 'Nothing was changed' env HOST_IS=new "${deploying[@]}" "$dir/node.toml"
+  expect 0 'of config.toml other.toml alone' sed 's/^/of /; s/$/ alone/' "$work/set"
+  configured gone.toml
+  expect 1 'cannot read the network file' env HOST_IS=new "${deploying[@]}" "$dir/node.toml"
+  configured "$dir/example.toml"
+  expect 1 'write its name alone: network_file = "example.toml"' env HOST_IS=new "${deploying[@]}" "$dir/node.toml"
+  configured ../set/example.toml
+  expect 1 'by its folder' env HOST_IS=new "${deploying[@]}" "$dir/node.toml"
+  configured fleet.toml
+  expect 1 'cannot be brought under this name' env HOST_IS=new "${deploying[@]}" "$dir/node.toml"
 }
 
 # What it takes to make machines is tried in the gate's own step; here, that it does not pass without.

@@ -411,6 +411,40 @@ case_rollback() {
   health_is 0 || fail 'the network is not well after the rollback'
 }
 
+# The network file that the configuration names goes with it, and the signed list of that; back again, they are gone.
+case_network_file() {
+  local folder=$cases_dir/network-file there=/etc/dht-bootstrap before process name
+  mkdir -p "$folder"
+  (cd "$folder" && "$bin_dir/dht-bootstrap" network new "$NETWORK" --registry >/dev/null)
+  "$bin_dir/dht-bootstrap" network sign --key "$folder/$NETWORK.key" --network-file "$folder/$NETWORK.toml" \
+    --node "$(peer 2)" >/dev/null
+  config "network_file = \"$NETWORK.toml\"" "$(everyone)" >"$folder/node.toml"
+  before=$(files_of 1)
+  machine_ssh 1 "echo 'an operator wrote this' >$there/fleet.toml"
+  config "network_file = \"$NETWORK.toml\"" 'listen = ["127.0.0.1:4400"]' 'solo = true' >"$folder/nobody.toml"
+  rolled_back 1 "$(version_on 1)" 'not ready after 15 s' m1 --config "$folder/nobody.toml" --bin-dir "$bin_dir" --wait 15
+  machine_ssh 1 "! ls $there/$NETWORK.* 2>/dev/null" || fail 'a deployment that failed left its network file'
+  deploy_with "$bin_dir" m1 --config "$folder/node.toml"
+  for name in toml registry; do
+    machine_ssh 1 cat "$there/$NETWORK.$name" | cmp --quiet - "$folder/$NETWORK.$name" ||
+      fail "$NETWORK.$name did not come along"
+  done
+  machine_ssh 1 "! test -e $there/$NETWORK.key" || fail 'the registry key went to a host'
+  [[ $(status_of 1 | tr -d ' \n') == *'"list":{"seq":'* ]] || fail 'the node does not know the signed list'
+  process=$(process_of 1)
+  deploy_with "$bin_dir" m1 --config "$folder/node.toml" | tee "$cases_dir/deploy"
+  grep -q 'nothing to change' "$cases_dir/deploy" || fail 'a second run changed something'
+  deploy_with "$bin_dir" m1 | tee "$cases_dir/deploy"
+  grep -q 'nothing to change' "$cases_dir/deploy" || fail 'a run without a configuration changed something'
+  [[ $(process_of 1) == "$process" ]] || fail 'a second run restarted the node'
+  deploy rollback m1 --bin-dir "$bin_dir"
+  machine_ssh 1 "grep -q operator $there/fleet.toml && rm $there/fleet.toml" || fail "the operator's own file is gone"
+  [[ $(files_of 1) == "$before" ]] || fail 'rollback did not bring back the configuration without a network file'
+  await "$AWAIT_LIMIT_SECS" 'health is 0' health_is 0
+}
+
+files_of() { machine_ssh "$1" 'cd /etc/dht-bootstrap && sha256sum -- *.*'; }
+
 # A deployment that was killed after the switch: the next one that fails goes back to what worked.
 case_interrupted_deployment() {
   local before pid

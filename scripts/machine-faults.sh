@@ -139,6 +139,7 @@ case_debian_package() {
   local number=$machines before=${node_of[$machines]} package
   deployment/build-deb.sh --bin-dir "$bin_dir" --out "$cases_dir" >/dev/null
   package=$(find "$cases_dir" -name 'dht-bootstrap_*.deb')
+  [[ $(dpkg-deb --contents "$package") == *' ./etc/dht-bootstrap/'* ]] || fail 'the package makes no folder for the configuration'
   put_values packaged
   deploy uninstall "m$number"
   scp -q -F "$machines_ssh_config" "$package" "m$number:/root/dht-bootstrap.deb"

@@ -27,8 +27,8 @@ LOG_TAIL_LINES=25
 
 QUICK_CASES=(found second_run confined values_survive_kill restart upgrade_that_exits uninstall)
 CASES=(found second_run confined values_survive_kill restart reboot upgrade_under_load upgrade_that_exits upgrade_that_hangs
-  configuration_nobody_reaches rollback interrupted_deployment cut_network blocked_port wedged full_disk move_to_new_machine
-  debian_package uninstall)
+  configuration_nobody_reaches rollback interrupted_deployment network_file cut_network blocked_port wedged full_disk
+  move_to_new_machine debian_package uninstall)
 
 quick=false
 keep=false

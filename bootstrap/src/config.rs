@@ -45,7 +45,8 @@ pub struct ConfigFile {
     /// networks never talk to each other, and a data directory belongs to one network for good.
     pub network: Option<String>,
     /// The file that defines the network: its name, seeds, names in the DNS, registry key; default none.
-    /// Its name stands in place of the default one, and has to be that of `network` if both are given.
+    /// Its name stands in place of the default one, and has to be that of `network` if both are given. A
+    /// name without a folder lies beside the configuration.
     pub network_file: Option<PathBuf>,
     /// The name server that is asked for hosts and TXT records, `ip:port`; default those that the system
     /// is configured with. For networks whose names only their own server knows.
@@ -241,7 +242,7 @@ impl Config {
         let data_dir = flags.data_dir.clone().or(file.data_dir);
         let listen = from.list(&flags.listen, file.listen, "listen")?;
         let admin_public = file.admin_public.unwrap_or(false);
-        let network_file = from.network_file(flags.network_file.clone().or(file.network_file))?;
+        let network_file = from.network_file(flags.network_file.as_ref(), file.network_file)?;
         Ok(Config {
             network: from.network(flags.network.as_ref(), file.network, network_file.as_ref())?,
             network_file,

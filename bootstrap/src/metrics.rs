@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use dht_context::membership::Stage;
 use dht_context::replication::ReplicationFigures;
 use dht_context::stats::{CountsSnapshot, Latencies};
 use dht_context::watch::WatchFigures;
@@ -18,13 +19,13 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::reading::Reading;
-use crate::status::NodeStatus;
+use crate::status::{NodeStatus, stage_name};
 
 /// What the text is, for whoever scrapes it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The stages of membership, as [`NodeStatus::stage`] names them.
-const STAGES: [&str; 3] = ["joining", "joined", "settled"];
+/// The stages of membership.
+const STAGES: [Stage; 4] = [Stage::Joining, Stage::CutOff, Stage::Joined, Stage::Settled];
 
 /// Writes a reading as text.
 ///
@@ -109,7 +110,7 @@ fn encode_state(families: &mut Families<'_>, status: &NodeStatus) -> fmt::Result
         "How far the node has come into the network: 1 for the stage that it is in",
         None,
         ["stage"],
-        STAGES.map(|stage| ([stage], u64::from(status.stage == stage))),
+        STAGES.map(stage_name).map(|stage| ([stage], u64::from(status.stage == stage))),
     )?;
     families.gauge(
         "dht_whole",

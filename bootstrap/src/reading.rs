@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::config::StoreSettings;
 use crate::node::VERSION;
 use crate::process;
-use crate::status::NodeStatus;
+use crate::status::{NodeStatus, stage_name};
 use crate::store::{DiskSpace, RocksStore};
 
 /// A node's state at a moment: what it says of itself, and what is too long for that.
@@ -107,7 +107,7 @@ impl NodeReader {
             network: context.network().to_string(),
             version: VERSION.to_owned(),
             mode: format!("{:?}", context.mode()).to_lowercase(),
-            stage: format!("{:?}", context.stage()).to_lowercase(),
+            stage: stage_name(context.stage()).to_owned(),
             ready: false,
             not_ready_because: None,
             whole: context.is_whole(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dht_context::membership::Stage;
 use dht_context::replication::ReplicationFigures;
 use dht_context::sources::{ListStatus, SourceStatus};
 use dht_context::stats::CountsSnapshot;
@@ -19,7 +20,7 @@ pub struct NodeStatus {
     pub version: String,
     /// `server` or `client`.
     pub mode: String,
-    /// `joining`, `joined` or `settled`.
+    /// `joining`, `cutoff`, `joined` or `settled`: see [`stage_name`].
     pub stage: String,
     /// Whether a put that comes now can succeed.
     pub ready: bool,
@@ -82,6 +83,17 @@ pub struct NodeStatus {
     pub watches: WatchFigures,
     /// Where it asks for peers, in that order, and what came of it.
     pub sources: Vec<SourceStatus>,
+}
+
+/// What a stage is called in [`NodeStatus::stage`] and in the metrics.
+#[must_use]
+pub const fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Joining => "joining",
+        Stage::CutOff => "cutoff",
+        Stage::Joined => "joined",
+        Stage::Settled => "settled",
+    }
 }
 
 impl fmt::Display for NodeStatus {

@@ -26,6 +26,7 @@ impl CheckConfig {
             let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
             let place = json!({
                 "network": config.network.to_string(),
+                "network_file": config.network_file.map(|(path, _)| path),
                 "data_dir": config.data_dir,
                 "listen": listen,
                 "admin": config.admin.to_string(),

@@ -41,12 +41,17 @@ impl Origin<'_> {
         text.parse().map_err(|error: T::Err| unusable(place, error.to_string()))
     }
 
-    /// What the network file says, if there is one.
+    /// What the network file says, if there is one: the flag's, or the one of the configuration, whose path
+    /// is told from the folder in which that lies.
     pub(super) fn network_file(
         &self,
-        path: Option<PathBuf>,
+        flag: Option<&PathBuf>,
+        field: Option<PathBuf>,
     ) -> Result<Option<(PathBuf, NetworkFile)>, ConfigError> {
-        let Some(path) = path else { return Ok(None) };
+        let folder = self.file.and_then(Path::parent).unwrap_or(Path::new(""));
+        let Some(path) = flag.cloned().or(field.map(|path| folder.join(path))) else {
+            return Ok(None);
+        };
         let file = NetworkFile::read(&path)?;
         Ok(Some((path, file)))
     }

@@ -126,6 +126,9 @@ fn a_network_file_gives_the_name_and_a_flag_stands_in_its_place() {
     let fields = ConfigFile { network_file: Some(field.clone()), ..ConfigFile::default() };
     let flags = RunFlags { network_file: Some(flag), ..RunFlags::default() };
     assert_eq!(Config::check(&flags, fields).unwrap().network.as_str(), "by-flag");
+    let beside = ConfigFile { network_file: Some("by-field".into()), ..ConfigFile::default() };
+    let flags = RunFlags { config: Some(folder.path().join("node.toml")), ..RunFlags::default() };
+    assert_eq!(Config::check(&flags, beside).unwrap().network_file.unwrap().0, field);
     let both = format!("network_file = {field:?}\nnetwork = \"by-field\"");
     assert!(file(&both).is_ok());
     let path = field.display().to_string();

@@ -8,7 +8,7 @@ use dht_kad::Refusal;
 use dht_kad::refusal::FullScope;
 use dht_tests::records::{draft, sign, signer};
 use dht_tests::strace::Meddling;
-use dht_tests::{NodeOptions, NodeProcess, Notified, WirePeer, eventually};
+use dht_tests::{NodeOptions, NodeProcess, Notified, WirePeer, admin, eventually};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -147,6 +147,8 @@ fn a_network_that_is_away_fails_readiness_and_nothing_else_and_its_return_mends_
         (status["ready"] == false).then(|| (status["stage"].clone(), status["table"].clone()))
     });
     assert_eq!(table, ("cutoff".into(), 2.into()), "long before its table has emptied");
+    let metrics = admin::get(cut.node.addr(), "/metrics").body;
+    assert!(metrics.contains("dht_stage{stage=\"cutoff\"} 1\n"), "{metrics}");
     assert!(cut.told.count(FED) > fed + 3, "it was fed meanwhile");
     cut.told.await_line("STATUS=not ready: none of the servers that it knows answers");
     for node in others.nodes() {
