@@ -9,6 +9,7 @@
 )]
 
 mod answers;
+mod damaged;
 mod holders;
 mod hostile;
 mod leaving;
