@@ -372,11 +372,18 @@ impl Server {
                 Holding::Wanted
             });
         }
-        if !wanted.is_empty() && !self.replication.want(asker, wanted) {
+        if !wanted.is_empty() && !self.want(asker, wanted) {
             let wants = holdings.iter_mut().filter(|holding| **holding == Holding::Wanted);
             wants.for_each(|holding| *holding = Holding::Declined);
         }
         Ok(Reconciled::Holdings(holdings))
+    }
+
+    /// Takes note of what is to be fetched from an asker; false if there is no room for it.
+    fn want(&self, asker: NodeId, wanted: Vec<Wanted>) -> bool {
+        let known = self.registry.in_table(&asker);
+        let has_room = known || self.replication.state().wants.has_room_for_stranger(&wanted);
+        has_room && self.replication.want(asker, wanted)
     }
 
     /// The version that a slot holds, as a reader would find it.

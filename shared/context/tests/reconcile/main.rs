@@ -14,5 +14,6 @@ mod holders;
 mod hostile;
 mod leaving;
 mod rounds;
+mod strangers;
 mod tampered;
 mod wire;
