@@ -354,7 +354,15 @@ impl Server {
             if holdings.len() % TURN_PARTS == TURN_PARTS - 1 {
                 tokio::task::yield_now().await;
             }
-            let held = self.held(&offer.id()).await?;
+            let held = match self.held(&offer.id()).await {
+                // What is damaged here is not held, and nothing can take its place; all else that was
+                // offered is not to suffer for it.
+                Err(Refusal::Internal) => {
+                    holdings.push(Holding::Declined);
+                    continue;
+                }
+                held => held?,
+            };
             holdings.push(if held.is_some_and(|held| held >= offer.version()) {
                 Holding::Held
             } else if !writable || offer.keep_until <= now || !neighbourhood.may_take(&offer.key) {
@@ -364,18 +372,28 @@ impl Server {
                 Holding::Wanted
             });
         }
-        if !wanted.is_empty() && !self.replication.want(asker, wanted) {
+        if !wanted.is_empty() && !self.want(asker, wanted) {
             let wants = holdings.iter_mut().filter(|holding| **holding == Holding::Wanted);
             wants.for_each(|holding| *holding = Holding::Declined);
         }
         Ok(Reconciled::Holdings(holdings))
     }
 
+    /// Takes note of what is to be fetched from an asker; false if there is no room for it.
+    fn want(&self, asker: NodeId, wanted: Vec<Wanted>) -> bool {
+        let known = self.registry.in_table(&asker);
+        let has_room = known || self.replication.state().wants.has_room_for_stranger(&wanted);
+        has_room && self.replication.want(asker, wanted)
+    }
+
     /// The version that a slot holds, as a reader would find it.
+    ///
+    /// # Errors
+    /// `Internal` if the slot's row is damaged; what else the store refuses.
     pub(crate) async fn held(&self, id: &RecordId) -> Result<Option<Precedence>, Refusal> {
         let Some(head) = self.shown(id, true).await? else { return Ok(None) };
-        let head = ValidRecord::from_own_store(head, &self.network)?;
-        Ok(Some(head.precedence()))
+        let head = ValidRecord::from_own_store(head, &self.network);
+        head.map(|head| Some(head.precedence())).map_err(|_| Refusal::Internal)
     }
 
     async fn shown(&self, id: &RecordId, heads_only: bool) -> Result<Option<Bytes>, Refusal> {

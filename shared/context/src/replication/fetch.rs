@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,9 @@ const TURN_RECORDS: usize = 16;
 /// So many records for which there is no room, and the rest is not fetched now: a full store still
 /// hears of deletes, and does not fetch in vain for ever.
 const WITHOUT_ROOM_MAX: u64 = 2_048;
+/// So many records of one fetch may meet a damaged row here, some blocks of the disk; with more it is the
+/// store that fails, and nothing more is fetched.
+const DAMAGED_MAX: u64 = 64;
 /// The most versions remembered as unwanted, at some 30 bytes each.
 const UNWANTED_MAX: usize = 65_536;
 /// So long a version is not fetched again that exceeded a quota: many rounds; then room may have come back.
@@ -58,8 +61,11 @@ pub(crate) struct FetchReport {
     /// How many came and are not wanted: something newer is here, they have ended or not begun, or
     /// they exceed a quota.
     pub(crate) useless: u64,
-    /// How many did not come because the holder does not have them any more.
+    /// How many cannot be had, however often they are asked for: the holder does not have them any
+    /// more, or the row here whose place they would take is damaged.
     pub(crate) gone: u64,
+    /// How many of these came, and the row here is damaged.
+    pub(crate) damaged: u64,
     /// How many came for which this node has no room, or which exceed a quota.
     pub(crate) without_room: u64,
     /// How many false records came.
@@ -78,7 +84,11 @@ pub(crate) struct FetchReport {
 /// - What exceeded a quota: for [`NO_ROOM_FOR_MS`].
 /// - What was made in the future: until it may have been made.
 #[derive(Debug, Default)]
-pub(crate) struct Unwanted(Mutex<BTreeMap<u64, UnixMs>>);
+pub(crate) struct Unwanted {
+    versions: Mutex<BTreeMap<u64, UnixMs>>,
+    /// The operator was told of a damaged row, for which a version is wanted and cannot be taken.
+    told_of_damage: AtomicBool,
+}
 
 impl Unwanted {
     /// Whether this version is not wanted now.
@@ -102,7 +112,7 @@ impl Unwanted {
     }
 
     fn versions(&self) -> MutexGuard<'_, BTreeMap<u64, UnixMs>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -212,7 +222,13 @@ impl Inner {
                 }
                 continue;
             }
-            let held = self.server.held(record.id()).await.map_err(RoundError::Store)?;
+            let held = match self.server.held(record.id()).await {
+                Err(Refusal::Internal) => {
+                    self.note_damaged(record, report).map_err(RoundError::Store)?;
+                    continue;
+                }
+                held => held.map_err(RoundError::Store)?,
+            };
             match held {
                 Some(held) if held == record.precedence() => report.stored += 1,
                 Some(held) if held > record.precedence() => {
@@ -260,7 +276,35 @@ impl Inner {
                 }
                 report.useless += 1;
             }
+            Refusal::Internal => return self.note_damaged(record, report),
             refusal => return Err(refusal),
+        }
+        Ok(())
+    }
+
+    /// Leaves out a record whose row here is damaged, so that nothing can take its place.
+    ///
+    /// It counts as lacking, and as one that nobody can give: the round comes to its end, its figures go
+    /// on saying that something lacks here, each later round tries again, and all else is taken. The
+    /// node is whole without it, as it would not be for as long as the row lies there, up to a year; and
+    /// nobody is misled: who asks for that slot is refused, and told neither that nothing is there nor
+    /// what was there before.
+    ///
+    /// # Errors
+    /// The refusal, if it is the store that fails and not a row.
+    fn note_damaged(&self, record: &ValidRecord, report: &mut FetchReport) -> Result<(), Refusal> {
+        if report.damaged >= DAMAGED_MAX {
+            return Err(Refusal::Internal);
+        }
+        report.damaged += 1;
+        report.gone += 1;
+        if !self.replication.unwanted.told_of_damage.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                key = %record.id().key,
+                "a row of this node's database is damaged, and what other holders have of it cannot be \
+                 stored: readers are refused it here; stop the node, check the disk, and restore the \
+                 data directory from a backup or move it away to start empty: the neighbours fill it again"
+            );
         }
         Ok(())
     }

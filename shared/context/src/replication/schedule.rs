@@ -10,7 +10,8 @@
 //!
 //! Of the kinds of things that are due each has its turn, so that none waits for another to run
 //! dry; within each kind the same holds for neighbours ([`Turns`](super::turns::Turns)) and holders
-//! ([`Wants`](super::wants::Wants)).
+//! ([`Wants`](super::wants::Wants)). Anybody may offer, and make it last: after what was offered has been
+//! fetched, all else that is due goes first for as long as that took.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,6 @@ use dht_kad::admission::Path;
 use dht_kad::message::NodeInfo;
 use tokio::time::Instant;
 
-use super::fetch::TURN_LONGEST;
 use super::figures::count;
 use super::offers::Offering;
 use super::progress::Progress;
@@ -34,6 +34,10 @@ const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// The first wait before what no quorum has is offered again: time to fetch it. It doubles up to the
 /// time between rounds.
 const OFFER_AGAIN: Duration = Duration::from_secs(1);
+/// The longest that a page of what was offered may take, whoever offered it: anybody may, and whoever
+/// then answers a fetch enters the table where there is room. A page of usual records takes a second;
+/// what does not come in time is offered again.
+const OFFERED_LONGEST: Duration = Duration::from_secs(5);
 
 /// How often a node that is not whole yet looks around: it is of little use until it is.
 const HURRY: Duration = Duration::from_millis(20);
@@ -50,16 +54,58 @@ enum Kind {
 
 const KINDS: [Kind; 5] = [Kind::Fetch, Kind::Round, Kind::Offer, Kind::Salted, Kind::Save];
 
+/// When each of [`KINDS`] is due, if ever.
+type Due = [Option<Instant>; KINDS.len()];
+
+/// Which kind's turn it is.
+#[derive(Debug, Default)]
+struct KindTurns {
+    /// The place in [`KINDS`] after the kind that had its turn last.
+    next: usize,
+    /// For how long all else that is due goes before [`Kind::Fetch`].
+    fetch_waits: Duration,
+}
+
 /// What the schedule remembers from one thing to the next.
 struct Course {
-    /// The place in [`KINDS`] after the kind that had its turn last.
-    next_kind: usize,
+    kinds: KindTurns,
     offering: Option<Offering>,
     offer_due: Instant,
     offer_retries: u32,
     salted: SaltedWalk,
     salted_due: Instant,
     save_due: Instant,
+}
+
+impl KindTurns {
+    /// Whose turn it is among the kinds that are due; or when the first one will be.
+    fn next(&mut self, due: Due, now: Instant) -> Result<Kind, Option<Instant>> {
+        let mut first: Option<Instant> = None;
+        let mut fetch_at = None;
+        for step in 0..KINDS.len() {
+            let place = (self.next + step) % KINDS.len();
+            let kind = KINDS.get(place).copied();
+            let (Some(kind), Some(Some(due))) = (kind, due.get(place).copied()) else { continue };
+            if due > now {
+                first = Some(first.map_or(due, |first| first.min(due)));
+            } else if kind == Kind::Fetch && !self.fetch_waits.is_zero() {
+                fetch_at = Some(place);
+            } else {
+                self.next = place + 1;
+                return Ok(kind);
+            }
+        }
+        // Nobody else is kept waiting.
+        let place = fetch_at.ok_or(first)?;
+        self.next = place + 1;
+        Ok(Kind::Fetch)
+    }
+
+    /// A kind's turn took so long.
+    fn took(&mut self, kind: Kind, time: Duration) {
+        self.fetch_waits =
+            if kind == Kind::Fetch { time } else { self.fetch_waits.saturating_sub(time) };
+    }
 }
 
 impl Inner {
@@ -92,7 +138,7 @@ impl Inner {
         self.await_settled().await;
         let now = Instant::now();
         let mut course = Course {
-            next_kind: 0,
+            kinds: KindTurns::default(),
             offering: None,
             offer_due: now + self.chance.jittered(self.config.timing.repair_soon),
             offer_retries: 0,
@@ -110,7 +156,9 @@ impl Inner {
             }
             match self.next_kind(&mut course) {
                 Ok(kind) => {
+                    let started = Instant::now();
                     self.do_next(kind, &mut course).await;
+                    course.kinds.took(kind, started.elapsed());
                     // Some of it asks nobody and awaits nothing.
                     tokio::task::yield_now().await;
                 }
@@ -151,18 +199,8 @@ impl Inner {
         if std::mem::take(&mut self.replication.state().range_changed) {
             course.salted.begin_anew();
         }
-        let mut first = course.save_due;
-        for step in 0..KINDS.len() {
-            let place = (course.next_kind + step) % KINDS.len();
-            let Some(kind) = KINDS.get(place).copied() else { continue };
-            let Some(due) = self.due(kind, course, now) else { continue };
-            if due <= now {
-                course.next_kind = place + 1;
-                return Ok(kind);
-            }
-            first = first.min(due);
-        }
-        Err(first)
+        let due = KINDS.map(|kind| self.due(kind, course, now));
+        course.kinds.next(due, now).map_err(|first| first.unwrap_or(course.save_due))
     }
 
     fn due(&self, kind: Kind, course: &Course, now: Instant) -> Option<Instant> {
@@ -219,11 +257,11 @@ impl Inner {
 
     /// Fetches a page of what the holder whose turn it is has offered.
     async fn fetch_wanted(self: &Arc<Self>) {
-        let taken = self.replication.state().wants.take();
-        let Some((holder, wanted)) = taken else { return };
-        let peer = self.peer(holder);
-        let report =
-            self.fetch_from(&peer, wanted, Path::Offered, Instant::now() + TURN_LONGEST).await;
+        let in_table = |holder: &NodeId| self.registry.in_table(holder);
+        let turn = self.replication.state().wants.take(in_table);
+        let Some((holder, wanted)) = turn else { return };
+        let (peer, until) = (self.peer(holder), Instant::now() + OFFERED_LONGEST);
+        let report = self.fetch_from(&peer, wanted, Path::Offered, until).await;
         if matches!(report.stopped, Some(RoundError::Ask(_) | RoundError::WrongAnswer(_))) {
             // Or its silence, a page of it at a time, would take the turns of others.
             self.replication.state().wants.forget(&holder);
@@ -279,5 +317,49 @@ impl Inner {
     /// A server, and where it can be reached as far as is known: an open connection needs no address.
     pub(super) fn peer(&self, id: NodeId) -> NodeInfo {
         self.registry.info(&id).unwrap_or(NodeInfo { id, addrs: Vec::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// These are due now, the others in a second.
+    fn due(kinds: &[Kind], now: Instant) -> Due {
+        KINDS.map(|kind| Some(if kinds.contains(&kind) { now } else { now + SECOND }))
+    }
+
+    #[test]
+    fn each_kind_that_is_due_has_its_turn() {
+        let (mut kinds, now) = (KindTurns::default(), Instant::now());
+        let turns: Vec<_> = (0..6).map(|_| kinds.next(due(&KINDS, now), now)).collect();
+        let mut expected = KINDS.map(Ok).to_vec();
+        expected.push(Ok(Kind::Fetch));
+        assert_eq!(turns, expected);
+        assert_eq!(kinds.next(due(&[], now), now), Err(Some(now + SECOND)));
+        assert_eq!(kinds.next([None; KINDS.len()], now), Err(None));
+    }
+
+    #[test]
+    fn what_is_due_goes_before_offers_for_as_long_as_those_took() {
+        let (mut kinds, now) = (KindTurns::default(), Instant::now());
+        let mut fetched = 0;
+        for _ in 0..71 {
+            let kind = kinds.next(due(&[Kind::Fetch, Kind::Round], now), now).unwrap();
+            kinds.took(kind, if kind == Kind::Fetch { 60 * SECOND } else { SECOND });
+            fetched += u32::from(kind == Kind::Fetch);
+        }
+        assert_eq!(fetched, 2, "one, then sixty rounds, and another one");
+    }
+
+    #[test]
+    fn where_nothing_else_is_due_what_was_offered_does_not_wait() {
+        let (mut kinds, now) = (KindTurns::default(), Instant::now());
+        for _ in 0..3 {
+            assert_eq!(kinds.next(due(&[Kind::Fetch], now), now), Ok(Kind::Fetch));
+            kinds.took(Kind::Fetch, 60 * SECOND);
+        }
     }
 }

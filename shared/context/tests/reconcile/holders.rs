@@ -10,7 +10,7 @@ use dht_context::resolver::SystemResolver;
 use dht_context::store::{MemoryStore, PageQuery, RecordStore, Submission};
 use dht_context::transport::Transport;
 use dht_context::verify::{InlineSigner, InlineVerifier};
-use dht_context::{ContextConfig, DhtContext, Foundations};
+use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::admission::{Limits, Path};
 use dht_kad::message::{Mode, NodeInfo};
 use dht_kad::record::{Kind, RecordDraft, Retention, Space};
@@ -30,6 +30,25 @@ pub(crate) fn network() -> NetworkName {
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(600);
     tokio::time::timeout(limit, future).await.expect("it should have come within ten minutes")
+}
+
+/// Repair that is in a hurry.
+pub(crate) const HURRIED: Timing = Timing {
+    repair_wait: Duration::from_millis(50),
+    repair_every: Duration::from_secs(1),
+    repair_soon: Duration::from_millis(50),
+    ..Timing::DEFAULT
+};
+
+/// Waits until something holds: there is nobody who could say when.
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        while !holds() {
+            looks.tick().await;
+        }
+    })
+    .await;
 }
 
 /// A server that keeps its records in memory.
@@ -62,13 +81,44 @@ impl Holder {
         limits: Limits,
         wrap: impl FnOnce(MemoryStore) -> Arc<dyn RecordStore>,
     ) -> Self {
+        let config = ContextConfig::new(network(), Mode::Server, Vec::new());
+        Self::start_as(wire, number, ContextConfig { solo: true, ..config }, limits, wrap)
+    }
+
+    /// A holder that repairs as often as `timing` says, and joins the others of the wire through another
+    /// one, if it is given one.
+    pub(crate) fn start_repairing(
+        wire: &Arc<Wire>,
+        number: u8,
+        through: Option<&Holder>,
+        timing: Timing,
+        wrap: impl FnOnce(MemoryStore) -> Arc<dyn RecordStore>,
+    ) -> Self {
+        let named = |it: &Holder| PeerAddress {
+            id: Some(it.info.id),
+            ..PeerAddress::from(it.info.addrs[0])
+        };
+        let config = ContextConfig {
+            solo: through.is_none(),
+            timing,
+            ..ContextConfig::new(network(), Mode::Server, through.map(named).into_iter().collect())
+        };
+        Self::start_as(wire, number, config, Limits::default_for(1 << 30), wrap)
+    }
+
+    fn start_as(
+        wire: &Arc<Wire>,
+        number: u8,
+        config: ContextConfig,
+        limits: Limits,
+        wrap: impl FnOnce(MemoryStore) -> Arc<dyn RecordStore>,
+    ) -> Self {
         let key = NodeKey::from_seed([number; 32]);
         let transport = wire.bind(key.id());
         let info = NodeInfo { id: key.id(), addrs: transport.local_addrs() };
         let clock = Arc::new(ManualClock::new(START));
         let kept = MemoryStore::new(network(), clock.clone(), limits);
         let store = wrap(kept);
-        let config = ContextConfig::new(network(), Mode::Server, Vec::new());
         let foundations = Foundations {
             transport,
             store: store.clone(),
@@ -78,8 +128,7 @@ impl Holder {
             resolver: Arc::new(SystemResolver),
             seed: [number; 32],
         };
-        let context =
-            DhtContext::start(ContextConfig { solo: true, ..config }, foundations).unwrap();
+        let context = DhtContext::start(config, foundations).unwrap();
         Holder { context, store, clock, info }
     }
 

@@ -9,9 +9,11 @@
 )]
 
 mod answers;
+mod damaged;
 mod holders;
 mod hostile;
 mod leaving;
 mod rounds;
+mod strangers;
 mod tampered;
 mod wire;

@@ -1,16 +1,17 @@
 //! A store that lies or dawdles when a test says so.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use dht_context::registry::SavedPeer;
 use dht_context::store::{
     CommitObserver, Fetch, MemoryStore, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
-use dht_kad::Refusal;
 use dht_kad::message::Stored;
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
+use dht_kad::{RecordId, Refusal};
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
@@ -20,13 +21,15 @@ pub(crate) struct Tampering {
     pub(crate) forget: AtomicBool,
     /// Closed: items are shown at once. Else each look at items takes one permit.
     pub(crate) looks: Semaphore,
+    /// The slots whose rows cannot be read, nor replaced; their items are shown all the same.
+    pub(crate) damaged: Mutex<BTreeSet<RecordId>>,
 }
 
 impl Default for Tampering {
     fn default() -> Self {
         let looks = Semaphore::new(0);
         looks.close();
-        Tampering { forget: AtomicBool::new(false), looks }
+        Tampering { forget: AtomicBool::new(false), looks, damaged: Mutex::default() }
     }
 }
 
@@ -49,14 +52,40 @@ impl TamperedStore {
     }
 }
 
+impl TamperedStore {
+    /// Takes all but what belongs into damaged rows.
+    fn submit_undamaged(
+        &self,
+        batch: Vec<Submission>,
+    ) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>> {
+        let (kept, tampering) = (self.kept.clone(), self.tampering.clone());
+        Box::pin(async move {
+            let mut results = Vec::new();
+            for submission in batch {
+                let id = *submission.record.id();
+                if tampering.damaged.lock().unwrap().contains(&id) {
+                    results.push(Err(Refusal::Internal));
+                } else {
+                    results.extend(kept.submit(vec![submission]).await);
+                }
+            }
+            results
+        })
+    }
+}
+
 impl RecordStore for TamperedStore {
     fn find(&self, query: PageQuery) -> Fetch<Result<Page, Refusal>> {
+        let damaged = self.tampering.damaged.lock().unwrap();
+        if damaged.iter().any(|id| id.key == query.key) {
+            return Fetch::Ready(Err(Refusal::Internal));
+        }
         self.kept.find(query)
     }
 
     fn submit(&self, batch: Vec<Submission>) -> BoxFuture<'static, Vec<Result<Stored, Refusal>>> {
         if !self.tampering.forget.load(Ordering::Relaxed) {
-            return self.kept.submit(batch);
+            return self.submit_undamaged(batch);
         }
         let stored =
             |submission: &Submission| Ok(Stored { expires_at: submission.record.expires_at() });
