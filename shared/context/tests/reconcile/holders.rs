@@ -10,7 +10,7 @@ use dht_context::resolver::SystemResolver;
 use dht_context::store::{MemoryStore, PageQuery, RecordStore, Submission};
 use dht_context::transport::Transport;
 use dht_context::verify::{InlineSigner, InlineVerifier};
-use dht_context::{ContextConfig, DhtContext, Foundations};
+use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress, Timing};
 use dht_kad::admission::{Limits, Path};
 use dht_kad::message::{Mode, NodeInfo};
 use dht_kad::record::{Kind, RecordDraft, Retention, Space};
@@ -62,13 +62,36 @@ impl Holder {
         limits: Limits,
         wrap: impl FnOnce(MemoryStore) -> Arc<dyn RecordStore>,
     ) -> Self {
+        let config = ContextConfig::new(network(), Mode::Server, Vec::new());
+        Self::start_configured(wire, number, ContextConfig { solo: true, ..config }, limits, wrap)
+    }
+
+    /// A holder with an empty store that joins a network.
+    pub(crate) fn start_among(
+        wire: &Arc<Wire>,
+        number: u8,
+        bootstrap: Vec<PeerAddress>,
+        timing: Timing,
+    ) -> Self {
+        let config = ContextConfig::new(network(), Mode::Server, bootstrap);
+        let limits = Limits::default_for(1 << 30);
+        let config = ContextConfig { timing, ..config };
+        Self::start_configured(wire, number, config, limits, |store| Arc::new(store))
+    }
+
+    fn start_configured(
+        wire: &Arc<Wire>,
+        number: u8,
+        config: ContextConfig,
+        limits: Limits,
+        wrap: impl FnOnce(MemoryStore) -> Arc<dyn RecordStore>,
+    ) -> Self {
         let key = NodeKey::from_seed([number; 32]);
         let transport = wire.bind(key.id());
         let info = NodeInfo { id: key.id(), addrs: transport.local_addrs() };
         let clock = Arc::new(ManualClock::new(START));
         let kept = MemoryStore::new(network(), clock.clone(), limits);
         let store = wrap(kept);
-        let config = ContextConfig::new(network(), Mode::Server, Vec::new());
         let foundations = Foundations {
             transport,
             store: store.clone(),
@@ -78,8 +101,7 @@ impl Holder {
             resolver: Arc::new(SystemResolver),
             seed: [number; 32],
         };
-        let context =
-            DhtContext::start(ContextConfig { solo: true, ..config }, foundations).unwrap();
+        let context = DhtContext::start(config, foundations).unwrap();
         Holder { context, store, clock, info }
     }
 

@@ -9,9 +9,11 @@
 )]
 
 mod answers;
+mod crowd;
 mod holders;
 mod hostile;
 mod leaving;
 mod rounds;
+mod salted;
 mod tampered;
 mod wire;
