@@ -197,11 +197,13 @@ impl Inner {
     ) -> LeaveReport {
         let leaving = self.replication.begin_leaving();
         let (mut report, mut moved_at) = (LeaveReport::default(), Instant::now());
+        let mut passes = 0;
         loop {
             let everywhere = vec![Prefix::all()];
             let cut = Cut::at(self.clock.now());
             let walk = PartWalk::new(&*self.store, &cut, everywhere, None, OFFER_MAX);
-            let mut pass = Offering::new(walk, Goal::Others);
+            let mut pass = Offering::new(walk, Goal::Others, passes);
+            passes += 1;
             while self.offer_next(&mut pass).await {
                 tokio::task::yield_now().await;
             }

@@ -236,7 +236,7 @@ impl Inner {
     async fn offer_some(self: &Arc<Self>, course: &mut Course) {
         let mut offering = match course.offering.take() {
             Some(offering) => offering,
-            None => self.begin_offering(),
+            None => self.begin_offering(course.offer_retries),
         };
         if self.offer_next(&mut offering).await {
             course.offering = Some(offering);

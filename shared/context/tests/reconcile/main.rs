@@ -13,6 +13,7 @@ mod crowd;
 mod holders;
 mod hostile;
 mod leaving;
+mod offers;
 mod rounds;
 mod salted;
 mod tampered;
