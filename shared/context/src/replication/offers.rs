@@ -40,6 +40,7 @@ const COMING_PASSES: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Offering {
     walk: PartWalk,
+    began: Instant,
     aim: Aim,
     confirmed: u64,
     unconfirmed: u64,
@@ -85,7 +86,7 @@ impl Offering {
     /// A pass that takes this walk, after so many in a row that left something unconfirmed.
     pub(super) fn new(walk: PartWalk, goal: Goal, passes_before: u32) -> Self {
         let aim = Aim { goal, coming_counts: passes_before < COMING_PASSES };
-        Offering { walk, aim, confirmed: 0, unconfirmed: 0 }
+        Offering { walk, began: Instant::now(), aim, confirmed: 0, unconfirmed: 0 }
     }
 
     /// How many items a quorum has said to hold.
@@ -118,6 +119,10 @@ impl Inner {
         let closest = offering.aim.goal == Goal::Closest;
         for _ in 0..PASSED_MAX {
             let Some((part, print)) = offering.walk.next(&*self.store).await else {
+                if closest && offering.unconfirmed == 0 {
+                    let prefixes = offering.walk.prefixes().to_vec();
+                    self.replication.state().recent.note_offered(offering.began, prefixes);
+                }
                 return false;
             };
             if closest && self.replication.state().progress.is_offered(&part, &print) {

@@ -76,6 +76,11 @@ impl PartWalk {
         left
     }
 
+    /// Under which prefixes it goes.
+    pub(crate) fn prefixes(&self) -> &[Prefix] {
+        &self.prefixes
+    }
+
     /// Visits the parts of a group that are left, in order, until a visit ends it.
     fn visit_group<B>(
         &self,

@@ -206,7 +206,7 @@ impl Inner {
             Ok(report) => {
                 count(&self.replication.figures.rounds_ok);
                 tracing::debug!(peer = %id, ?report, "a round has ended");
-                self.replication.note_round(&id, &report, started, &self.chance);
+                self.replication.note_round(&id, range, &report, started, &self.chance);
                 self.consider_whole();
             }
             Err(error) => {
