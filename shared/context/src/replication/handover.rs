@@ -92,15 +92,19 @@ impl Replication {
         Leaving(self)
     }
 
-    /// What publishers put here of which no round has shown that a quorum of the others holds it.
+    /// What publishers put here of which nothing has shown that a quorum of the others holds it.
     fn pending(&self) -> Vec<Pending> {
         let state = self.state();
         let mut pending = Vec::new();
         for accepted in state.recent.versions() {
+            if state.recent.proofs().is_offered(&accepted) {
+                continue;
+            }
             let others = accepted.others(&state.neighbourhood);
             let quorum = quorum_of(others.len());
             let all = others.len();
-            let lacks = |id: &NodeId| !accepted.is_held_by(id, &state.turns);
+            let lacks =
+                |id: &NodeId| !state.recent.proofs().is_held_by(&accepted, id, &state.turns);
             let targets: BTreeSet<NodeId> = others.into_iter().filter(lacks).collect();
             let needed = quorum.saturating_sub(all - targets.len());
             if all > 0 && needed > 0 {
@@ -197,11 +201,13 @@ impl Inner {
     ) -> LeaveReport {
         let leaving = self.replication.begin_leaving();
         let (mut report, mut moved_at) = (LeaveReport::default(), Instant::now());
+        let mut passes = 0;
         loop {
             let everywhere = vec![Prefix::all()];
             let cut = Cut::at(self.clock.now());
             let walk = PartWalk::new(&*self.store, &cut, everywhere, None, OFFER_MAX);
-            let mut pass = Offering::new(walk, Goal::Others);
+            let mut pass = Offering::new(walk, Goal::Others, passes);
+            passes += 1;
             while self.offer_next(&mut pass).await {
                 tokio::task::yield_now().await;
             }

@@ -54,7 +54,7 @@ mod whole;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dht_kad::message::reconcile::Wanted;
-use dht_kad::reconcile::Neighbourhood;
+use dht_kad::reconcile::{Neighbourhood, Prefix};
 use dht_kad::routing::K;
 use dht_kad::{Key, NodeId, ValidRecord};
 use tokio::sync::Notify;
@@ -232,12 +232,22 @@ impl Replication {
         ReplicationFigures { under_replicated, ..figures }
     }
 
-    /// A round that began at `started` has ended.
-    fn note_round(&self, id: &NodeId, report: &RoundReport, started: Instant, chance: &Chance) {
+    /// A round over this range that began at `started` has ended.
+    fn note_round(
+        &self,
+        id: &NodeId,
+        range: &[Prefix],
+        report: &RoundReport,
+        started: Instant,
+        chance: &Chance,
+    ) {
         let mut state = self.state();
         state.turns.done(id, report, started, chance);
         let State { recent, turns, neighbourhood, .. } = &mut *state;
-        recent.forget_oldest(|accepted| accepted.is_held_by_quorum(neighbourhood, turns));
+        if turns.has_all(id) == Some(started) {
+            recent.note_compared(*id, range, turns);
+        }
+        recent.forget_held(neighbourhood, turns);
     }
 
     /// Whether a look at the table would show nothing new: it has not changed since the last one, and

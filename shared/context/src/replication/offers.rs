@@ -31,12 +31,17 @@ const REGIONS_MAX: usize = 1_024;
 const LIST_FROM: usize = 4;
 /// The most parts that are passed over at once because they are done: others get their turn then.
 const PASSED_MAX: usize = 32;
+/// In so many passes, one soon after another, what a server fetches counts as held, so that no more copies
+/// leave here than it takes. What it does not hold after that it may never hold, as it is full, or lies:
+/// then others are asked as well.
+const COMING_PASSES: u32 = 3;
 
 /// A pass over what is to be offered.
 #[derive(Debug)]
 pub(crate) struct Offering {
     walk: PartWalk,
-    goal: Goal,
+    began: Instant,
+    aim: Aim,
     confirmed: u64,
     unconfirmed: u64,
 }
@@ -69,10 +74,19 @@ pub(super) enum Goal {
     Others,
 }
 
+/// What a pass is for.
+#[derive(Clone, Copy, Debug)]
+struct Aim {
+    goal: Goal,
+    /// Whether what a server fetches now counts as held by it, as far as whom to ask goes.
+    coming_counts: bool,
+}
+
 impl Offering {
-    /// A pass that takes this walk.
-    pub(super) fn new(walk: PartWalk, goal: Goal) -> Self {
-        Offering { walk, goal, confirmed: 0, unconfirmed: 0 }
+    /// A pass that takes this walk, after so many in a row that left something unconfirmed.
+    pub(super) fn new(walk: PartWalk, goal: Goal, passes_before: u32) -> Self {
+        let aim = Aim { goal, coming_counts: passes_before < COMING_PASSES };
+        Offering { walk, began: Instant::now(), aim, confirmed: 0, unconfirmed: 0 }
     }
 
     /// How many items a quorum has said to hold.
@@ -87,28 +101,35 @@ impl Offering {
 }
 
 impl Inner {
-    /// A pass over all that lies outside of what belongs here.
-    pub(super) fn begin_offering(&self) -> Offering {
+    /// A pass over all that lies outside of what belongs here, after so many in a row that left
+    /// something unconfirmed.
+    pub(super) fn begin_offering(&self, passes_before: u32) -> Offering {
         let outside = self.replication.neighbourhood().outside();
         let covered = |part: &Part| outside.iter().any(|prefix| prefix.covers(&part.prefix));
         let cut = Cut::at(self.clock.now());
         let keep = |part: &Part| cut.takes(&part.group) && covered(part);
         self.replication.state().progress.retain_offered(keep);
-        Offering::new(PartWalk::new(&*self.store, &cut, outside, None, OFFER_MAX), Goal::Closest)
+        let walk = PartWalk::new(&*self.store, &cut, outside, None, OFFER_MAX);
+        Offering::new(walk, Goal::Closest, passes_before)
     }
 
     /// Offers the next part that is not done. False when there is none.
     pub(super) async fn offer_next(self: &Arc<Self>, offering: &mut Offering) -> bool {
+        // Who leaves does not count itself, as it may have when something was remembered.
+        let closest = offering.aim.goal == Goal::Closest;
         for _ in 0..PASSED_MAX {
-            let next = offering.walk.next(&*self.store).await;
-            let Some((part, print)) = next else { return false };
-            // Who leaves does not count itself, as it may have when this was remembered.
-            let closest = offering.goal == Goal::Closest;
+            let Some((part, print)) = offering.walk.next(&*self.store).await else {
+                if closest && offering.unconfirmed == 0 {
+                    let prefixes = offering.walk.prefixes().to_vec();
+                    self.replication.state().recent.note_offered(offering.began, prefixes);
+                }
+                return false;
+            };
             if closest && self.replication.state().progress.is_offered(&part, &print) {
                 offering.confirmed += print.count;
                 continue;
             }
-            let unconfirmed = self.offer_part(&part, offering.goal).await;
+            let unconfirmed = self.offer_part(&part, offering.aim).await;
             offering.unconfirmed += unconfirmed;
             offering.confirmed += print.count.saturating_sub(unconfirmed);
             if unconfirmed == 0 && closest {
@@ -120,27 +141,27 @@ impl Inner {
     }
 
     /// Offers all items of a part; says how many of them no quorum holds yet.
-    async fn offer_part(self: &Arc<Self>, part: &Part, goal: Goal) -> u64 {
+    async fn offer_part(self: &Arc<Self>, part: &Part, aim: Aim) -> u64 {
         let mut unconfirmed = 0;
         let mut after: Option<RowKey> = None;
         loop {
             let items = self.store.items(part.clone(), after, OFFER_MAX).wait().await;
             let Ok(items) = items else { return unconfirmed + 1 };
             after = items.last().map(|item| item.row);
-            unconfirmed += self.offer_items(part, &items, goal).await;
+            unconfirmed += self.offer_items(part, &items, aim).await;
             if items.len() < OFFER_MAX {
                 return unconfirmed;
             }
         }
     }
 
-    async fn offer_items(self: &Arc<Self>, part: &Part, items: &[Item], goal: Goal) -> u64 {
+    async fn offer_items(self: &Arc<Self>, part: &Part, items: &[Item], aim: Aim) -> u64 {
         let depth = self.replication.neighbourhood().resolution();
         let mut unconfirmed = 0;
         for near in items.chunk_by(|a, b| Prefix::of(&a.row, depth) == Prefix::of(&b.row, depth)) {
             let Some(first) = near.first() else { continue };
-            let targets = self.belongs_to(Prefix::of(&first.row, depth), goal).await;
-            unconfirmed += self.offer_to_quorum(part, near, &targets).await;
+            let targets = self.belongs_to(Prefix::of(&first.row, depth), aim.goal).await;
+            unconfirmed += self.offer_to_quorum(part, near, &targets, aim.coming_counts).await;
         }
         unconfirmed
     }
@@ -169,7 +190,7 @@ impl Inner {
     }
 
     /// Offers items of a part to as many of these servers, closest first, as it takes for a quorum to
-    /// hold each or to fetch it now. Says how many no quorum holds yet.
+    /// hold each, or to fetch it now if that counts. Says how many no quorum holds yet.
     ///
     /// What a server lists of the part needs no offer: a name costs 9 bytes in a list, and some 120 in
     /// an offer.
@@ -178,6 +199,7 @@ impl Inner {
         part: &Part,
         items: &[Item],
         targets: &[NodeInfo],
+        coming_counts: bool,
     ) -> u64 {
         let own = self.registry.own();
         let need = quorum_of(targets.len());
@@ -207,7 +229,7 @@ impl Inner {
             let Ok(holdings) = self.offer_to(node, offers).await else { continue };
             for ((_, held, coming), holding) in open.iter_mut().zip(holdings) {
                 *held += usize::from(holding == Holding::Held);
-                *coming += usize::from(holding == Holding::Wanted);
+                *coming += usize::from(coming_counts && holding == Holding::Wanted);
             }
         }
         let lacking = copies.iter().filter(|(_, held, _)| *held < need).count();

@@ -2,6 +2,7 @@
 //! small enough to be looked at whole.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use dht_kad::reconcile::{Cut, Fingerprint, Fingerprints, Group, Part, Prefix, RowKey};
 
@@ -41,13 +42,10 @@ impl PartWalk {
     /// others get their turn: some hundreds of prefixes are looked up in each of some hundreds of groups.
     pub(crate) async fn next(&mut self, store: &dyn RecordStore) -> Option<(Part, Fingerprint)> {
         while let Some(group) = self.groups.front().copied() {
-            let after = self.after.as_ref().filter(|part| part.group == group);
-            let after = after.map(|part| *part.prefix.rows().end());
             let mut found = None;
             store.fingerprints(&mut |all| {
-                let parts = self.prefixes.iter().map(|p| Part { group, prefix: p.clone() });
-                let mut found_in = parts.map(|part| self.first_in(all, part, after.as_ref()));
-                found = found_in.find_map(|found| found);
+                let first = |part, print| ControlFlow::Break((part, print));
+                found = self.visit_group(all, group, first).break_value();
             });
             match found {
                 Some((part, print)) => {
@@ -61,29 +59,68 @@ impl PartWalk {
         None
     }
 
-    /// The first part within this one, after a place, that is small enough.
-    fn first_in(
+    /// How many parts are left, as far as is known now: a group at a time as well.
+    pub(crate) async fn left(&self, store: &dyn RecordStore) -> u32 {
+        let mut left: u32 = 0;
+        for group in &self.groups {
+            store.fingerprints(&mut |all| {
+                let count = |_, _| {
+                    left = left.saturating_add(1);
+                    ControlFlow::<()>::Continue(())
+                };
+                // Nothing ends it early.
+                let _ = self.visit_group(all, *group, count);
+            });
+            tokio::task::yield_now().await;
+        }
+        left
+    }
+
+    /// Under which prefixes it goes.
+    pub(crate) fn prefixes(&self) -> &[Prefix] {
+        &self.prefixes
+    }
+
+    /// Visits the parts of a group that are left, in order, until a visit ends it.
+    fn visit_group<B>(
+        &self,
+        all: &Fingerprints,
+        group: Group,
+        mut visit: impl FnMut(Part, Fingerprint) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let after = self.after.as_ref().filter(|part| part.group == group);
+        let after = after.map(|part| *part.prefix.rows().end());
+        self.prefixes.iter().try_for_each(|prefix| {
+            let part = Part { group, prefix: prefix.clone() };
+            self.visit(all, part, after.as_ref(), &mut visit)
+        })
+    }
+
+    /// Visits the parts within this one, after a place, that are small enough.
+    fn visit<B>(
         &self,
         all: &Fingerprints,
         part: Part,
         after: Option<&RowKey>,
-    ) -> Option<(Part, Fingerprint)> {
+        visit: &mut impl FnMut(Part, Fingerprint) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         let rows = part.prefix.rows();
         if after.is_some_and(|after| rows.end() <= after) {
-            return None;
+            return ControlFlow::Continue(());
         }
-        let print = all.part(&part).filter(|print| !print.is_empty())?;
+        let Some(print) = all.part(&part).filter(|print| !print.is_empty()) else {
+            return ControlFlow::Continue(());
+        };
         let is_begun = after.is_some_and(|after| rows.start() <= after);
         if print.count <= self.items_max && !is_begun {
-            return Some((part, print));
+            return visit(part, print);
         }
         match all.children(&part) {
-            None => Some((part, print)),
-            Some(below) => {
-                let child = |half| Part { group: part.group, prefix: below.at.child(half) };
-                let mut halves = below.children.iter();
-                halves.find_map(|(half, _)| self.first_in(all, child(*half), after))
-            }
+            None => visit(part, print),
+            Some(below) => below.children.iter().try_for_each(|(half, _)| {
+                let child = Part { group: part.group, prefix: below.at.child(*half) };
+                self.visit(all, child, after, visit)
+            }),
         }
     }
 }
@@ -165,5 +202,16 @@ mod tests {
         assert_eq!(second_half, all[all.len() / 2 + 1..]);
         let (last, _) = all.last().unwrap();
         assert_eq!(rest(&mut walk(Some(last.clone())), &store).await, []);
+    }
+
+    #[tokio::test]
+    async fn the_parts_that_are_left_are_counted_in_every_group_and_under_every_prefix() {
+        let (store, cut) = (store(3_000).await, Cut::at(NOW));
+        let prefixes: Vec<Prefix> = (0..16).map(|half| Prefix::all().child(half)).collect();
+        let mut walk = PartWalk::new(&store, &cut, prefixes, None, 4_096);
+        for expected in (0..=3 * 16).rev() {
+            assert_eq!(walk.left(&store).await, expected);
+            assert_eq!(walk.next(&store).await.is_some(), expected > 0);
+        }
     }
 }

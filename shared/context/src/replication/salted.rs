@@ -5,6 +5,10 @@
 //! part, all that a node holds is compared once a day with one neighbour by the sum of digests
 //! hashed under a salt made that moment. Where that differs the items are compared one by one,
 //! whatever the plain fingerprints say.
+//!
+//! A walk goes over the groups that are there when it begins, and the next one begins when its day is
+//! over. Between two parts it waits for as long as the parts that are left need to fill the time that is
+//! left; they are counted anew in each group, as records come and go meanwhile.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +18,7 @@ use dht_kad::NodeId;
 use dht_kad::admission::Path;
 use dht_kad::message::reconcile::{SHORTS_MAX, Salted, Wanted};
 use dht_kad::message::{NodeInfo, Reconcile, Reconciled};
-use dht_kad::reconcile::{Cut, Item, Neighbourhood, Part, Prefix, salted};
+use dht_kad::reconcile::{Cut, Group, Item, Neighbourhood, Part, Prefix, salted};
 use rand_core::Rng;
 use tokio::time::Instant;
 
@@ -23,8 +27,10 @@ use super::figures::count;
 use super::part_walk::PartWalk;
 use crate::context::Inner;
 use crate::requests::AskError;
+use crate::store::RecordStore;
 
-/// The shortest time between two parts, however many there are.
+/// The shortest time between two parts, however many there are: 864,000 fit a day. There are 150,000 at most,
+/// 256 prefixes in some 600 groups, as long as few have more than [`SHORTS_MAX`] items.
 const WAIT_LEAST: Duration = Duration::from_millis(100);
 
 /// A walk over all parts, as far as it has come since the start; what it had come to before is in
@@ -35,7 +41,65 @@ pub(super) struct SaltedWalk(Option<UnderWay>);
 #[derive(Debug)]
 struct UnderWay {
     walk: PartWalk,
-    wait: Duration,
+    /// The group in which it is.
+    group: Option<Group>,
+    spread: Spread,
+}
+
+/// How a walk is spread over its time.
+#[derive(Debug)]
+struct Spread {
+    /// The time of a whole walk.
+    every: Duration,
+    /// How many parts a whole walk has.
+    parts: u32,
+    left: u32,
+    /// When none should be left.
+    until: Instant,
+}
+
+impl UnderWay {
+    /// A part was compared; says how long to wait until the next one.
+    async fn wait_after(&mut self, part: &Part, store: &dyn RecordStore) -> Duration {
+        self.spread.done_one();
+        if self.group != Some(part.group) || self.spread.left == 0 {
+            self.group = Some(part.group);
+            self.spread.note_left(self.walk.left(store).await);
+        }
+        self.spread.wait(Instant::now())
+    }
+}
+
+impl Spread {
+    /// A walk of so many parts, of which so many are left.
+    fn new(every: Duration, parts: u32, left: u32, now: Instant) -> Self {
+        let parts = parts.max(left);
+        // With nothing to compare, a day is a day.
+        let rest = every.checked_div(parts).map_or(every, |even| even * left);
+        Spread { every, parts, left, until: now + rest }
+    }
+
+    fn done_one(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+
+    /// So many are left, whatever was thought before.
+    fn note_left(&mut self, left: u32) {
+        self.left = left;
+        self.parts = self.parts.max(left);
+    }
+
+    /// How long to wait until the next part: so that all that are left fit the time that is left, but no
+    /// less than half of what a part has of a whole walk. What was held up is not made up for in a rush.
+    fn wait(&self, now: Instant) -> Duration {
+        let even = self.every / self.parts.max(1);
+        self.rest(now).checked_div(self.left).unwrap_or_default().max(even / 2).max(WAIT_LEAST)
+    }
+
+    /// How long it is until the end of the walk's time.
+    fn rest(&self, now: Instant) -> Duration {
+        self.until.saturating_duration_since(now)
+    }
 }
 
 impl SaltedWalk {
@@ -52,21 +116,21 @@ impl Inner {
             Some(under_way) => under_way,
             None => self.begin_salted().await,
         };
-        let wait = under_way.wait;
         let Some((part, _)) = under_way.walk.next(&*self.store).await else {
             let mut state = self.replication.state();
             state.progress.note_salted(None);
             // Once a day what was handed on is offered again: all who had it may be gone since.
             state.progress.retain_offered(|_| false);
-            return wait;
+            return under_way.spread.rest(Instant::now()).max(WAIT_LEAST);
         };
-        salted.0 = Some(under_way);
         if let Some(peer) = self.sharer_of(&part)
             && let Err(error) = self.compare_part_salted(&peer, &part).await
         {
             tracing::debug!(peer = %peer.id, %error, "a salted comparison came to no end");
         }
+        let wait = under_way.wait_after(&part, &*self.store).await;
         self.replication.state().progress.note_salted(Some(part));
+        salted.0 = Some(under_way);
         wait
     }
 
@@ -78,13 +142,13 @@ impl Inner {
         for prefix in neighbourhood.range() {
             self.shared_within(&neighbourhood, prefix.clone(), &mut range);
         }
-        let groups = self.server.groups_within(&cut, &range).await.unwrap_or_default();
-        let small = u64::try_from(SHORTS_MAX / 4).unwrap_or(u64::MAX);
-        let parts: u64 = groups.iter().map(|(_, print)| 1 + print.count / small).sum();
-        let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
-        let wait = (self.config.timing.salted_every / parts).max(WAIT_LEAST);
         let after = self.replication.state().progress.salted_after().cloned();
-        UnderWay { walk: PartWalk::new(&*self.store, &cut, range, after, SHORTS_MAX), wait }
+        let walk = |after| PartWalk::new(&*self.store, &cut, range.clone(), after, SHORTS_MAX);
+        let parts = walk(None).left(&*self.store).await;
+        let walk = walk(after);
+        let left = walk.left(&*self.store).await;
+        let every = self.config.timing.salted_every;
+        UnderWay { walk, group: None, spread: Spread::new(every, parts, left, Instant::now()) }
     }
 
     /// Adds the largest parts under a prefix that some neighbour shares whole.

@@ -244,7 +244,7 @@ impl Inner {
             Ok(report) => {
                 count(&self.replication.figures.rounds_ok);
                 tracing::debug!(peer = %id, ?report, "a round has ended");
-                self.replication.note_round(&id, &report, started, &self.chance);
+                self.replication.note_round(&id, range, &report, started, &self.chance);
                 self.consider_whole();
             }
             Err(error) => {
@@ -274,7 +274,7 @@ impl Inner {
     async fn offer_some(self: &Arc<Self>, course: &mut Course) {
         let mut offering = match course.offering.take() {
             Some(offering) => offering,
-            None => self.begin_offering(),
+            None => self.begin_offering(course.offer_retries),
         };
         if self.offer_next(&mut offering).await {
             course.offering = Some(offering);

@@ -106,6 +106,19 @@ impl Holder {
         Self::start_as(wire, number, config, Limits::default_for(1 << 30), wrap)
     }
 
+    /// A holder with an empty store that joins a network.
+    pub(crate) fn start_among(
+        wire: &Arc<Wire>,
+        number: u8,
+        bootstrap: Vec<PeerAddress>,
+        timing: Timing,
+    ) -> Self {
+        let config = ContextConfig::new(network(), Mode::Server, bootstrap);
+        let limits = Limits::default_for(1 << 30);
+        let config = ContextConfig { timing, ..config };
+        Self::start_as(wire, number, config, limits, |store| Arc::new(store))
+    }
+
     fn start_as(
         wire: &Arc<Wire>,
         number: u8,

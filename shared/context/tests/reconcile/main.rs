@@ -9,11 +9,14 @@
 )]
 
 mod answers;
+mod crowd;
 mod damaged;
 mod holders;
 mod hostile;
 mod leaving;
+mod offers;
 mod rounds;
+mod salted;
 mod strangers;
 mod tampered;
 mod wire;
