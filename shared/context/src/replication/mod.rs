@@ -119,6 +119,8 @@ pub struct RoundReport {
     pub lacked: u64,
     /// Of those, how many this node holds now.
     pub fetched: u64,
+    /// Of those, how many this node cannot take, as its rows for them are damaged.
+    pub damaged: u64,
     /// Versions that this node holds and the neighbour did not, as far as the comparison saw.
     pub lacked_there: u64,
     /// Bytes that were asked and answered to find what differs.

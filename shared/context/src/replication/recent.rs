@@ -168,6 +168,7 @@ mod tests {
         complete: true,
         lacked: 0,
         fetched: 0,
+        damaged: 0,
         lacked_there: 0,
         compare_bytes: 0,
         fetch_bytes: 0,

@@ -267,6 +267,7 @@ impl Round<'_> {
         let wanted = std::mem::take(&mut self.wanted);
         let fetched = self.inner.fetch_from(self.peer, wanted, Path::Repair, self.until).await;
         self.report.fetched += fetched.stored;
+        self.report.damaged += fetched.damaged;
         self.report.lacked = self.report.lacked.saturating_sub(fetched.useless);
         self.report.fetch_bytes += fetched.bytes;
         // What the neighbour has no more, because its publisher was quicker, is nobody's to fetch.

@@ -6,8 +6,8 @@
 //! its rounds with this node ┘
 //! ```
 //!
-//! What a round leaves missing *here* is missing; what it has fetched is not, nor what the neighbour
-//! lists and does not have. What it shows to be missing *there* may not
+//! What a round leaves missing *here* is missing, also where only a damaged row is in its place; what it has
+//! fetched is not, nor what the neighbour lists and does not have. What it shows to be missing *there* may not
 //! belong there at all: who holds a record is reckoned from the servers that one knows, and a full
 //! bucket of the table leaves some out, so that two nodes may draw a border at different places for
 //! good. Which of them is right cannot be known here. But a neighbour that lacks what it thinks its own
@@ -117,7 +117,7 @@ impl Shown {
     /// A round with it that began at `started` has ended.
     pub(crate) fn compared(&mut self, report: &RoundReport, started: Instant) {
         self.lacks_there = report.lacked_there;
-        self.lacks_here = !report.complete;
+        self.lacks_here = !report.complete || report.damaged > 0;
         if !self.lacks_here {
             self.taken = Some(started);
         }
@@ -184,6 +184,7 @@ mod tests {
         complete: true,
         lacked: 0,
         fetched: 0,
+        damaged: 0,
         lacked_there: 0,
         compare_bytes: 0,
         fetch_bytes: 0,
@@ -260,9 +261,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_here_is_missing_whoever_is_content() {
-        let report = RoundReport { equal: false, complete: false, ..EQUAL };
-        let standing = after_an_hour(report, looks);
-        assert_eq!((standing.lag, standing.oldest_unrepaired), (6 * EVERY, 5 * EVERY));
+        for report in [
+            RoundReport { equal: false, complete: false, ..EQUAL },
+            RoundReport { equal: false, lacked: 1, damaged: 1, ..EQUAL },
+        ] {
+            let standing = after_an_hour(report, looks);
+            assert_eq!((standing.lag, standing.oldest_unrepaired), (6 * EVERY, 5 * EVERY));
+        }
     }
 
     #[test]
