@@ -42,7 +42,7 @@ async fn all_that_many_neighbours_share_is_compared_in_one_walk_s_time_and_evenl
         if here_too.range().iter().any(|prefix| prefix.covers_row(&row)) {
             belong += 1;
             let covers = |part: &&Part| part.group == group && part.prefix.covers_row(&row);
-            assert!(parts.iter().any(|part| covers(part)), "{group:?} {:?}", Prefix::of(&row, 4));
+            assert!(parts.iter().any(covers), "{group:?} {:?}", Prefix::of(&row, 4));
         }
     }
     assert!(belong > 100 && parts.len() > 50, "{belong} in {} parts", parts.len());
