@@ -31,7 +31,7 @@ pub enum Fault {
     KeepsExpired,
     /// Readers trust the first who shows anything.
     FirstAnswerWins,
-    /// Holders repair nothing, and hand nothing over.
+    /// Holders repair nothing once they are whole, and hand nothing over.
     NoReplication,
     /// A node that starts again puts all that it holds once more, at once.
     StormAtStart,
@@ -83,7 +83,9 @@ impl Fault {
             Fault::ForgetsTombstones => "stores obey a delete and keep nothing that guards it",
             Fault::KeepsExpired => "stores keep, show and hand on what has expired",
             Fault::FirstAnswerWins => "readers trust the first who shows anything",
-            Fault::NoReplication => "holders repair nothing, and hand nothing over",
+            Fault::NoReplication => {
+                "holders repair nothing once they are whole, and hand nothing over"
+            }
             Fault::StormAtStart => {
                 "a node that starts again puts all that it holds once more, at once"
             }
