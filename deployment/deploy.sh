@@ -387,7 +387,7 @@ status() {
 }
 
 uninstall() {
-  local host keeping=' but keep data and configuration'
+  local host keeping='; data and configuration stay'
   if [[ $purge == true ]]; then keeping=' with data, identity and configuration'; fi
   for host in "${hosts[@]}"; do
     learn_or_fail "$host"
