@@ -162,8 +162,5 @@ fn seen_besides(world: &World) -> Result<(), Failure> {
     if let Some(said) = panics::first() {
         return Err(Failure::Expected(format!("a node's task panicked: {said}")));
     }
-    if world.checker().acknowledgements() == 0 {
-        return Err(Failure::Expected("nothing was acknowledged, so nothing was shown".to_owned()));
-    }
     Ok(())
 }
