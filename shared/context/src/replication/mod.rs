@@ -129,6 +129,21 @@ pub struct RoundReport {
     pub fetch_bytes: u64,
 }
 
+#[cfg(test)]
+impl RoundReport {
+    /// What a round says that finds nothing different.
+    const EQUAL: Self = RoundReport {
+        equal: true,
+        complete: true,
+        lacked: 0,
+        fetched: 0,
+        damaged: 0,
+        lacked_there: 0,
+        compare_bytes: 0,
+        fetch_bytes: 0,
+    };
+}
+
 impl Replication {
     /// Replication at a node that knows nobody yet.
     #[must_use]

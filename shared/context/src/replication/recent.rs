@@ -163,16 +163,7 @@ mod tests {
     use crate::replication::RoundReport;
     use crate::replication::turns::Rhythm;
 
-    const EQUAL: RoundReport = RoundReport {
-        equal: true,
-        complete: true,
-        lacked: 0,
-        fetched: 0,
-        damaged: 0,
-        lacked_there: 0,
-        compare_bytes: 0,
-        fetch_bytes: 0,
-    };
+    const EQUAL: RoundReport = RoundReport::EQUAL;
 
     fn accepted(slot: u16, seq: u64) -> Accepted {
         let mut row = [0; ROW_KEY_LEN];

@@ -179,16 +179,7 @@ mod tests {
     use super::*;
 
     const EVERY: Duration = Duration::from_secs(600);
-    const EQUAL: RoundReport = RoundReport {
-        equal: true,
-        complete: true,
-        lacked: 0,
-        fetched: 0,
-        damaged: 0,
-        lacked_there: 0,
-        compare_bytes: 0,
-        fetch_bytes: 0,
-    };
+    const EQUAL: RoundReport = RoundReport::EQUAL;
     const LACKS_THERE: RoundReport = RoundReport { equal: false, lacked_there: 7, ..EQUAL };
 
     /// A neighbour that this node compares itself with once in `EVERY`, six times, each time with this

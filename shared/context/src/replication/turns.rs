@@ -276,16 +276,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
     const RHYTHM: Rhythm = Rhythm { every: MINUTE, soon: Duration::from_secs(6) };
-    const EQUAL: RoundReport = RoundReport {
-        equal: true,
-        complete: true,
-        lacked: 0,
-        fetched: 0,
-        damaged: 0,
-        lacked_there: 0,
-        compare_bytes: 0,
-        fetch_bytes: 0,
-    };
+    const EQUAL: RoundReport = RoundReport::EQUAL;
 
     fn ids(numbers: std::ops::Range<u8>) -> Vec<NodeId> {
         numbers.map(|number| NodeId::from_bytes([number; 32])).collect()

@@ -13,7 +13,7 @@ use dht_kad::reconcile::Neighbourhood;
 use dht_kad::routing::K;
 use dht_kad::{Key, NodeId, Refusal, ValidRecord};
 
-use crate::holders::{Holder, START, within};
+use crate::holders::{Holder, START, until};
 use crate::wire::Wire;
 
 /// Repair that begins at once.
@@ -73,12 +73,7 @@ impl Crowd {
         let bootstrap = self.servers.lock().unwrap().iter().take(3).map(address).collect();
         let here = Holder::start_among(wire, 1, bootstrap, timing);
         here.give(records).await;
-        within(async {
-            while here.context.stats().replication.neighbours < u64::from(MANY) {
-                tokio::time::sleep(timing.tick).await;
-            }
-        })
-        .await;
+        until(|| here.context.stats().replication.neighbours >= u64::from(MANY)).await;
         here
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use dht_kad::message::reconcile::{Holding, Offered};
 use dht_kad::message::{Reconcile, Reconciled};
@@ -12,7 +11,7 @@ use dht_kad::routing::K;
 use dht_kad::{Key, NodeId};
 
 use crate::crowd::{Crowd, PROMPT};
-use crate::holders::{values, within};
+use crate::holders::{until, values, within};
 use crate::wire::Wire;
 
 /// What the servers were offered, by record: who wants it and who holds it.
@@ -69,12 +68,7 @@ async fn a_server_that_never_has_what_it_wants_does_not_keep_others_from_being_a
         let offers = offers.lock().unwrap();
         offers.get(key).is_some_and(|seen| seen.holds.len() >= quorum_of(K))
     };
-    within(async {
-        while !outside.iter().all(held) {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    })
-    .await;
+    until(|| outside.iter().all(held)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use dht_context::replication::ReplicationFigures;
 use futures_util::future::BoxFuture;
 
 use super::load::Load;
@@ -90,26 +91,31 @@ fn looks(span: Duration) -> u64 {
 
 /// Whether this node says that all is well with the copies around it.
 fn is_calm(world: &World, id: HostId) -> Result<(), Failure> {
-    let figures = world.user(id)?.context().stats().replication;
-    let calm = Duration::from_millis(figures.lag_ms) <= LAG_MAX
-        && figures.oldest_unrepaired_ms == 0
-        && figures.under_replicated == 0;
-    if calm { Ok(()) } else { Err(alarmed(world, id)?) }
+    is_well(world, id, |figures| {
+        Duration::from_millis(figures.lag_ms) <= LAG_MAX
+            && figures.oldest_unrepaired_ms == 0
+            && figures.under_replicated == 0
+    })
 }
 
 /// Whether nothing that this node says lasts for so long that somebody would be called.
 fn raises_no_alarm(world: &World, id: HostId) -> Result<(), Failure> {
-    let figures = world.user(id)?.context().stats().replication;
-    let longest = figures.lag_ms.max(figures.oldest_unrepaired_ms);
-    let calm = Duration::from_millis(longest) <= ALARM_AFTER;
-    if calm { Ok(()) } else { Err(alarmed(world, id)?) }
+    is_well(world, id, |figures| {
+        Duration::from_millis(figures.lag_ms.max(figures.oldest_unrepaired_ms)) <= ALARM_AFTER
+    })
 }
 
-/// What a node says that is alarmed.
-fn alarmed(world: &World, id: HostId) -> Result<Failure, Failure> {
+fn is_well(
+    world: &World,
+    id: HostId,
+    well: impl Fn(&ReplicationFigures) -> bool,
+) -> Result<(), Failure> {
     let figures = world.user(id)?.context().stats().replication;
+    if well(&figures) {
+        return Ok(());
+    }
     let (lag, unrepaired) = (figures.lag_ms, figures.oldest_unrepaired_ms);
     let under = figures.under_replicated;
     let said = format!("lag {lag} ms, unrepaired for {unrepaired} ms, {under} records lack copies");
-    Ok(Failure::Expected(format!("node {id} of a whole network says: {said}")))
+    Err(Failure::Expected(format!("node {id} of a whole network says: {said}")))
 }
