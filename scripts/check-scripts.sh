@@ -23,7 +23,8 @@ checks=0
 expect() {
   local wanted=$1 words=$2 status=0
   shift 2
-  "$@" </dev/null >"$work/output" 2>&1 || status=$?
+  # The outer 2> is for this shell's own word on a command that a signal ended.
+  { "$@" </dev/null >"$work/output" 2>&1; } 2>/dev/null || status=$?
   if [[ $wanted == failure && $status -ne 0 ]]; then wanted=$status; fi
   if [[ $status != "$wanted" || $(<"$work/output") != *"$words"* ]]; then
     cat "$work/output"
@@ -70,11 +71,13 @@ case $1 in
 esac
 CLIENT
 
-# cargo and the tools beside it: all that they are asked succeeds, except what FAILING names.
+# cargo and the tools beside it: all that they are asked succeeds, except what FAILING names; what ENDING
+# names ends the script that asks.
 for tool in cargo cargo-deny shellcheck strace systemd-analyze; do
   stand_in "$work/tools/$tool" <<'TOOL'
 if [[ $1 == --version ]]; then echo "${0##*/} 0.20.2"; exit; fi
 if [[ " ${0##*/} $* " == *" ${FAILING:-nothing} "* ]]; then echo "$FAILING fails, as asked"; exit 7; fi
+if [[ " ${0##*/} $* " == *" ${ENDING:-nothing} "* ]]; then kill "$PPID"; fi
 if [[ $1 == tree ]]; then echo 'bytes v1.0.0'; fi
 TOOL
 done
@@ -151,6 +154,7 @@ check_gate() {
   done
   expect 7 'clippy         not run' "${with_tools[@]}" FAILING=fmt scripts/test.sh format clippy
   expect 7 'FAILED: format;' "${with_tools[@]}" FAILING=fmt .ci/run
+  expect 143 'FAILED: format;' "${with_tools[@]}" ENDING=fmt scripts/test.sh format clippy
   expect 2 'there is no step "nothing"' scripts/test.sh nothing
   expect 0 'NOT CHECKED: advisories' "${with_tools[@]}" FAILING=fetch scripts/check-dependencies.sh
   expect 2 'usage:' scripts/check-dependencies.sh more

@@ -97,10 +97,12 @@ run_step() {
   current=
 }
 
-# Whatever ended the script, the table says how far it came.
+# Whatever ended the script, the table says how far it came. A step at hand has not passed: bash gives
+# no status of its own where a signal ended it.
 report() {
   local status=$?
   if [[ -n $current ]]; then
+    if [[ $status -eq 0 ]]; then status=1; fi
     summary+=("$(printf '%-14s FAILED %5d s' "$current" $((SECONDS - started)))")
   fi
   for step in "${chosen[@]:${#summary[@]}}"; do
