@@ -5,6 +5,7 @@
 //! (Maymounkov and Mazières, *Kademlia*, 2002, section 2.1): it is symmetric, zero only for equal
 //! places, and for a place and a distance there is exactly one other place.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,7 +16,7 @@ use thiserror::Error;
 pub const ID_LEN: usize = 32;
 
 /// A place in the keyspace.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Key(#[serde(with = "serde_bytes")] pub [u8; ID_LEN]);
 
@@ -25,7 +26,7 @@ pub struct Key(#[serde(with = "serde_bytes")] pub [u8; ID_LEN]);
 pub struct NodeId(Key);
 
 /// How far two places are apart: their XOR, ordered as a big-endian number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Distance([u8; ID_LEN]);
 
 /// A text is not 64 hex digits.
@@ -84,6 +85,37 @@ impl Distance {
         }
         bits
     }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        in_order(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Distance {
+    fn cmp(&self, other: &Self) -> Ordering {
+        in_order(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Distance {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// How two big-endian numbers compare. Nearly all differ in their first eight bytes, and these compare
+/// in place; all of them would take a call, which every step of a search in a map would wait for.
+fn in_order(one: &[u8; ID_LEN], other: &[u8; ID_LEN]) -> Ordering {
+    let head = |bytes: &[u8; ID_LEN]| bytes.first_chunk().map(|head| u64::from_be_bytes(*head));
+    head(one).cmp(&head(other)).then_with(|| one.cmp(other))
 }
 
 impl fmt::Display for Key {
@@ -155,6 +187,21 @@ mod tests {
         assert!(near < far);
         assert_eq!((near.shared_bits(), far.shared_bits()), (255, 0));
         assert_eq!(origin.distance(&origin).shared_bits(), 256);
+    }
+
+    #[test]
+    fn places_and_distances_are_in_the_order_of_their_bytes() {
+        for at in 0..ID_LEN {
+            let mut above = [0x7f; ID_LEN];
+            above[at] = 0x80;
+            above[at + 1..].fill(0);
+            let (below, above) = ([0x7f; ID_LEN], above);
+            assert!(
+                Key(below) < Key(above) && NodeId::from_bytes(below) < NodeId::from_bytes(above)
+            );
+            assert!(Distance(below) < Distance(above) && Distance(above) > Distance(below));
+            assert_eq!(Key(above).cmp(&Key(above)), Ordering::Equal);
+        }
     }
 
     #[test]
