@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use dht_context::operations::{GetError, GetReport, Slot};
 use dht_kad::domain;
-use dht_kad::record::{Kind, Precedence};
+use dht_kad::record::{Kind, Precedence, Retention};
 use dht_kad::{NetworkName, ParsedRecord, RecordId, UnixMs, ValidRecord};
 use thiserror::Error;
 
@@ -169,6 +169,7 @@ pub struct Attempt {
     slot: RecordId,
     number: u64,
     wish: Wish,
+    began: UnixMs,
 }
 
 /// A get that is about to begin.
@@ -187,17 +188,18 @@ impl Checker {
         Checker { network, state: Arc::default() }
     }
 
-    /// Somebody is about to put this body, which is to be there until then.
-    pub fn tries(&self, place: &Slot, body: &[u8], ends_at: UnixMs) -> Attempt {
-        self.begins(place, Wish::Put(domain::body_hash(body), ends_at))
+    /// Somebody is about to put this body, which is to be there for so long, at the true time `now`.
+    pub fn tries(&self, place: &Slot, body: &[u8], retention: Retention, now: UnixMs) -> Attempt {
+        let ends_at = now.after(retention.lifetime_ms());
+        self.begins(place, Wish::Put(domain::body_hash(body), ends_at), now)
     }
 
-    /// Somebody is about to delete what is there.
-    pub fn tries_to_delete(&self, place: &Slot) -> Attempt {
-        self.begins(place, Wish::Delete)
+    /// Somebody is about to delete what is there, at the true time `now`.
+    pub fn tries_to_delete(&self, place: &Slot, now: UnixMs) -> Attempt {
+        self.begins(place, Wish::Delete, now)
     }
 
-    fn begins(&self, place: &Slot, wish: Wish) -> Attempt {
+    fn begins(&self, place: &Slot, wish: Wish, began: UnixMs) -> Attempt {
         let slot = place.id(&self.network);
         let mut state = self.state();
         state.attempts += 1;
@@ -205,7 +207,7 @@ impl Checker {
         let history = state.slots.entry(slot).or_insert_with(|| History::new(*place));
         history.tried.insert(wish.body_hash());
         history.open.insert(number, wish);
-        Attempt { checker: self.clone(), slot, number, wish }
+        Attempt { checker: self.clone(), slot, number, wish, began }
     }
 
     /// A get of this slot begins.
@@ -332,11 +334,12 @@ impl Wish {
         }
     }
 
-    fn is_fulfilled_by(self, record: &ValidRecord) -> bool {
+    /// Whether it is this record that was wanted. A put is signed within `took_ms` of its begin.
+    fn is_fulfilled_by(self, record: &ValidRecord, took_ms: u64) -> bool {
         match self {
             Wish::Put(hash, ends_at) => {
                 let end = record.expires_at();
-                let off_ms = end.since(ends_at).max(ends_at.since(end));
+                let off_ms = end.since(ends_at.after(took_ms)).max(ends_at.since(end));
                 let is_body = record.kind() == Kind::Value && *record.body_hash() == hash;
                 is_body && off_ms <= CLOCK_OFF_MAX_MS
             }
@@ -346,11 +349,13 @@ impl Wish {
 }
 
 impl Attempt {
-    /// It succeeded, with this record; if that is not what was wanted, that is noted as broken.
-    pub fn acknowledged(self, record: &ValidRecord) {
+    /// It succeeded, with this record, by the true time `now`; if that is not what was wanted, that is
+    /// noted as broken.
+    pub fn acknowledged(self, record: &ValidRecord, now: UnixMs) {
         let mut state = self.checker.state();
         state.acknowledged += 1;
-        if *record.id() != self.slot || !self.wish.is_fulfilled_by(record) {
+        let is_wanted = self.wish.is_fulfilled_by(record, now.since(self.began));
+        if *record.id() != self.slot || !is_wanted {
             let broken = BrokenRule::NotAsAsked { slot: self.slot, seq: record.seq() };
             state.seen_broken.get_or_insert(broken);
         }

@@ -41,10 +41,9 @@ impl User {
     /// [`PutError`].
     pub async fn put(&self, identity: &SigningKey, put: Put) -> Result<PutReport, PutError> {
         let place = self.slot_of(identity, &put);
-        let ends_at = self.now().after(put.retention.lifetime_ms());
-        let attempt = self.checker.tries(&place, &put.body, ends_at);
+        let attempt = self.checker.tries(&place, &put.body, put.retention, self.now());
         let report = self.context.put(identity, put).await?;
-        attempt.acknowledged(&report.record);
+        attempt.acknowledged(&report.record, self.now());
         Ok(report)
     }
 
@@ -61,9 +60,9 @@ impl User {
         let delete = Delete { space: Space::Owned, label, slot, expected_seq: None, quorum: None };
         let publisher = identity.verifying_key().to_bytes();
         let place = Slot::Owned { publisher, label, slot };
-        let attempt = self.checker.tries_to_delete(&place);
+        let attempt = self.checker.tries_to_delete(&place, self.now());
         let report = self.context.delete(identity, delete).await?;
-        attempt.acknowledged(&report.record);
+        attempt.acknowledged(&report.record, self.now());
         Ok(report)
     }
 

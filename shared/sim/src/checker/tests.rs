@@ -5,6 +5,7 @@ use super::*;
 use crate::clock::EPOCH;
 
 const BODY: &[u8] = b"body";
+const DAY_MS: u64 = 24 * 3_600_000;
 
 fn identity() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
@@ -37,10 +38,10 @@ fn version(seq: u64, kind: Kind, body: &'static [u8]) -> ValidRecord {
 
 fn acknowledge(checker: &Checker, record: &ValidRecord) {
     let attempt = match record.kind() {
-        Kind::Tombstone => checker.tries_to_delete(&place()),
-        _ => checker.tries(&place(), BODY, record.expires_at()),
+        Kind::Tombstone => checker.tries_to_delete(&place(), EPOCH),
+        _ => checker.tries(&place(), BODY, Retention::Days7, EPOCH),
     };
-    attempt.acknowledged(record);
+    attempt.acknowledged(record, EPOCH);
 }
 
 fn shown(record: &ValidRecord) -> Result<GetReport, GetError> {
@@ -96,11 +97,11 @@ fn an_attempt_that_was_not_acknowledged_may_be_found_or_not() {
     let (checker, first) = (checker(), version(1, Kind::Value, BODY));
     acknowledge(&checker, &first);
     let second = version(2, Kind::Value, b"second");
-    let attempt = checker.tries(&place(), b"second", second.expires_at());
+    let attempt = checker.tries(&place(), b"second", Retention::Days7, EPOCH);
     for either in [&first, &second] {
         assert_eq!(verdict(&checker, &shown(either), EPOCH), Ok(()));
     }
-    attempt.acknowledged(&second);
+    attempt.acknowledged(&second, EPOCH);
     assert!(verdict(&checker, &shown(&first), EPOCH).is_err());
 }
 
@@ -110,7 +111,7 @@ fn a_delete_that_was_not_acknowledged_excuses_that_it_is_deleted_and_nothing_els
     acknowledge(&checker, &first);
     let deleted = Err(GetError::Deleted);
     assert!(matches!(verdict(&checker, &deleted, EPOCH), Err(BrokenRule::Lost { .. })));
-    drop(checker.tries_to_delete(&place()));
+    drop(checker.tries_to_delete(&place(), EPOCH));
     assert_eq!(verdict(&checker, &deleted, EPOCH), Ok(()));
     let lost = verdict(&checker, &Err(GetError::NotFound), EPOCH);
     assert!(matches!(lost, Err(BrokenRule::Lost { .. })), "{lost:?}");
@@ -132,15 +133,22 @@ fn what_was_written_again_after_a_delete_is_not_deleted() {
 #[test]
 fn an_acknowledgement_of_something_else_than_was_asked_for_is_noticed() {
     let record = version(1, Kind::Value, BODY);
-    let broken = |body: &[u8], ends_at| {
+    let broken = |body: &[u8], retention, began: UnixMs, ended| {
         let checker = checker();
-        checker.tries(&place(), body, ends_at).acknowledged(&record);
+        checker.tries(&place(), body, retention, began).acknowledged(&record, ended);
         checker.seen_broken()
     };
-    assert_eq!(broken(BODY, record.expires_at()), None);
-    let year = EPOCH.after(Retention::Days365.lifetime_ms());
-    for (body, ends_at) in [(BODY, year), (b"other", record.expires_at())] {
-        let seen = broken(body, ends_at);
+    let (day_before, day_after) = (UnixMs(EPOCH.0 - DAY_MS), EPOCH.after(DAY_MS));
+    assert_eq!(broken(BODY, Retention::Days7, EPOCH, EPOCH), None);
+    assert_eq!(broken(BODY, Retention::Days7, day_before, EPOCH), None);
+    assert_eq!(broken(BODY, Retention::Days7, EPOCH, day_after), None);
+    for (body, retention, began, ended) in [
+        (BODY, Retention::Days365, EPOCH, EPOCH),
+        (b"other", Retention::Days7, EPOCH, EPOCH),
+        (BODY, Retention::Days7, day_before, day_before),
+        (BODY, Retention::Days7, day_after, day_after),
+    ] {
+        let seen = broken(body, retention, began, ended);
         assert!(matches!(seen, Some(BrokenRule::NotAsAsked { seq: 1, .. })), "{seen:?}");
     }
 }
