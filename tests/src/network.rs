@@ -2,11 +2,14 @@
 
 use std::ops::{Index, IndexMut};
 
+use bytes::Bytes;
+use dht_kad::RecordId;
 use tempfile::TempDir;
 
 use crate::node_process::{NodeOptions, NodeProcess};
-use crate::ports;
 use crate::waiting::eventually;
+use crate::wire::WirePeer;
+use crate::{ports, records};
 
 /// How many others each node is told of: some may be down when it starts.
 const TOLD_OF: usize = 3;
@@ -68,6 +71,23 @@ impl Network {
         for node in &self.nodes {
             eventually("a node is whole", || (node.status()["whole"] == true).then_some(()));
         }
+    }
+
+    /// Kills all nodes, starts one while no other runs, so that nobody repairs it, and then the others;
+    /// waits until all are ready, and for no repair. Returns what the one held of a record while it was
+    /// alone: it was not ready, and answers all the same.
+    pub fn return_alone_first(&mut self, number: usize, record: &RecordId) -> Option<Bytes> {
+        self.kill_all();
+        let first = &mut self.nodes[number];
+        first.spawn();
+        let (addr, id) = (first.addr(), first.id());
+        let peer = eventually("a node takes connections", || {
+            WirePeer::dial(addr, Some(id), records::network()).ok()
+        });
+        let held = peer.find(record);
+        self.nodes.iter_mut().filter(|node| node.addr() != addr).for_each(NodeProcess::spawn);
+        self.nodes.iter_mut().for_each(NodeProcess::await_ready);
+        held
     }
 
     /// The nodes.

@@ -1,14 +1,14 @@
 //! Elsewhere, a holder that had missed a delete brought the value back. Here the tombstone wins over
-//! it for every reader that asks more than one holder.
+//! it for every reader that asks more than one holder, and reaches the holder that had missed it.
 //!
-//! What holds before holders repair each other: the node that was away still has the value, and who
-//! asks for the word of one single holder (`--consistency one`) may be given it. The default and
-//! `quorum` meet the tombstone, and nobody who holds it takes the value back.
+//! Until it does, the node that was away still has the value, and who asks for the word of one single
+//! holder (`--consistency one`) may be given it. The default and `quorum` meet the tombstone, and nobody
+//! who holds it takes the value back.
 
 use dht_client::{Consistency, Delete, ErrorNumber};
 use dht_kad::record::Space;
 use dht_tests::user::wait_for;
-use dht_tests::{Network, User, WirePeer};
+use dht_tests::{Network, User, WirePeer, eventually};
 
 #[test]
 fn deleted_comes_back() {
@@ -23,10 +23,8 @@ fn deleted_comes_back() {
     let label = user.client().label("secret");
     let delete =
         Delete { space: Space::Owned, label, slot: 0, expected_seq: None, quorum: Some(2) };
-    wait_for(user.client().delete(delete)).unwrap();
-    network[2].spawn();
-    network[2].await_ready();
-    let missed = WirePeer::to(&network[2]).find(record.id());
+    let tombstone = wait_for(user.client().delete(delete)).unwrap().record;
+    let missed = network.return_alone_first(2, record.id());
     assert_eq!(missed.as_ref(), Some(record.bytes()), "it was away for the delete");
 
     for restarted in [false, true] {
@@ -45,4 +43,8 @@ fn deleted_comes_back() {
             assert!(WirePeer::to(node).store(&record).is_err(), "the value is not taken back");
         }
     }
+    eventually("the tombstone reaches who missed it", || {
+        let held = WirePeer::to(&network[2]).find(record.id());
+        (held.as_ref() == Some(tombstone.bytes())).then_some(())
+    });
 }

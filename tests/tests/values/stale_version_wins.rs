@@ -26,9 +26,7 @@ fn stale_version_wins() {
     // One node is away for the third version, and brings the second one back.
     network[2].kill();
     let newest = put("third", 2);
-    network[2].spawn();
-    network[2].await_ready();
-    let stale = WirePeer::to(&network[2]).find(newest.id()).unwrap();
+    let stale = network.return_alone_first(2, newest.id()).unwrap();
     assert_eq!(&stale, newer.bytes(), "it missed the third");
 
     for restarted in [false, true] {
