@@ -13,6 +13,7 @@ use std::sync::Arc;
 use dht_bootstrap::store::{RocksStore, StoreConfig};
 use dht_context::clock::ManualClock;
 use dht_context::store::{RecordStore, conformance};
+use dht_kad::UnixMs;
 use dht_kad::admission::Limits;
 use tempfile::TempDir;
 
@@ -38,9 +39,9 @@ impl conformance::Subject for Rocks {
         Rocks::open_in(dir, clock, limits)
     }
 
-    async fn sweep(&self, store: &RocksStore) {
+    async fn sweep(&self, store: &RocksStore, now: UnixMs) {
         // The rules set the clock by weeks, which a store does not believe by itself.
-        store.note_clock(Some(true));
+        store.note_clock(Some(true), now);
         store.sweep().await;
     }
 

@@ -135,7 +135,7 @@ impl Pair {
     async fn pass_time(&mut self, span_ms: u64) {
         self.fixture.clock.set(self.now().after(span_ms));
         self.rows.sweep(self.now(), usize::MAX);
-        self.store.note_clock(Some(true));
+        self.store.note_clock(Some(true), self.now());
         self.store.sweep().await;
         self.agree_on_amounts();
         let counts = self.store.count_rows().unwrap();
@@ -185,7 +185,7 @@ impl Pair {
 
 fn open(fixture: &Fixture) -> RocksStore {
     let store = RocksStore::open(StoreConfig { limits: limits(), ..fixture.config() }).unwrap();
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     store
 }
 

@@ -90,7 +90,7 @@ async fn what_has_ended_is_in_the_set_until_it_is_swept() {
     put(&store, &record).await.unwrap();
     fixture.clock.set(record.keep_until().after(1));
     assert_set(&store, &set_of([&record])).await;
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     store.sweep().await;
     assert_set(&store, &[]).await;
 }

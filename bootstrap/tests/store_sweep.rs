@@ -31,7 +31,7 @@ const NOTHING: RowCounts = RowCounts { records: 0, bodies: 0, index: 0, usage: 0
 async fn expired_records_leave_no_row_behind() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     // More than one step of the sweep, bodies apart among them, and one that outlives the others.
     let bodies = [vec![1; 100], vec![2; 9_000]];
     let batch = (0..600).map(|slot| submission(&value(slot, 1, bodies[slot as usize % 2].clone())));
@@ -43,14 +43,14 @@ async fn expired_records_leave_no_row_behind() {
     put(&store, &lasting).await.unwrap();
     assert_eq!(store.count_rows().unwrap().bodies, 300);
     fixture.clock.set(value(0, 1, "").expires_at());
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     assert_eq!(all(&store).await, [lasting.bytes().clone()], "hidden from the very millisecond");
     store.sweep().await;
     let counts = store.count_rows().unwrap();
     assert_eq!((counts.records, counts.bodies, counts.index), (1, 0, 1));
     assert_eq!(store.usage().total.records, 1);
     fixture.clock.set(lasting.expires_at());
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap(), NOTHING);
     assert_eq!(store.usage().total, Amount::default());
@@ -64,7 +64,7 @@ async fn a_full_store_gives_room_back_as_soon_as_something_in_it_has_ended() {
     let fixture = Fixture::new();
     let limits = Limits { total: Amount { records: 4, ..Amount::MAX }, ..unlimited() };
     let store = RocksStore::open(StoreConfig { limits, ..fixture.config() }).unwrap();
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     let announcement = |slot| {
         sign(&RecordDraft { retention: Retention::Hours8, ..draft(slot, 1, "announcement") })
     };
@@ -73,7 +73,7 @@ async fn a_full_store_gives_room_back_as_soon_as_something_in_it_has_ended() {
     }
     // One millisecond after the end: the period that they end in is far from over.
     fixture.clock.set(announcement(0).expires_at().after(1));
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     let lasting =
         sign(&RecordDraft { created_at: fixture.clock.now(), ..draft(9, 1, "a message") });
     let full = Err(Refusal::Full { scope: FullScope::Total });
@@ -91,13 +91,13 @@ async fn a_full_store_gives_room_back_as_soon_as_something_in_it_has_ended() {
 async fn a_body_that_ends_before_its_head_leaves_the_head() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     let guard_until = START.after(100 * DAY_MS);
     let guarded = sign(&RecordDraft { guard_until, ..draft(1, 1, vec![4; 50_000]) });
     put(&store, &guarded).await.unwrap();
     assert_eq!(store.count_rows().unwrap().index, 2);
     fixture.clock.set(guarded.expires_at());
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     store.sweep().await;
     assert_eq!(all(&store).await, [guarded.head_bytes()]);
     let counts = store.count_rows().unwrap();
@@ -105,7 +105,7 @@ async fn a_body_that_ends_before_its_head_leaves_the_head() {
     let head_bytes = Existing::of(&guarded.head_only()).charge.bytes;
     assert_eq!(store.usage().total, Amount { records: 1, bytes: head_bytes });
     fixture.clock.set(guard_until);
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap(), NOTHING);
 }
@@ -114,12 +114,12 @@ async fn a_body_that_ends_before_its_head_leaves_the_head() {
 async fn body_and_head_that_ended_before_one_sweep_both_go() {
     let fixture = Fixture::new();
     let store = fixture.open();
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     let guard_until = START.after(8 * DAY_MS);
     let guarded = sign(&RecordDraft { guard_until, ..draft(1, 1, vec![4; 50_000]) });
     put(&store, &guarded).await.unwrap();
     fixture.clock.set(guard_until);
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap(), NOTHING);
     assert_eq!(store.usage().total, Amount::default());
@@ -152,14 +152,14 @@ async fn an_index_row_of_another_span_goes_and_takes_nothing_with_it() {
     drop(database);
     fixture.clock.set(UnixMs(record.keep_until().0 - 1));
     let store = fixture.open();
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     assert_set(&store, &[(stray, item), (group, item)]).await;
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap().index, 1);
     assert_eq!(all(&store).await, [record.bytes().clone()]);
     assert_set(&store, &set).await;
     fixture.clock.set(record.keep_until());
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     store.sweep().await;
     assert_eq!(store.count_rows().unwrap(), NOTHING);
     assert_set(&store, &[]).await;
@@ -188,9 +188,9 @@ async fn a_clock_behind_the_last_known_time_refuses_puts_also_after_a_restart() 
     put(&store, &record).await.unwrap();
     let expired = sign(&RecordDraft { retention: Retention::Hours8, ..draft(2, 1, "short") });
     put(&store, &expired).await.unwrap();
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     fixture.clock.set(expired.expires_at());
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     store.sweep().await;
     store.close().await;
     drop(store);
@@ -219,7 +219,7 @@ async fn the_store_sweeps_by_itself() {
     drop(store);
     let store = fixture.open();
     // Nothing is destroyed by a clock that ran on for hours while nobody watched, until peers agree.
-    store.note_clock(Some(true));
+    store.note_clock(Some(true), fixture.clock.now());
     let swept = async {
         while store.usage().total.records > 0 {
             tokio::task::yield_now().await;

@@ -18,10 +18,10 @@ use dht_context::store::{
 };
 use dht_context::verify::{InlineSigner, InlineVerifier};
 use dht_context::{ContextConfig, DhtContext, Foundations, PeerAddress};
-use dht_kad::Refusal;
 use dht_kad::admission::Limits;
 use dht_kad::message::{Mode, Stored};
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
+use dht_kad::{Refusal, UnixMs};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
@@ -143,8 +143,8 @@ impl RecordStore for Dropping {
         self.0.save_peers(peers)
     }
 
-    fn note_clock(&self, agrees: Option<bool>) {
-        self.0.note_clock(agrees);
+    fn note_clock(&self, agrees: Option<bool>, wall: UnixMs) {
+        self.0.note_clock(agrees, wall);
     }
 
     fn incarnation(&self) -> Option<u64> {

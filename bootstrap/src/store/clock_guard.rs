@@ -34,9 +34,10 @@ impl ClockGuard {
         self.with_trust(|trust| trust.high_water())
     }
 
-    /// Notes whether long-lived peers agree with the clock; `None` while nobody can say.
-    pub(super) fn set_agrees(&self, agrees: Option<bool>) {
-        let (wall, uptime_ms) = (self.clock.now(), uptime_ms());
+    /// Notes whether long-lived peers agree with a clock that shows `wall` now; `None` while nobody
+    /// can say.
+    pub(super) fn set_agrees(&self, agrees: Option<bool>, wall: UnixMs) {
+        let uptime_ms = uptime_ms();
         self.with_trust(|trust| trust.set_agrees(agrees, wall, uptime_ms));
     }
 

@@ -41,7 +41,7 @@ use dht_context::store::{
 };
 use dht_kad::admission::Limits;
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
-use dht_kad::{NetworkName, Refusal};
+use dht_kad::{NetworkName, Refusal, UnixMs};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
@@ -318,8 +318,8 @@ impl RecordStore for RocksStore {
         self.save(0, Remembered::Peers(peers))
     }
 
-    fn note_clock(&self, agrees: Option<bool>) {
-        self.shared.clock.set_agrees(agrees);
+    fn note_clock(&self, agrees: Option<bool>, wall: UnixMs) {
+        self.shared.clock.set_agrees(agrees, wall);
     }
 
     fn incarnation(&self) -> Option<u64> {

@@ -49,7 +49,7 @@ pub struct ClockTrust {
     ahead_since_ms: Option<u64>,
     /// What peers say.
     agrees: Option<bool>,
-    /// What the wall clock showed when they said so, and the uptime then: what they agreed with is
+    /// What the wall clock that they spoke of showed, and the uptime then: what they agreed with is
     /// that clock, and not one that was set since.
     said_of: (UnixMs, u64),
 }
@@ -74,7 +74,7 @@ impl ClockTrust {
         self.high_water
     }
 
-    /// Notes whether long-lived peers agree with what the wall clock shows at this uptime; `None`
+    /// Notes whether long-lived peers agree with a wall clock that shows this at this uptime; `None`
     /// while nobody can say.
     pub fn set_agrees(&mut self, agrees: Option<bool>, wall: UnixMs, uptime_ms: u64) {
         self.agrees = agrees;

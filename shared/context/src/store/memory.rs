@@ -165,7 +165,7 @@ impl RecordStore for MemoryStore {
     }
 
     /// Nothing is destroyed here but what has ended by the clock that shows it.
-    fn note_clock(&self, _agrees: Option<bool>) {}
+    fn note_clock(&self, _agrees: Option<bool>, _wall: UnixMs) {}
 
     fn incarnation(&self) -> Option<u64> {
         None
@@ -202,7 +202,7 @@ mod tests {
             MemoryStore::new(conformance::network(), clock, limits)
         }
 
-        async fn sweep(&self, store: &MemoryStore) {
+        async fn sweep(&self, store: &MemoryStore, _: UnixMs) {
             store.sweep();
         }
 

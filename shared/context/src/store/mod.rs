@@ -73,9 +73,10 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Remembers these peers in place of those saved before; resolves when that is done.
     fn save_peers(&self, peers: Vec<SavedPeer>) -> BoxFuture<'static, Result<(), Refusal>>;
 
-    /// Takes note of whether long-lived peers agree with this machine's clock; `None` while nobody
-    /// can say. A store that destroys by the clock heeds it.
-    fn note_clock(&self, agrees: Option<bool>);
+    /// Takes note of whether long-lived peers agree with a clock that shows `wall` now, as this
+    /// machine's did unless it was set since they were asked; `None` while nobody can say. A store that
+    /// destroys by the clock heeds it.
+    fn note_clock(&self, agrees: Option<bool>, wall: UnixMs);
 
     /// Which store it is: another number where commits are counted anew. `None` if nothing of it
     /// outlives the process.

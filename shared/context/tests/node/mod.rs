@@ -228,8 +228,8 @@ impl RecordStore for LyingStore {
         self.kept.save_peers(peers)
     }
 
-    fn note_clock(&self, agrees: Option<bool>) {
-        self.kept.note_clock(agrees);
+    fn note_clock(&self, agrees: Option<bool>, wall: UnixMs) {
+        self.kept.note_clock(agrees, wall);
     }
 
     fn incarnation(&self) -> Option<u64> {

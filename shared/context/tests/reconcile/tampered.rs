@@ -11,7 +11,7 @@ use dht_context::store::{
 };
 use dht_kad::message::Stored;
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
-use dht_kad::{RecordId, Refusal};
+use dht_kad::{RecordId, Refusal, UnixMs};
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
@@ -139,8 +139,8 @@ impl RecordStore for TamperedStore {
         self.kept.save_peers(peers)
     }
 
-    fn note_clock(&self, agrees: Option<bool>) {
-        self.kept.note_clock(agrees);
+    fn note_clock(&self, agrees: Option<bool>, wall: UnixMs) {
+        self.kept.note_clock(agrees, wall);
     }
 
     fn incarnation(&self) -> Option<u64> {

@@ -9,9 +9,9 @@ use dht_context::store::clock_trust::{ClockTrust, Moment};
 use dht_context::store::{
     CommitObserver, Fetch, Page, PageQuery, RecordStore, StoreUsage, Submission,
 };
-use dht_kad::Refusal;
 use dht_kad::message::Stored;
 use dht_kad::reconcile::{Fingerprints, Item, Part, RowKey};
+use dht_kad::{Refusal, UnixMs};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -205,9 +205,8 @@ impl RecordStore for DiskStore {
         self.save(Change::Peers(peers))
     }
 
-    fn note_clock(&self, agrees: Option<bool>) {
-        let (wall, uptime) = (self.clock.now(), self.steady.now());
-        self.trust().set_agrees(agrees, wall, uptime.0);
+    fn note_clock(&self, agrees: Option<bool>, wall: UnixMs) {
+        self.trust().set_agrees(agrees, wall, self.steady.now().0);
     }
 
     fn incarnation(&self) -> Option<u64> {
@@ -254,7 +253,7 @@ mod tests {
             disk.open(clock.clone(), clock)
         }
 
-        async fn sweep(&self, store: &DiskStore) {
+        async fn sweep(&self, store: &DiskStore, _: UnixMs) {
             store.sweep().await;
         }
 
@@ -265,9 +264,9 @@ mod tests {
             _: Limits,
         ) -> Option<DiskStore> {
             store.disk.crash();
-            let store = store.disk.open(clock.clone(), clock);
+            let store = store.disk.open(clock.clone(), clock.clone());
             // Its peers confirm that so much time has passed while it was down.
-            store.note_clock(Some(true));
+            store.note_clock(Some(true), clock.now());
             Some(store)
         }
     }

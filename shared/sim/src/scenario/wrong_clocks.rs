@@ -22,6 +22,10 @@ const WRONG: usize = 5;
 const WRITE_EVERY: Duration = Duration::from_secs(10);
 /// How long the clocks are wrong.
 const FOR: Duration = minutes(40);
+/// They are set one after another. Meanwhile the node is away that all have known longest and ask for
+/// the time, so that whoever compares clocks waits for it: some are set in the middle of that.
+const SET_EVERY: Duration = Duration::from_secs(3);
+const AWAY: HostId = 0;
 /// Clocks that are wrong in this way restart in the middle of it.
 const RESTARTED: usize = 2;
 /// By how many hours they are wrong, in turn.
@@ -74,7 +78,12 @@ async fn play(world: &mut World) -> Result<(), Failure> {
     let (wrong, right): (Vec<HostId>, Vec<HostId>) = all.iter().partition(|id| *id % WRONG == 1);
     right.iter().for_each(|id| world.set_clock_drift_ppm(*id, DRIFT_PPM));
     let ways = ERRORS_HOURS.iter().cycle();
-    wrong.iter().zip(ways).for_each(|(id, h)| world.set_clock_error_ms(*id, h * HOUR_MS));
+    world.crash(&[AWAY]).await;
+    for (id, hours_off) in wrong.iter().zip(ways) {
+        world.set_clock_error_ms(*id, hours_off * HOUR_MS);
+        load.live_among(world, &right, SET_EVERY).await?;
+    }
+    start_at_once(world, &[AWAY])?;
     load.live_among(world, &right, FOR / 2).await?;
 
     // Some notice only when they start that they cannot know what time it is.

@@ -93,7 +93,7 @@ pub async fn a_reopened_store_holds_the_same<S: Subject>(subject: &S) {
     let stale = opened.put(&sign(&RecordDraft { slot: 1, ..draft(2, "stale") })).await;
     assert_eq!(stale, Err(Refusal::SeqTooLow { stored: 3 }));
     opened.clock.set(guard_until);
-    subject.sweep(&opened.store).await;
+    opened.sweep(subject).await;
     assert_eq!(opened.store.usage().total.records, 1, "what was stored before is swept, too");
     assert_eq!(opened.at(records[0].id().key).await, [records[4].bytes().clone()]);
 }

@@ -8,6 +8,7 @@
 //!
 //! use dht_context::clock::ManualClock;
 //! use dht_context::store::{MemoryStore, conformance};
+//! use dht_kad::UnixMs;
 //! use dht_kad::admission::Limits;
 //!
 //! struct Memory;
@@ -19,7 +20,7 @@
 //!         MemoryStore::new(conformance::network(), clock, limits)
 //!     }
 //!
-//!     async fn sweep(&self, store: &MemoryStore) {
+//!     async fn sweep(&self, store: &MemoryStore, _: UnixMs) {
 //!         store.sweep();
 //!     }
 //!
@@ -65,7 +66,7 @@ pub use self::sets::*;
 pub use self::versions::*;
 pub use self::written::*;
 use super::{Page, PageQuery, RecordStore, Submission};
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 
 /// What the suite needs of a kind of store.
 pub trait Subject: Sync {
@@ -79,8 +80,9 @@ pub trait Subject: Sync {
         limits: Limits,
     ) -> impl Future<Output = Self::Store> + Send;
 
-    /// Removes all that has ended by the store's clock, and resolves when that is done.
-    fn sweep(&self, store: &Self::Store) -> impl Future<Output = ()> + Send;
+    /// Removes all that has ended by `now`, which the store's clock shows, however far that was set;
+    /// resolves when that is done.
+    fn sweep(&self, store: &Self::Store, now: UnixMs) -> impl Future<Output = ()> + Send;
 
     /// Opens again what a closed store has left behind; `None` if nothing outlives such a store.
     fn reopen(
@@ -165,6 +167,10 @@ impl<S: Subject> Opened<S> {
     async fn new(subject: &S, limits: Limits) -> Self {
         let clock = Arc::new(ManualClock::new(NOW));
         Opened { store: subject.open(Arc::clone(&clock), limits).await, clock }
+    }
+
+    async fn sweep(&self, subject: &S) {
+        subject.sweep(&self.store, self.clock.now()).await;
     }
 
     async fn submit(&self, record: &ValidRecord, path: Path) -> Result<Stored, Refusal> {

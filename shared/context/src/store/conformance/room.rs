@@ -71,7 +71,7 @@ pub async fn room_returns_after_expiry<S: Subject>(subject: &S) {
         opened.put(&first).await.expect("stored");
         assert!(matches!(opened.put(&in_slot(1)).await, Err(Refusal::Full { .. })));
         opened.clock.set(first.keep_until());
-        subject.sweep(&opened.store).await;
+        opened.sweep(subject).await;
         assert_eq!(opened.store.usage().total, Amount::default());
         assert!(opened.store.usage().swept_to >= first.keep_until());
         let created_at = first.keep_until();
@@ -90,12 +90,12 @@ pub async fn a_body_that_has_expired_gives_its_room_back<S: Subject>(subject: &S
     opened.put(&record).await.expect("stored");
     assert_eq!(opened.store.usage().total, Amount { records: 1, bytes: charged(&record) });
     opened.clock.set(record.expires_at());
-    subject.sweep(&opened.store).await;
+    opened.sweep(subject).await;
     let head = Amount { records: 1, bytes: charged(&record.head_only()) };
     assert_eq!(opened.store.usage().total, head);
     assert_eq!(opened.store.usage().classes[Retention::Days7 as usize], head);
     opened.clock.set(guard_until);
-    subject.sweep(&opened.store).await;
+    opened.sweep(subject).await;
     assert_eq!(opened.store.usage().total, Amount::default());
 }
 
@@ -161,7 +161,7 @@ pub async fn usage_is_the_sum_of_what_is_kept<S: Subject>(subject: &S) {
     assert_eq!(usage.total, sum(None));
     assert_eq!(usage.classes, Retention::ALL.map(|class| sum(Some(class))));
     opened.clock.set(NOW.after(400 * DAY_MS));
-    subject.sweep(&opened.store).await;
+    opened.sweep(subject).await;
     let swept = opened.store.usage();
     assert_eq!((swept.total, swept.classes), (Amount::default(), [Amount::default(); 3]));
 }

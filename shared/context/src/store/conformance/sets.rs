@@ -139,7 +139,7 @@ pub async fn the_set_is_what_is_kept<S: Subject>(subject: &S) {
         }
         for hours in [0, 7, 9, 5 * 24, 8 * 24, 20 * 24] {
             opened.clock.set(NOW.after(hours * HOUR_MS));
-            subject.sweep(&opened.store).await;
+            opened.sweep(subject).await;
             opened.has_set(&opened.found(&keys).await).await;
         }
         let before = opened.found(&keys).await;
@@ -150,7 +150,7 @@ pub async fn the_set_is_what_is_kept<S: Subject>(subject: &S) {
         let opened: Opened<S> = Opened { store, clock: opened.clock };
         opened.has_set(&before).await;
         opened.clock.set(NOW.after(500 * DAY_MS));
-        subject.sweep(&opened.store).await;
+        opened.sweep(subject).await;
         opened.has_set(&Set::new()).await;
     }
 }
@@ -171,7 +171,7 @@ pub async fn what_has_ended_is_in_the_set_until_it_is_swept<S: Subject>(subject:
     assert_eq!(set.values().map(Vec::len).collect::<Vec<_>>(), [1, 2], "a week, and 30 days");
     opened.clock.set(brief.keep_until());
     opened.has_set(&set).await;
-    subject.sweep(&opened.store).await;
+    opened.sweep(subject).await;
     let group = Group::of(&Existing::of(&guarded));
     opened.has_set(&set.into_iter().filter(|(of, _)| *of == group).collect()).await;
 }
@@ -233,7 +233,7 @@ pub async fn parts_can_be_told_as_finely_as_was_asked_for<S: Subject>(subject: &
             let version = RecordDraft { slot, retention: Retention::Days365, ..draft(1, "") };
             records.push(sign(&version));
             opened.put(&records[records.len() - 1]).await.expect("stored");
-            subject.sweep(&opened.store).await;
+            opened.sweep(subject).await;
         }
     }
 }

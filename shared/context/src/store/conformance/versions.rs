@@ -59,7 +59,7 @@ pub async fn a_value_is_served_until_its_very_millisecond<S: Subject>(subject: &
     opened.holds(&record).await;
     opened.clock.set(record.expires_at());
     assert!(opened.at(record.id().key).await.is_empty());
-    subject.sweep(&opened.store).await;
+    opened.sweep(subject).await;
     assert!(opened.at(record.id().key).await.is_empty());
 }
 
@@ -73,7 +73,7 @@ pub async fn a_head_is_shown_until_its_guard_ends<S: Subject>(subject: &S) {
         for moment in [record.expires_at(), UnixMs(guard_until.0 - 1)] {
             opened.clock.set(moment);
             if swept {
-                subject.sweep(&opened.store).await;
+                opened.sweep(subject).await;
             }
             opened.shows_head(&record).await;
         }
@@ -107,7 +107,7 @@ pub async fn no_earlier_version_returns_after_a_delete<S: Subject>(subject: &S) 
     opened.put(&deletion).await.expect("stored");
     for days in [0, 6, 7, 8, 364] {
         opened.clock.set(NOW.after(days * DAY_MS));
-        subject.sweep(&opened.store).await;
+        opened.sweep(subject).await;
         for earlier in [&first, &second] {
             let told = opened.put(earlier).await;
             let expired = earlier.expires_at() <= NOW.after(days * DAY_MS);
@@ -216,7 +216,7 @@ pub async fn a_slot_can_be_written_anew_after_its_end<S: Subject>(subject: &S) {
             opened.put(&first).await.expect("stored");
             opened.clock.set(first.keep_until());
             if swept {
-                subject.sweep(&opened.store).await;
+                opened.sweep(subject).await;
             }
             let created_at = first.keep_until();
             let anew = sign(&RecordDraft { created_at, ..draft(1, "anew") });
