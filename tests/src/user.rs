@@ -1,5 +1,6 @@
 //! [`User`]: the client library in this process, with an identity, for thousands of operations.
 
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -30,8 +31,10 @@ pub(crate) fn runtime() -> &'static Runtime {
     })
 }
 
-/// Does something asynchronous to its end.
-pub fn wait_for<F: Future>(future: F) -> F::Output {
+/// Does something asynchronous to its end. It is boxed, since the runtime's part of waiting would be
+/// compiled again for each future.
+pub fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    let future: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(future);
     runtime().block_on(future)
 }
 

@@ -58,6 +58,10 @@ pub struct NameProgress {
     pub expected: u64,
 }
 
+/// Who is told of it. Not generic below the public functions, since each closure would have the whole of
+/// claiming compiled once more.
+type Progress<'a> = &'a mut (dyn FnMut(NameProgress) + Send);
+
 /// One's own name after it was claimed or renewed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClaimedName {
@@ -83,8 +87,12 @@ impl Client {
     pub async fn claim_name(
         &self,
         name: &str,
-        progress: impl FnMut(NameProgress) + Send,
+        mut progress: impl FnMut(NameProgress) + Send,
     ) -> Result<ClaimedName, ClientError> {
+        self.claim(name, &mut progress).await
+    }
+
+    async fn claim(&self, name: &str, progress: Progress<'_>) -> Result<ClaimedName, ClientError> {
         let name: Name = name.parse().map_err(NameError::from)?;
         let own = self.identity()?.public_key();
         let _turn = self.name_turn().lock().await;
@@ -115,8 +123,12 @@ impl Client {
     pub async fn renew_name(
         &self,
         name: &str,
-        progress: impl FnMut(NameProgress) + Send,
+        mut progress: impl FnMut(NameProgress) + Send,
     ) -> Result<ClaimedName, ClientError> {
+        self.renew(name, &mut progress).await
+    }
+
+    async fn renew(&self, name: &str, progress: Progress<'_>) -> Result<ClaimedName, ClientError> {
         let name: Name = name.parse().map_err(NameError::from)?;
         let own = self.identity()?.public_key();
         let _turn = self.name_turn().lock().await;
@@ -192,7 +204,7 @@ impl Client {
         name: &Name,
         scene: Scene,
         new: bool,
-        progress: impl FnMut(NameProgress) + Send,
+        progress: Progress<'_>,
     ) -> Result<ClaimedName, ClientError> {
         let own = self.identity()?.public_key();
         let label = name_label(self.network(), &name.skeleton());
@@ -248,11 +260,11 @@ impl Client {
         name: &Name,
         mut newest: Option<ValidRecord>,
         slot: &Slot,
-        mut progress: impl FnMut(NameProgress) + Send,
+        progress: Progress<'_>,
     ) -> Result<(ValidRecord, Vec<Receipt>), ClientError> {
         let mut attempt = 1;
         loop {
-            let record = self.work_for_claim(name, newest.as_ref(), &mut progress).await?;
+            let record = self.work_for_claim(name, newest.as_ref(), progress).await?;
             let put = async { Ok(self.context.put_record(&record, None, None).await?) };
             match self.limited(put).await {
                 Ok(outcome) => {
@@ -280,7 +292,7 @@ impl Client {
         &self,
         name: &Name,
         newest: Option<&ValidRecord>,
-        progress: &mut (impl FnMut(NameProgress) + Send),
+        progress: Progress<'_>,
     ) -> Result<ValidRecord, ClientError> {
         let identity = self.identity()?;
         let draft = draft(name, newest, self.network(), &self.name_rules().work, self.now());

@@ -10,7 +10,7 @@ use dht_kad::record::RecordSigner;
 use dht_kad::time::DAY_MS;
 use tokio::time::timeout;
 
-use crate::people::{client_of, client_without_profile, runtime};
+use crate::people::{client_of, client_without_profile, live};
 use crate::servers::NETWORK;
 
 fn refusal(error: ClientError) -> BundleError {
@@ -39,7 +39,7 @@ async fn stored(client: &Client, identity: &Identity) -> Option<dht_kad::ValidRe
 
 #[test]
 fn whoever_knows_an_identity_finds_its_bundle_and_nodes_do_not_see_the_identity() {
-    runtime().block_on(async {
+    live(async {
         let (alice, bob) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let (hers, his) = (client_of(&alice), client_of(&bob));
         hers.publish_bundle_asking(7).await.unwrap();
@@ -68,7 +68,7 @@ async fn keep_for_days_7(client: &Client, identity: &Identity) -> UnixMs {
 
 #[test]
 fn a_bundle_with_less_than_120_days_left_is_renewed_as_it_was() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let first = client_of(&alice);
         let published = first.publish_bundle_asking(9).await.unwrap();
@@ -103,7 +103,7 @@ fn now() -> u64 {
 
 #[test]
 fn a_bundle_of_another_form_is_told_apart_and_replaced() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         // Without a profile it does not renew the bundle by itself.
         let reader = client_without_profile(&alice);
@@ -125,7 +125,7 @@ fn a_bundle_of_another_form_is_told_apart_and_replaced() {
 
 #[test]
 fn any_word_gives_a_key_whose_records_servers_accept_and_readers_verify() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let client = client_without_profile(&alice);
         let label = client.label("something");
@@ -145,7 +145,7 @@ fn any_word_gives_a_key_whose_records_servers_accept_and_readers_verify() {
 
 #[test]
 fn what_cannot_be_had_is_told_apart() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let client = client_of(&alice);
         let mut nobody = [0; 32];
@@ -163,7 +163,7 @@ fn what_cannot_be_had_is_told_apart() {
 
 #[test]
 fn a_client_with_identity_and_profile_publishes_its_bundle_by_itself() {
-    runtime().block_on(async {
+    live(async {
         let (alice, bob) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let (hers, his) = (client_of(&alice), client_of(&bob));
         hers.ready().await.unwrap();

@@ -6,7 +6,7 @@ use dht_client::{Client, Delete, ErrorNumber, Identity, Put, Slot, Space, watch}
 use dht_kad::ValidRecord;
 use dht_kad::record::{RecordDraft, RecordSigner};
 
-use crate::people::{client_of, runtime};
+use crate::people::{client_of, live};
 use crate::servers::NETWORK;
 
 async fn text_of(client: &Client, slot: &Slot) -> Vec<u8> {
@@ -15,7 +15,7 @@ async fn text_of(client: &Client, slot: &Slot) -> Vec<u8> {
 
 #[test]
 fn a_value_is_served_from_memory_until_it_is_invalidated() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
         let label = writer.label("cached");
@@ -38,7 +38,7 @@ fn a_value_is_served_from_memory_until_it_is_invalidated() {
 
 #[test]
 fn what_is_noted_is_served_at_once_and_nothing_older_ever() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
         let label = writer.label("noted");
@@ -61,7 +61,7 @@ fn what_is_noted_is_served_at_once_and_nothing_older_ever() {
 
 #[test]
 fn what_a_watch_has_shown_is_served_from_memory_though_the_older_version_has_time_left() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
         let label = writer.label("watched");
@@ -98,7 +98,7 @@ fn what_a_watch_has_shown_is_served_from_memory_though_the_older_version_has_tim
 
 #[test]
 fn what_was_only_watched_takes_no_room_in_the_cache() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
         let label = writer.label("only watched");
@@ -115,7 +115,7 @@ fn what_was_only_watched_takes_no_room_in_the_cache() {
 /// The network shows less than what was seen: as if a newer version had not been put there.
 #[test]
 fn an_older_version_than_one_seen_is_an_error_and_not_served() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
         let label = writer.label("older");
@@ -157,7 +157,7 @@ fn newer_than(signer: &dyn RecordSigner, stored: &ValidRecord) -> ValidRecord {
 
 #[test]
 fn that_nothing_is_there_is_remembered_too_and_a_put_that_is_noted_ends_it() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
         let label = writer.label("missing");

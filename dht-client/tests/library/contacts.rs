@@ -6,7 +6,7 @@ use dht_client::{
 };
 use tokio::join;
 
-use crate::people::{client_of, runtime};
+use crate::people::{client_of, live};
 use crate::servers::NETWORK;
 
 /// The bits of work that the people here ask for: enough to see that they are asked for.
@@ -60,7 +60,7 @@ async fn befriend(alice: (&Identity, &Client), bob: (&Identity, &Client)) {
 
 #[test]
 fn who_is_asked_and_accepts_shares_both_secrets_with_the_one_who_asked() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, of_alice), (bob, of_bob)) = join!(somebody(), somebody());
         let words = Introduction { text: "from the bus", own_name: "Alice", name: Some("bobby") };
         let asked = of_alice.introduce(&bob.public_key(), &words).await.unwrap();
@@ -92,7 +92,7 @@ fn who_is_asked_and_accepts_shares_both_secrets_with_the_one_who_asked() {
 
 #[test]
 fn two_who_ask_each_other_at_the_same_time_have_both_agreed() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, of_alice), (bob, of_bob)) = join!(somebody(), somebody());
         let (to_bob, to_alice) = (bob.public_key(), alice.public_key());
         let (one, other) =
@@ -110,7 +110,7 @@ fn two_who_ask_each_other_at_the_same_time_have_both_agreed() {
 
 #[test]
 fn who_asks_somebody_who_asked_already_accepts() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, of_alice), (bob, of_bob)) = join!(somebody(), somebody());
         of_alice.request_contact(&bob.public_key(), "").await.unwrap();
         of_bob.contact_requests().await.unwrap();
@@ -135,7 +135,7 @@ fn request_label(recipient: &Identity) -> [u8; 32] {
 
 #[test]
 fn a_request_that_is_shown_again_or_copied_does_nothing() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, of_alice), (bob, of_bob)) = join!(somebody(), somebody_asking(0));
         let of_eve = client_of(&Identity::generate().unwrap());
         of_alice.request_contact(&bob.public_key(), "once").await.unwrap();
@@ -178,7 +178,7 @@ fn a_request_that_is_shown_again_or_copied_does_nothing() {
 
 #[test]
 fn requests_that_show_too_little_work_are_not_even_read() {
-    runtime().block_on(async {
+    live(async {
         let ((_, of_alice), (bob, of_bob)) = join!(somebody(), somebody());
         let of_eve = client_of(&Identity::generate().unwrap());
         for slot in 0..20 {
@@ -196,7 +196,7 @@ fn requests_that_show_too_little_work_are_not_even_read() {
 
 #[test]
 fn who_is_blocked_gets_no_answer_and_is_not_heard_until_unblocked() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, of_alice), (bob, of_bob)) = join!(somebody(), somebody());
         let blocked = of_bob.block(&hex_of(&alice)).await.unwrap();
         assert_eq!(blocked.state(), ContactState::Blocked);
@@ -223,7 +223,7 @@ fn who_is_blocked_gets_no_answer_and_is_not_heard_until_unblocked() {
 
 #[test]
 fn the_root_alone_brings_back_contacts_with_their_secrets() {
-    runtime().block_on(async {
+    live(async {
         let root = [0x5a; 32];
         let alice = Identity::from_root(&root);
         let of_alice = client_of(&alice);
@@ -253,7 +253,7 @@ fn the_root_alone_brings_back_contacts_with_their_secrets() {
 /// devices change is merged.
 #[test]
 fn two_writers_one_key() {
-    runtime().block_on(async {
+    live(async {
         let (alice, phone) = somebody().await;
         let laptop = client_of(&alice);
         laptop.renew_own_bundle().await.unwrap();
@@ -301,7 +301,7 @@ fn two_writers_one_key() {
 
 #[test]
 fn who_cannot_be_asked_is_told_apart() {
-    runtime().block_on(async {
+    live(async {
         let (alice, of_alice) = somebody().await;
         let stranger = Identity::generate().unwrap();
         let missing = of_alice.request_contact(&stranger.public_key(), "").await.unwrap_err();

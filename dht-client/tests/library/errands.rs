@@ -9,7 +9,7 @@ use dht_client::profile::Profile;
 use dht_client::writes::{WriteError, WriteKind, WriteState};
 use dht_client::{Client, ClientError, Contact, ContactState, ErrorNumber, Identity};
 
-use crate::people::{client_of, client_with, runtime};
+use crate::people::{client_of, client_with, live};
 use crate::servers::NETWORK;
 
 /// The bits of work that the people here ask for.
@@ -63,7 +63,7 @@ fn hex_of(identity: &Identity) -> String {
 
 #[test]
 fn who_is_accepted_while_nobody_answers_is_a_contact_and_told_later() {
-    runtime().block_on(async {
+    live(async {
         let (alice, bob) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let of_alice = client_of(&alice);
         of_alice.publish_bundle_asking(WORK).await.unwrap();
@@ -107,7 +107,7 @@ fn who_is_accepted_while_nobody_answers_is_a_contact_and_told_later() {
 
 #[test]
 fn who_is_asked_while_nobody_answers_gets_the_request_later_as_it_was_written() {
-    runtime().block_on(async {
+    live(async {
         let (alice, bob) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let of_bob = client_of(&bob);
         of_bob.publish_bundle_asking(WORK).await.unwrap();
@@ -129,7 +129,7 @@ fn who_is_asked_while_nobody_answers_gets_the_request_later_as_it_was_written() 
 
 #[test]
 fn what_two_devices_did_to_a_contact_is_merged_and_no_conflict() {
-    runtime().block_on(async {
+    live(async {
         let (alice, eve) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let profile = profile_of(&alice);
         let (phone, laptop) = (client_of(&alice), client_with(&alice, profile.clone()));
@@ -165,7 +165,7 @@ fn what_two_devices_did_to_a_contact_is_merged_and_no_conflict() {
 
 #[test]
 fn what_is_asked_of_a_bundle_while_nobody_answers_is_published_later() {
-    runtime().block_on(async {
+    live(async {
         let (alice, bob) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let profile = profile_of(&alice);
         let (away, _silent) = offline(&alice, &profile);

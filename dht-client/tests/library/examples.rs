@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use dht_client::{Client, Identity, NetworkName, PeerAddress};
 
-use crate::people::{client_of, runtime};
+use crate::people::{client_of, live};
 use crate::servers::{NETWORK, servers};
 
 /// The most that an example may take: generous, since the machine may be busy.
@@ -42,7 +42,7 @@ const FRONT_PAGE: &str = include_str!("../../src/example.rs");
 
 fn run<T>(example: impl Future<Output = Result<T, Box<dyn Error>>>) -> T {
     let done = async { tokio::time::timeout(LIMIT, example).await.expect("it ends") };
-    runtime().block_on(done).unwrap()
+    live(done).unwrap()
 }
 
 /// Clients of two people who have not met, each with a profile.

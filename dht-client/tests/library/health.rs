@@ -15,7 +15,7 @@ use dht_context::transport::Transport;
 use dht_kad::UnixMs;
 use dht_kad::message::Mode;
 
-use crate::people::runtime;
+use crate::people::live;
 use crate::servers::{ANY_PORT, NETWORK, node, servers, socket, start};
 
 /// For nodes of this machine that are away.
@@ -53,7 +53,7 @@ fn with_clock(off_ms: i64, first: &DhtContext) -> DhtContext {
 #[test]
 fn nodes_that_are_well_are_well_and_each_is_read_through_another() {
     let peers = servers().map(|server| PeerAddress::from(server.addr));
-    let findings = runtime().block_on(ask(&peers));
+    let findings = live(ask(&peers));
     assert_eq!(healths(&findings), [Health::Well; 3], "{findings:?}");
     for (finding, server) in findings.iter().zip(servers()) {
         let answer = finding.answer.as_ref().unwrap();
@@ -68,7 +68,7 @@ fn nodes_that_are_well_are_well_and_each_is_read_through_another() {
 
 #[test]
 fn the_dead_are_told_in_bounded_time_in_any_order_and_the_living_still_asked() {
-    runtime().block_on(async {
+    live(async {
         let silent = std::net::UdpSocket::bind(ANY_PORT).unwrap();
         let dead = PeerAddress::from(silent.local_addr().unwrap());
         let living = servers().map(|server| PeerAddress::from(server.addr));
@@ -91,7 +91,7 @@ fn the_dead_are_told_in_bounded_time_in_any_order_and_the_living_still_asked() {
 fn somebody_else_at_the_place_of_a_node_is_no_answer() {
     let [first, second, _] = servers();
     let peers = [format!("{}@{}", second.id, first.addr), second.addr.to_string()];
-    let findings = runtime().block_on(ask(&peers.map(|peer| peer.parse().unwrap())));
+    let findings = live(ask(&peers.map(|peer| peer.parse().unwrap())));
     assert_eq!(findings[0].health(), Health::Down, "{findings:?}");
     // And who is left has nobody to be read through.
     assert_eq!(findings[1].faults, [Fault::NobodyElse]);
@@ -99,7 +99,7 @@ fn somebody_else_at_the_place_of_a_node_is_no_answer() {
 
 #[test]
 fn one_node_is_well_only_if_it_may_be_the_only_one() {
-    runtime().block_on(async {
+    live(async {
         let alone = start(None);
         alone.ready().await;
         let findings = ask(&[place(&alone)]).await;
@@ -116,7 +116,7 @@ fn one_node_is_well_only_if_it_may_be_the_only_one() {
 
 #[test]
 fn who_only_asks_is_told_for_it() {
-    runtime().block_on(async {
+    live(async {
         let key = NodeKey::generate().unwrap();
         let transport = socket(ANY_PORT, &key);
         let at = PeerAddress::from(transport.local_addrs()[0]);
@@ -131,7 +131,7 @@ fn who_only_asks_is_told_for_it() {
 
 #[test]
 fn a_wrong_clock_is_told_before_records_are_refused_for_it() {
-    runtime().block_on(async {
+    live(async {
         let first = start(None);
         let ahead = with_clock(CLOCK_OFF_MAX_MS.cast_signed() + 5_000, &first);
         for node in [&first, &ahead] {
@@ -148,7 +148,7 @@ fn a_wrong_clock_is_told_before_records_are_refused_for_it() {
 
 #[test]
 fn canaries_of_one_identity_take_one_place_a_node_however_often_it_is_asked() {
-    runtime().block_on(async {
+    live(async {
         let alone = start(None);
         alone.ready().await;
         let options = HealthOptions {

@@ -7,7 +7,7 @@ use dht_client::letters::{LetterId, MESSAGE_MAX, ReceivedLetter};
 use dht_client::profile::Profile;
 use dht_client::{Client, ErrorNumber, Identity};
 
-use crate::people::{client_of, client_with, runtime};
+use crate::people::{client_of, client_with, live};
 use crate::servers::NETWORK;
 
 /// Two who have accepted each other.
@@ -72,7 +72,7 @@ async fn deliver(client: &Client, expected: u64) {
 
 #[test]
 fn a_thousand_letters_while_the_other_is_away_arrive_once_and_in_order() {
-    runtime().block_on(async {
+    live(async {
         let friends = Friends::meet().await;
         let (sent, bob) = (texts(0..1_000), friends.to_bob());
         for some in sent.chunks(300) {
@@ -97,7 +97,7 @@ fn a_thousand_letters_while_the_other_is_away_arrive_once_and_in_order() {
 /// `second-device-loses-messages`, over the network: elsewhere two devices each rewrote the outbox.
 #[test]
 fn second_device_loses_no_messages_and_pruning_waits_for_it() {
-    runtime().block_on(async {
+    live(async {
         let friends = Friends::meet().await;
         let bob = friends.to_bob();
         let alices_phone = client_of(&friends.alice);
@@ -133,7 +133,7 @@ fn second_device_loses_no_messages_and_pruning_waits_for_it() {
 
 #[test]
 fn a_device_with_only_the_words_gets_what_still_waits() {
-    runtime().block_on(async {
+    live(async {
         let friends = Friends::meet().await;
         let bob = friends.to_bob();
         friends.alices.send_all(&bob, &texts(0..3)).await.unwrap();
@@ -154,7 +154,7 @@ fn a_device_with_only_the_words_gets_what_still_waits() {
 
 #[test]
 fn a_message_of_sixteen_mebibytes_arrives_whole() {
-    runtime().block_on(async {
+    live(async {
         let friends = Friends::meet().await;
         let bob = friends.to_bob();
         let message: Vec<u8> = (0..MESSAGE_MAX).map(|at| (at / 7_919) as u8).collect();
@@ -180,7 +180,7 @@ fn whoever_is_stopped_in_the_middle_goes_on_with_the_same_profile() {
         Profile::open(&path, &owner.public_key(), &network, &Entropy::system()).unwrap()
     };
     let (alice, bob) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-    runtime().block_on(async {
+    live(async {
         let alices = client_with(&alice, open(&alice, "alice"));
         let bobs = client_with(&bob, open(&bob, "bob"));
         befriend((&alice, &alices), (&bob, &bobs)).await;
@@ -190,7 +190,7 @@ fn whoever_is_stopped_in_the_middle_goes_on_with_the_same_profile() {
     // Each time with a runtime of its own, which takes everything with it when it is dropped.
     let mut sent = 0;
     for stop_after_ms in [0, 1, 3, 10, 30, 100] {
-        runtime().block_on(async {
+        live(async {
             let alices = client_with(&alice, open(&alice, "alice"));
             alices.send_all(&bob.public_key(), &texts(sent..sent + 200)).await.unwrap();
             sent += 200;
@@ -198,19 +198,19 @@ fn whoever_is_stopped_in_the_middle_goes_on_with_the_same_profile() {
             let _ = tokio::time::timeout(some_time, alices.deliver_letters()).await;
         });
     }
-    runtime().block_on(async {
+    live(async {
         let alices = client_with(&alice, open(&alice, "alice"));
         deliver(&alices, u64::from(sent)).await;
         alices.stop().await;
     });
     for stop_after_ms in [0, 1, 3, 10, 30, 100, 300] {
-        runtime().block_on(async {
+        live(async {
             let bobs = client_with(&bob, open(&bob, "bob"));
             let some_time = Duration::from_millis(stop_after_ms);
             let _ = tokio::time::timeout(some_time, bobs.fetch_letters()).await;
         });
     }
-    runtime().block_on(async {
+    live(async {
         let bobs = client_with(&bob, open(&bob, "bob"));
         bobs.fetch_letters().await.unwrap();
         let first = bobs.letters().unwrap();
@@ -222,7 +222,7 @@ fn whoever_is_stopped_in_the_middle_goes_on_with_the_same_profile() {
 
 #[test]
 fn letters_are_shown_as_they_come() {
-    runtime().block_on(async {
+    live(async {
         let friends = Friends::meet().await;
         let bob = friends.to_bob();
         friends.alices.send(&bob, b"one").await.unwrap();
@@ -237,7 +237,7 @@ fn letters_are_shown_as_they_come() {
 /// He who was asked answers and writes while she is away: to fetch is all that she has to do.
 #[test]
 fn who_has_accepted_meanwhile_is_read_at_once() {
-    runtime().block_on(async {
+    live(async {
         let (alice, bob) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let (alices, bobs) = (client_of(&alice), client_of(&bob));
         bobs.publish_bundle().await.unwrap();
@@ -255,7 +255,7 @@ fn who_has_accepted_meanwhile_is_read_at_once() {
 
 #[test]
 fn a_stranger_cannot_be_written_to() {
-    runtime().block_on(async {
+    live(async {
         let alices = client_of(&Identity::generate().unwrap());
         let unknown = alices.send(&[7; 32], b"x").await.unwrap_err();
         assert_eq!(unknown.number(), ErrorNumber::NotFound);

@@ -11,7 +11,7 @@ use dht_context::DhtContext;
 use dht_kad::time::DAY_MS;
 use tokio::time::timeout;
 
-use crate::people::{client_by_rules, runtime};
+use crate::people::{client_by_rules, live};
 use crate::servers::{NETWORK, start_at};
 
 /// The most that anything here may take: generous, since the machine may be busy.
@@ -40,7 +40,7 @@ async fn refused(client: &Client, name: &str) -> ClientError {
 
 #[test]
 fn a_name_leads_to_who_claimed_it_first_and_back() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, alices), (bob, bobs)) = (person(rules()), person(rules()));
         assert_eq!(refused(&bob, "first-come").await.number(), ErrorNumber::NotFound);
         let told = AtomicU64::new(0);
@@ -76,7 +76,7 @@ fn a_name_leads_to_who_claimed_it_first_and_back() {
 
 #[test]
 fn of_two_that_claim_a_name_the_earlier_has_it_for_a_third() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, alices), (bob, bobs)) = (person(rules()), person(contentious()));
         let (carol, _) = person(rules());
         alice.claim_name("two-of-them", |_| ()).await.unwrap();
@@ -107,7 +107,7 @@ fn of_two_that_claim_a_name_the_earlier_has_it_for_a_third() {
 
 #[test]
 fn what_reads_like_a_name_is_refused_to_claim_and_to_look_up() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, alices), (bob, _)) = (person(rules()), person(rules()));
         alice.claim_name("modern.times", |_| ()).await.unwrap();
         for alike in ["modem.times", "moderntimes", "m0dern-t1mes"] {
@@ -131,7 +131,7 @@ fn what_reads_like_a_name_is_refused_to_claim_and_to_look_up() {
 
 #[test]
 fn another_holder_of_a_known_name_is_an_error_until_he_is_trusted() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, alices), (bob, bobs)) = (person(rules()), person(rules()));
         let (carol, _) = person(rules());
         alice.claim_name("change-of-hands", |_| ()).await.unwrap();
@@ -157,7 +157,7 @@ fn another_holder_of_a_known_name_is_an_error_until_he_is_trusted() {
 
 #[test]
 fn who_released_a_name_cannot_go_on_from_the_claim_that_was() {
-    runtime().block_on(async {
+    live(async {
         let ((alice, alices), (bob, bobs)) = (person(contentious()), person(rules()));
         let (carol, _) = person(rules());
         alice.claim_name("gone-for-good", |_| ()).await.unwrap();
@@ -178,7 +178,7 @@ fn who_released_a_name_cannot_go_on_from_the_claim_that_was() {
 
 #[test]
 fn a_renewal_keeps_the_place_and_is_done_when_it_is_due() {
-    runtime().block_on(async {
+    live(async {
         let always = NameRules { renew_before_ms: 366 * DAY_MS, ..rules() };
         let identity = Identity::generate().unwrap();
         let (early, due) =
@@ -208,7 +208,7 @@ fn a_renewal_keeps_the_place_and_is_done_when_it_is_due() {
 
 #[test]
 fn two_installations_that_renew_at_once_keep_the_place() {
-    runtime().block_on(async {
+    live(async {
         let always = NameRules { renew_before_ms: 366 * DAY_MS, ..rules() };
         let identity = Identity::generate().unwrap();
         let early = client_by_rules(&identity, rules());
@@ -234,7 +234,7 @@ fn two_installations_that_renew_at_once_keep_the_place() {
 
 #[test]
 fn a_client_renews_its_due_names_by_itself() {
-    runtime().block_on(async {
+    live(async {
         let always = NameRules { renew_before_ms: 366 * DAY_MS, ..rules() };
         let identity = Identity::generate().unwrap();
         let claimant = client_by_rules(&identity, rules());
@@ -258,7 +258,7 @@ fn a_client_renews_its_due_names_by_itself() {
 
 #[test]
 fn a_claim_without_the_work_is_none() {
-    runtime().block_on(async {
+    live(async {
         let (cheap, cheaps) = person(NameRules { work: NameWork::uniform(1), ..rules() });
         let strict = NameRules { work: NameWork::uniform(20), ..rules() };
         let (carol, _) = person(strict);
@@ -273,7 +273,7 @@ fn a_claim_without_the_work_is_none() {
 
 #[test]
 fn judges_of_a_registry_vouch_for_a_claim() {
-    runtime().block_on(async {
+    live(async {
         let nodes: BTreeSet<_> = crate::servers::servers().iter().map(|server| server.id).collect();
         let by_registry = NameRules { judges: Judges::Registry(nodes), ..rules() };
         let (alice, alices) = person(by_registry.clone());
@@ -304,7 +304,7 @@ async fn many_servers(count: u8) -> Vec<DhtContext> {
 fn judges_of_a_registry_who_do_not_hold_the_claim_vouch_for_it_too() {
     /// More than lie closest to any key.
     const SERVERS: u8 = 23;
-    runtime().block_on(async {
+    live(async {
         let servers = many_servers(SERVERS).await;
         let nodes = servers.iter().map(DhtContext::node_id).collect();
         let by_registry = NameRules { judges: Judges::Registry(nodes), ..rules() };

@@ -1,15 +1,19 @@
 //! Somebody with an identity, a profile and a client of their own.
 
+use std::pin::Pin;
+
 use dht_client::entropy::Entropy;
 use dht_client::profile::Profile;
 use dht_client::{Client, ClientBuilder, Identity, NameRules};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 use crate::servers::{NETWORK, servers};
 
-/// A runtime as applications should have it: one thread.
-pub(crate) fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
+/// Lives through a story, on a runtime as applications should have it: one thread. It is boxed, since the
+/// runtime's part of waiting would be compiled again for each story.
+pub(crate) fn live<T>(story: impl Future<Output = T>) -> T {
+    let story: Pin<Box<dyn Future<Output = T> + '_>> = Box::pin(story);
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
 }
 
 /// A client of the shared servers for this identity, with a profile that is forgotten with it.

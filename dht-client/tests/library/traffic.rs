@@ -25,7 +25,7 @@ use dht_kad::message::Mode;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 
-use crate::people::runtime;
+use crate::people::live;
 use crate::servers::{ANY_PORT, NETWORK, node, socket};
 
 /// A value in the clear, by which the search shows that it can find something.
@@ -238,7 +238,7 @@ async fn correspond(alice: (&Identity, &Client), bob: (&Identity, &Client)) {
 
 #[test]
 fn frames_hold_nothing_by_which_a_pair_could_be_known() {
-    runtime().block_on(async {
+    live(async {
         let seen = Seen::default();
         let servers = servers_that_note(&seen).await;
         let ((alice, of_alice), (bob, of_bob)) = (person(&servers), person(&servers));

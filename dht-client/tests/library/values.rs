@@ -2,11 +2,11 @@
 
 use dht_client::{ErrorNumber, GetOptions, Identity, Put, Slot};
 
-use crate::people::{client_of, runtime};
+use crate::people::{client_of, live};
 
 #[test]
 fn what_one_client_puts_another_gets() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
         let label = writer.label("greeting");

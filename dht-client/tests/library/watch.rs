@@ -7,7 +7,7 @@ use dht_client::{Client, ErrorNumber, GetOptions, Identity, Put, Slot, Space, Wa
 use dht_context::DhtContext;
 use dht_kad::message::watch::WatchKey;
 
-use crate::people::{client_of, runtime};
+use crate::people::{client_of, live};
 use crate::servers::{NETWORK, start};
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -56,7 +56,7 @@ async fn network_of_three(alice: &Identity) -> ([DhtContext; 3], Client) {
 
 #[test]
 fn what_is_there_comes_first_and_then_every_change_once() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (writer, reader) = (client_of(&alice), client_of(&Identity::generate().unwrap()));
         let label = writer.label("watched");
@@ -102,7 +102,7 @@ fn what_is_there_comes_first_and_then_every_change_once() {
 
 #[test]
 fn one_of_three_watched_servers_dies_and_nothing_is_missed() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (servers, writer) = network_of_three(&alice).await;
         let builder = Client::builder(NETWORK.parse().unwrap());
@@ -151,7 +151,7 @@ fn one_of_three_watched_servers_dies_and_nothing_is_missed() {
 
 #[test]
 fn a_named_watch_goes_on_where_it_was() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let writer = client_of(&alice);
         let label = writer.label("watched by name");
@@ -175,7 +175,7 @@ fn a_named_watch_goes_on_where_it_was() {
 
 #[test]
 fn too_many_keys_and_bad_names_are_refused() {
-    runtime().block_on(async {
+    live(async {
         let client = client_of(&Identity::generate().unwrap());
         let keys: Vec<WatchKey> = (0..1_025_u16)
             .map(|number| topic(client.network(), &client.label(&number.to_string())))

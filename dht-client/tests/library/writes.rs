@@ -9,7 +9,7 @@ use dht_client::profile::Profile;
 use dht_client::writes::{Author, Change, Write, WriteState};
 use dht_client::{Client, Delete, ErrorNumber, GetOptions, Identity, Put, Slot, Space};
 
-use crate::people::{client_of, runtime};
+use crate::people::{client_of, live};
 use crate::servers::{NETWORK, start_alone_at};
 
 /// The most that anything here may take: generous, since the machine may be busy.
@@ -28,7 +28,7 @@ fn sequence(state: &WriteState) -> u64 {
 
 #[test]
 fn what_is_put_before_any_server_is_there_is_delivered_in_order_when_one_comes() {
-    runtime().block_on(async {
+    live(async {
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         let place = silent.local_addr().unwrap();
         let (alice, network) = (Identity::generate().unwrap(), NETWORK.parse().unwrap());
@@ -71,7 +71,7 @@ fn what_is_put_before_any_server_is_there_is_delivered_in_order_when_one_comes()
 
 #[test]
 fn a_newer_edit_from_elsewhere_is_reported_and_not_overwritten() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let (laptop, phone) = (client_of(&alice), client_of(&alice));
         let label = laptop.label("shared");
@@ -98,7 +98,7 @@ fn a_newer_edit_from_elsewhere_is_reported_and_not_overwritten() {
 
 #[test]
 fn a_delete_goes_through_the_queue_and_what_is_not_there_is_refused() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let client = client_of(&alice);
         let label = client.label("gone");
@@ -124,7 +124,7 @@ fn a_delete_goes_through_the_queue_and_what_is_not_there_is_refused() {
 
 #[test]
 fn the_author_that_is_named_signs() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let client = client_of(&alice);
         let label = client.label("authors");
@@ -145,7 +145,7 @@ fn the_author_that_is_named_signs() {
 
 #[test]
 fn a_value_that_fits_no_record_and_a_client_without_profile_are_told_at_once() {
-    runtime().block_on(async {
+    live(async {
         let alice = Identity::generate().unwrap();
         let client = client_of(&alice);
         let large = Put::owned([0; 32], vec![0; 65_537].into());
