@@ -15,6 +15,7 @@
 mod clock_guard;
 mod commit_plan;
 mod database;
+mod directory;
 mod disk_room;
 mod open;
 mod read;
@@ -119,10 +120,10 @@ impl RocksStore {
     pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
         let settings = Settings::new(config.cache_bytes);
         let opened = open::open(&config, &settings)?;
-        let Opened { lock, database, incarnation, high_water, saved_peers, progress, cursors } =
+        let Opened { directory, database, incarnation, high_water, saved_peers, progress, cursors } =
             opened;
         let clock = ClockGuard::new(config.clock, high_water);
-        let shared = Shared::new(config.network, clock, database, saved_peers, progress, lock);
+        let shared = Shared::new(config.network, clock, database, saved_peers, progress, directory);
         let shared = Arc::new(shared);
         let path = open::database_path(&config.dir);
         let dir = config.dir;

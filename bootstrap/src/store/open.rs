@@ -10,9 +10,8 @@
 //! in `db` was a whole database once, and RocksDB is never told to create anything there: where
 //! something is missing, opening fails and leaves all as it is.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -20,11 +19,11 @@ use dht_context::registry::SavedPeer;
 use dht_kad::reconcile::Fingerprints;
 use dht_kad::{ErrorNumber, NetworkName, UnixMs};
 use rocksdb::WriteBatch;
-use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
 use super::StoreConfig;
 use super::database::{Database, Fault, Reach};
+use super::directory::HeldDirectory;
 use super::rows::state;
 use super::sets;
 use super::settings::{Family, Settings};
@@ -125,8 +124,7 @@ impl OpenError {
 
 /// An opened data directory.
 pub(super) struct Opened {
-    /// Holds the directory until it is dropped.
-    pub(super) lock: File,
+    pub(super) directory: HeldDirectory,
     pub(super) database: Database,
     pub(super) incarnation: [u8; 16],
     pub(super) high_water: Option<UnixMs>,
@@ -151,7 +149,7 @@ pub(super) fn database_path(dir: &Path) -> PathBuf {
 /// Opens a data directory; makes what is not there yet.
 pub(super) fn open(config: &StoreConfig, settings: &Settings) -> Result<Opened, OpenError> {
     let dir = config.dir.as_path();
-    let lock = take_directory(dir)?;
+    let directory = HeldDirectory::take(dir)?;
     if !exists(&database_path(dir))? {
         create(config, settings)?;
     }
@@ -165,34 +163,7 @@ pub(super) fn open(config: &StoreConfig, settings: &Settings) -> Result<Opened, 
     let progress = read_state(&database, state::PROGRESS).map_err(|fault| faults.of(fault))?;
     let cursors = read_cursors(&database).map_err(|fault| faults.of(fault))?;
     let (high_water, progress) = (high_water.map(UnixMs), progress.unwrap_or_default().into());
-    Ok(Opened { lock, database, incarnation, high_water, saved_peers, progress, cursors })
-}
-
-/// Makes the directory if need be, and takes hold of it.
-fn take_directory(dir: &Path) -> Result<File, OpenError> {
-    if !exists(dir)? {
-        // Its owner's alone: the node's identity lies beside the database.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|error| access(dir, &error))?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent)?;
-        }
-    }
-    let path = dir.join("LOCK");
-    let lock = File::options()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|error| access(&path, &error))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(dir.to_owned())),
-        Err(errno) => Err(access(&path, &errno.into())),
-    }
+    Ok(Opened { directory, database, incarnation, high_water, saved_peers, progress, cursors })
 }
 
 /// Makes a database under another name and renames it once it is whole.
@@ -324,15 +295,15 @@ impl Faults<'_> {
     }
 }
 
-fn exists(path: &Path) -> Result<bool, OpenError> {
+pub(super) fn exists(path: &Path) -> Result<bool, OpenError> {
     path.try_exists().map_err(|error| access(path, &error))
 }
 
-fn sync_directory(dir: &Path) -> Result<(), OpenError> {
+pub(super) fn sync_directory(dir: &Path) -> Result<(), OpenError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| access(dir, &error))
 }
 
-fn access(path: &Path, error: &io::Error) -> OpenError {
+pub(super) fn access(path: &Path, error: &io::Error) -> OpenError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             OpenError::DiskFull(path.to_owned())

@@ -1,6 +1,5 @@
 //! [`Shared`]: what the callers' threads, the readers and the writer share.
 
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 
 use super::clock_guard::ClockGuard;
 use super::database::{Database, DatabaseCell, Fault, Reach};
+use super::directory::HeldDirectory;
 use super::read::{self, ReadJob};
 use super::sets::{self, SetChange};
 use super::write_job::{Remembered, WriteJob};
@@ -52,7 +52,7 @@ pub(super) struct Shared {
     /// Whom the writer tells of its commits.
     observer: Mutex<Option<Arc<dyn CommitObserver>>>,
     /// Holds the data directory until the writer has ended.
-    directory: Mutex<Option<File>>,
+    directory: Mutex<Option<HeldDirectory>>,
     pub(super) ended: watch::Sender<bool>,
 }
 
@@ -64,7 +64,7 @@ impl Shared {
         database: Database,
         saved_peers: Vec<SavedPeer>,
         progress: Bytes,
-        directory: File,
+        directory: HeldDirectory,
     ) -> Self {
         Shared {
             network,

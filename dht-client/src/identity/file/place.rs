@@ -84,7 +84,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> 
 pub(super) struct Locked {
     /// Where it is, behind symbolic links.
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Locked {
@@ -104,7 +104,7 @@ impl Locked {
         let ours = file.metadata().map_err(access)?;
         let there = std::fs::metadata(&real).map_err(access)?;
         match (ours.dev(), ours.ino()) == (there.dev(), there.ino()) {
-            true => Ok(Locked { path: real, _file: file }),
+            true => Ok(Locked { path: real, file }),
             false => Err(in_use()),
         }
     }
@@ -116,6 +116,14 @@ impl Locked {
         remove_left_over(path).map_err(access)?;
         let beside = Beside::write(path, bytes)?;
         std::fs::rename(&beside.path, path).and_then(|()| sync(folder_of(path))).map_err(access)
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // A child of this process may have it open as well, and the lock is the open file's. Where this
+        // fails, closing is left.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -197,4 +205,23 @@ fn sync(folder: &Path) -> io::Result<()> {
 
 fn refused(path: &Path, action: &'static str, error: &io::Error) -> IdentityError {
     IdentityError::Access { path: path.to_owned(), action, reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_be_changed_although_a_child_still_has_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        std::fs::write(&path, "").unwrap();
+        let locked = Locked::take(&path).unwrap();
+        assert!(matches!(Locked::take(&path), Err(IdentityError::InUse(_))));
+        // What a child inherits.
+        let inherited = locked.file.try_clone().unwrap();
+        drop(locked);
+        assert!(Locked::take(&path).is_ok());
+        drop(inherited);
+    }
 }
