@@ -185,7 +185,7 @@ impl DhtContext {
     /// take), tells those who watch, saves the peers, flushes the store and closes all connections.
     pub async fn stop(&self) {
         self.inner.hand_over().await;
-        self.inner.server.watches.end();
+        self.inner.server.watches.end().await;
         self.inner.save_peers().await;
         self.inner.save_progress().await;
         self.inner.store.close().await;

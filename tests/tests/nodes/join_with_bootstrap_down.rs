@@ -11,8 +11,12 @@ fn join_with_bootstrap_down() {
     let mut second = NodeProcess::place(folder.path().join("second"), joining);
 
     second.spawn();
-    let alone = eventually("several dials have failed", || {
-        second.try_status().filter(|status| status["dials_failed"].as_u64() >= Some(2))
+    // A dial that failed is counted a moment before it is told of which source.
+    let alone = eventually("several dials have failed, and why is told", || {
+        second.try_status().filter(|status| {
+            let told = status["sources"][0]["problem"].is_string();
+            told && status["dials_failed"].as_u64() >= Some(2)
+        })
     });
     assert_eq!((&alone["ready"], &alone["stage"]), (&false.into(), &"joining".into()));
     assert!(!second.is_ready(), "it does not say that it is ready");

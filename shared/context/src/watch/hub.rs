@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dht_kad::message::watch::{Cursor, WatchKey};
 use dht_kad::message::{PAGE_BYTES, PAGE_RECORDS, PublisherKey};
 use dht_kad::{Key, NodeId, Refusal, ValidRecord};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::{WatchFigures, WatchLimits};
 use crate::store::{CommitObserver, RecordStore};
@@ -19,11 +21,16 @@ use crate::store::{CommitObserver, RecordStore};
 /// Names a watcher in a node's life.
 type WatcherId = u64;
 
+/// How long an end waits for those who still take what they are told.
+const END_LONGEST: Duration = Duration::from_secs(1);
+
 /// All who watch this node.
 pub(crate) struct Hub {
     limits: WatchLimits,
     incarnation: u64,
     state: Mutex<State>,
+    /// Told when a watcher has left.
+    left: Notify,
 }
 
 #[derive(Default)]
@@ -101,7 +108,8 @@ impl Hub {
         incarnation: impl FnOnce() -> u64,
     ) -> Arc<Self> {
         let incarnation = store.incarnation().unwrap_or_else(incarnation);
-        let hub = Arc::new(Hub { limits, incarnation, state: Mutex::default() });
+        let hub =
+            Arc::new(Hub { limits, incarnation, state: Mutex::default(), left: Notify::new() });
         let last = store.observe(hub.clone());
         let mut state = hub.state();
         state.shown_to = state.shown_to.max(last);
@@ -150,11 +158,25 @@ impl Hub {
         Ok(Watcher { hub: Arc::clone(self), id, wake, from: state.shown_to })
     }
 
-    /// Ends all streams with `Restarting`, and takes no more.
-    pub(crate) fn end(&self) {
-        let mut state = self.state();
-        state.ended = true;
-        state.end_all(&End::Refused(Refusal::Restarting));
+    /// Ends all streams with `Restarting`, and takes no more. Resolves when each has been given its last
+    /// frame, or after [`END_LONGEST`].
+    pub(crate) async fn end(&self) {
+        {
+            let mut state = self.state();
+            state.ended = true;
+            state.end_all(&End::Refused(Refusal::Restarting));
+        }
+        let all_left = async {
+            loop {
+                let left = self.left.notified();
+                if self.state().watchers.is_empty() {
+                    break;
+                }
+                left.await;
+            }
+        };
+        // Who takes nothing any more is not waited for.
+        let _ = timeout(END_LONGEST, all_left).await;
     }
 
     /// What was counted.
@@ -333,6 +355,7 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.hub.state().forget(self.id);
+        self.hub.left.notify_waiters();
     }
 }
 
