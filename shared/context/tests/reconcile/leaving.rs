@@ -26,19 +26,17 @@ async fn alone() -> Holder {
 #[tokio::test(start_paused = true)]
 async fn who_could_not_hand_all_over_takes_puts_again() {
     let here = alone().await;
-    let mut refused = None;
-    let report = {
+    let (refused, report) = {
         let leaving = here.context.leave(|_| {});
         tokio::pin!(leaving);
-        tokio::select! {
+        // The leave goes first, each time, so that it has begun when somebody puts.
+        let refused = tokio::select! {
             biased;
             report = &mut leaving => panic!("nobody took anything: {report:?}"),
-            () = tokio::time::sleep(Duration::from_secs(5)) => {}
-        }
-        refused.replace(put(&here, 1).await);
-        within(leaving).await
+            refused = put(&here, 1) => refused,
+        };
+        (refused, within(leaving).await)
     };
-    let refused = refused.unwrap();
     assert!(
         matches!(refused, Err(PutError::Refused { refusal: Refusal::Restarting, .. })),
         "while it hands over it takes none: {refused:?}"

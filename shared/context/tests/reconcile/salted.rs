@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dht_context::Timing;
+use dht_kad::ValidRecord;
 use dht_kad::admission::{Existing, row_key};
 use dht_kad::message::{Reconcile, Reconciled};
-use dht_kad::reconcile::{Group, Part, Prefix};
+use dht_kad::reconcile::{Group, Part};
 use tokio::time::Instant;
 
 use crate::crowd::{Crowd, PROMPT};
-use crate::holders::values;
+use crate::holders::{until, values};
 use crate::wire::Wire;
 
-const EVERY: Duration = Duration::from_secs(600);
+const EVERY: Duration = Duration::from_secs(300);
 
 #[tokio::test(start_paused = true)]
 async fn all_that_many_neighbours_share_is_compared_in_one_walk_s_time_and_evenly() {
@@ -32,20 +33,25 @@ async fn all_that_many_neighbours_share_is_compared_in_one_walk_s_time_and_evenl
     let records = values(0..300);
     let timing = Timing { salted_every: EVERY, ..PROMPT };
     let here = crowd.joined_by(&wire, timing, &records).await;
-    tokio::time::sleep(EVERY + EVERY / 10).await;
-    let asked = asked.lock().unwrap();
-    let parts: BTreeSet<&Part> = asked.iter().map(|(_, part)| part).collect();
     let here_too = crowd.around(&here);
-    let mut belong = 0;
-    for record in &records {
+    let belong: Vec<&ValidRecord> = records
+        .iter()
+        .filter(|record| {
+            let row = row_key(record.id());
+            here_too.range().iter().any(|prefix| prefix.covers_row(&row))
+        })
+        .collect();
+    let is_asked = |record: &&ValidRecord| {
         let (row, group) = (row_key(record.id()), Group::of(&Existing::of(record)));
-        if here_too.range().iter().any(|prefix| prefix.covers_row(&row)) {
-            belong += 1;
-            let covers = |part: &&Part| part.group == group && part.prefix.covers_row(&row);
-            assert!(parts.iter().any(covers), "{group:?} {:?}", Prefix::of(&row, 4));
-        }
-    }
-    assert!(belong > 100 && parts.len() > 50, "{belong} in {} parts", parts.len());
+        let asked = asked.lock().unwrap();
+        asked.iter().any(|(_, part)| part.group == group && part.prefix.covers_row(&row))
+    };
+    let walk = until(|| belong.iter().all(is_asked));
+    let in_time = tokio::time::timeout(EVERY + EVERY / 10, walk).await;
+    let asked = asked.lock().unwrap();
+    assert!(in_time.is_ok(), "not all of {} records in {} parts", belong.len(), asked.len());
+    let parts: BTreeSet<&Part> = asked.iter().map(|(_, part)| part).collect();
+    assert!(belong.len() > 100 && parts.len() > 50, "{} in {}", belong.len(), parts.len());
     let start = asked[0].0;
     for tenth in 0..10 {
         let span = start + tenth * EVERY / 10..start + (tenth + 1) * EVERY / 10;
