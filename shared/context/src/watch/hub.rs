@@ -365,6 +365,8 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::store::MemoryStore;
     use dht_kad::admission::Limits;
+    use futures_util::FutureExt;
+    use tokio::time::Instant;
 
     fn hub(limits: WatchLimits) -> Arc<Hub> {
         let network = "test".parse().unwrap();
@@ -406,6 +408,30 @@ mod tests {
         drop(watchers);
         assert_eq!(hub.figures(), WatchFigures::default());
         assert!(hub.state().by_key.is_empty() && hub.state().by_asker.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_waits_until_all_have_left_and_for_who_stays_not_for_ever() {
+        let hub = hub(WatchLimits::default());
+        let watcher = |number| {
+            let asker = NodeId::from_bytes([number; 32]);
+            hub.admit(asker, keys(u64::from(number), 1)).ok().unwrap()
+        };
+        let (first, second, stays) = (watcher(1), watcher(2), watcher(3));
+        let began = Instant::now();
+        let mut ending = std::pin::pin!(hub.end());
+        drop(first);
+        assert!(ending.as_mut().now_or_never().is_none(), "two are there");
+        drop(second);
+        assert!(ending.as_mut().now_or_never().is_none(), "one is there");
+        ending.await;
+        assert_eq!(began.elapsed(), END_LONGEST);
+        assert!(matches!(stays.due(), Due::End(End::Refused(Refusal::Restarting))));
+
+        let mut ending = std::pin::pin!(hub.end());
+        assert!(ending.as_mut().now_or_never().is_none(), "it stays");
+        drop(stays);
+        assert!(ending.now_or_never().is_some(), "all have left");
     }
 
     #[test]
